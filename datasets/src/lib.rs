@@ -1,0 +1,1 @@
+//! Streaming datasets: sample order, MDS shards, verified node cache.

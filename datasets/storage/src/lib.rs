@@ -1,0 +1,1 @@
+//! Object storage: set-up, deadlines, retries and conditional creates.

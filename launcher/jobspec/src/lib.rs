@@ -1,0 +1,1 @@
+//! The job file: one type shared by launcher, agent and worker.

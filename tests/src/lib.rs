@@ -1,0 +1,1 @@
+//! Whole-system tests, fault injection and benchmarks.

@@ -1,0 +1,1 @@
+//! The training library and the worker: one process per device.
