@@ -1,0 +1,121 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::ByteSize;
+
+/// The datasets of a run and the order in which their samples are seen.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Data {
+    /// What is trained on.
+    pub train: Split,
+    /// What is evaluated on. Default: no evaluation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eval: Option<Split>,
+    /// How the files are laid out. Default: mds.
+    #[serde(default)]
+    pub format: Format,
+    /// Seed of the sample order. Default: train.seed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// How samples are mixed.
+    #[serde(default)]
+    pub shuffle: Shuffle,
+    /// What becomes of an epoch's last samples when they don't fill a global batch. Default: drop.
+    #[serde(default)]
+    pub tail: Tail,
+    /// How far ahead of the training data is fetched.
+    #[serde(default)]
+    pub prefetch: Prefetch,
+    /// Where each node keeps the shards that it has fetched.
+    #[serde(default)]
+    pub cache: Cache,
+}
+
+/// One split of a dataset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Split {
+    /// Root of the dataset: a path, relative to the job file, or a `file://` or `s3://` URI.
+    pub uri: String,
+    /// Folder of the split under the root. Default: the root itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
+    /// Digest that the dataset must have, as `lockstep data inspect` prints it. Default: any; it is recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// A dataset's file format.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Format {
+    /// MosaicML streaming shards.
+    #[default]
+    Mds,
+}
+
+/// How samples are mixed: shards are permuted and cut into lanes, and within a lane samples move about in blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Shuffle {
+    /// How far a sample may move within its lane; 1 keeps the stored order. Unit: samples. Default: 65536.
+    #[schemars(range(min = 1), extend("x-unit" = "samples"))]
+    pub block: u32,
+    /// Shards that are read side by side. Unit: lanes. Default: 8.
+    #[schemars(range(min = 1), extend("x-unit" = "lanes"))]
+    pub lanes: u32,
+}
+
+impl Default for Shuffle {
+    fn default() -> Self {
+        Self { block: 65_536, lanes: 8 }
+    }
+}
+
+/// What becomes of the samples at the end of an epoch that don't fill a global batch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Tail {
+    /// They are left out of this epoch.
+    #[default]
+    Drop,
+    /// They make a step of their own, filled up with masked samples that count for nothing.
+    Pad,
+}
+
+/// How far ahead of the training data is fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Prefetch {
+    /// Decoded batches that wait for the training thread. Unit: batches. Default: 4.
+    #[schemars(range(min = 1), extend("x-unit" = "batches"))]
+    pub batches: u32,
+    /// Shards that are fetched before their first use. Unit: shards. Default: 4.
+    #[schemars(range(min = 1), extend("x-unit" = "shards"))]
+    pub shards: u32,
+}
+
+impl Default for Prefetch {
+    fn default() -> Self {
+        Self { batches: 4, shards: 4 }
+    }
+}
+
+/// A node's cache of verified shards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Cache {
+    /// Folder on the node. Default: the node's scratch folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dir: Option<String>,
+    /// The most that it may hold. Default: 16GiB.
+    pub size: ByteSize,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { dir: None, size: ByteSize::new(16 << 30) }
+    }
+}

@@ -1,0 +1,101 @@
+use std::{collections::BTreeMap, fmt};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Environment variables of the workers. `${NAME}` in a value stands for the variable NAME where the worker is
+/// started, `$$` for one `$`. Values are kept unexpanded, so that a resolved job holds no secret; `Debug` hides them.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Env(BTreeMap<String, String>);
+
+/// A value of `env` that can't be expanded.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum EnvError {
+    /// `${NAME}` names a variable that is not set.
+    #[error("env.{key} needs the variable {variable}, which is not set; export {variable} before the launch")]
+    Unset {
+        /// The key whose value needs the variable.
+        key: String,
+        /// The variable that is not set.
+        variable: String,
+    },
+    /// A `$` that starts neither `${NAME}` nor `$$`.
+    #[error("env.{key} has a lone `$`; write ${{NAME}} for a variable or $$ for a dollar sign")]
+    Syntax {
+        /// The key with the malformed value.
+        key: String,
+    },
+}
+
+impl Env {
+    /// The variables with every `${NAME}` replaced by what `lookup` gives for it; all errors at once.
+    pub fn expand(
+        &self,
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<BTreeMap<String, String>, Vec<EnvError>> {
+        let mut expanded = BTreeMap::new();
+        let mut errors = Vec::new();
+        for (key, value) in &self.0 {
+            match expand(key, value, &lookup) {
+                Ok(value) => {
+                    expanded.insert(key.clone(), value);
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        if errors.is_empty() { Ok(expanded) } else { Err(errors) }
+    }
+
+    /// The keys, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Whether no variable is set.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Env {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect())
+    }
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.0.keys().map(|key| (key, format_args!("***")))).finish()
+    }
+}
+
+fn expand(key: &str, value: &str, lookup: impl Fn(&str) -> Option<String>) -> Result<String, EnvError> {
+    let mut expanded = String::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((before, after)) = rest.split_once('$') {
+        expanded.push_str(before);
+        let syntax = || EnvError::Syntax { key: key.to_owned() };
+        if let Some(after) = after.strip_prefix('$') {
+            expanded.push('$');
+            rest = after;
+            continue;
+        }
+        let (name, after) = after.strip_prefix('{').and_then(|a| a.split_once('}')).ok_or_else(syntax)?;
+        if !is_variable_name(name) {
+            return Err(syntax());
+        }
+        let unset = || EnvError::Unset { key: key.to_owned(), variable: name.to_owned() };
+        expanded.push_str(&lookup(name).ok_or_else(unset)?);
+        rest = after;
+    }
+    expanded.push_str(rest);
+    Ok(expanded)
+}
+
+/// Whether `name` can name an environment variable in every shell.
+fn is_variable_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+}

@@ -1,0 +1,184 @@
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Checkpoint, Data, Env, Eval, Limits, Log, Model, Optimizer, Problem, Problems, Recovery, RunName, Tail,
+    Train,
+};
+
+/// A training job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct JobSpec {
+    /// Name of the run: a DNS label that starts with a letter.
+    pub name: RunName,
+    /// Machines, or pods, that train together. Unit: nodes. Default: 1.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 100_000), extend("x-unit" = "nodes"))]
+    pub nodes: u32,
+    /// Worker processes on each node. Unit: ranks. Default: 1.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1024), extend("x-unit" = "ranks"))]
+    pub ranks_per_node: u32,
+    /// What is trained; either this or `command`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Model>,
+    /// Program and arguments that train in place of `model`; it gets the environment that torchrun gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub command: Option<Vec<String>>,
+    /// Worker binary with tasks of its own: a path, relative to the job file. Default: lockstep-worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// Environment variables of the workers. `${NAME}` in a value stands for the variable NAME where the worker is
+    /// started, `$$` for one `$`.
+    #[serde(default, skip_serializing_if = "Env::is_empty")]
+    pub env: Env,
+    /// The datasets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Data>,
+    /// The training loop.
+    #[serde(default)]
+    pub train: Train,
+    /// How gradients become updates. Default: adamw with its defaults.
+    #[serde(default)]
+    pub optimizer: Optimizer,
+    /// Evaluation on data.eval.
+    #[serde(default)]
+    pub eval: Eval,
+    /// When checkpoints are written, and how many stay.
+    #[serde(default)]
+    pub checkpoint: Checkpoint,
+    /// Where runs are kept: a folder, or a `file://` or `s3://` URI; the run lives in `<storage>/<name>`.
+    /// Default: ./runs.
+    #[serde(default = "default_storage")]
+    pub storage: String,
+    /// What the run may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// What the run tells while it goes.
+    #[serde(default)]
+    pub log: Log,
+    /// How long each sign of life may take, and what follows.
+    #[serde(default)]
+    pub recovery: Recovery,
+}
+
+impl JobSpec {
+    /// The job that [`serde_json::to_value`] of a `JobSpec` describes.
+    pub fn from_json(value: serde_json::Value) -> Result<Self, Problems> {
+        let mut job: Self = serde_json::from_value(value).map_err(|error| {
+            let source = "the resolved job".to_owned();
+            let problem = Problem {
+                place: source.clone(),
+                at: None,
+                path: String::new(),
+                what: error.to_string(),
+                fix: "start the run with the same version of lockstep everywhere".to_owned(),
+            };
+            Problems { source, list: vec![problem] }
+        })?;
+        job.fill_in();
+        Ok(job)
+    }
+
+    /// Gives a value to each field whose default depends on other fields.
+    fn fill_in(&mut self) {
+        self.train.micro_batch = Some(self.micro_batch());
+        self.eval.micro_batch = Some(self.eval_micro_batch());
+        self.recovery.collective = Some(self.recovery.collective());
+        self.recovery.min_nodes = Some(self.min_nodes());
+        let seed = self.data_seed();
+        if let Some(data) = &mut self.data {
+            data.seed = Some(seed);
+        }
+    }
+
+    /// Number of worker processes.
+    pub fn world_size(&self) -> u32 {
+        self.nodes * self.ranks_per_node
+    }
+
+    /// Samples per rank and forward pass.
+    pub fn micro_batch(&self) -> u32 {
+        self.train.micro_batch.unwrap_or((self.train.global_batch / self.world_size()).max(1))
+    }
+
+    /// Samples per rank and forward pass of an evaluation.
+    pub fn eval_micro_batch(&self) -> u32 {
+        self.eval.micro_batch.unwrap_or(self.micro_batch())
+    }
+
+    /// Forward passes of each rank per optimizer step.
+    pub fn accumulation(&self) -> u32 {
+        (self.train.global_batch / (self.world_size() * self.micro_batch())).max(1)
+    }
+
+    /// Seed of the sample order.
+    pub fn data_seed(&self) -> u64 {
+        self.data.as_ref().and_then(|data| data.seed).unwrap_or(self.train.seed)
+    }
+
+    /// The fewest nodes that may train.
+    pub fn min_nodes(&self) -> u32 {
+        self.recovery.min_nodes.unwrap_or(self.nodes)
+    }
+
+    /// Optimizer steps in one pass over `num_samples` samples.
+    pub fn steps_per_epoch(&self, num_samples: u64) -> u64 {
+        let batch = u64::from(self.train.global_batch);
+        match self.data.as_ref().map(|data| data.tail).unwrap_or_default() {
+            Tail::Drop => num_samples / batch,
+            Tail::Pad => num_samples.div_ceil(batch),
+        }
+    }
+
+    /// Optimizer steps of the whole run, over a training set of `num_samples` samples.
+    pub fn total_steps(&self, num_samples: u64) -> u64 {
+        let epochs = self.train.epochs.unwrap_or(0);
+        self.train.steps.unwrap_or_else(|| epochs.saturating_mul(self.steps_per_epoch(num_samples)))
+    }
+
+    /// Makes the paths that are relative to the job file's folder, `base`, absolute: datasets and worker.
+    pub fn resolve_paths(&mut self, base: &Path) -> std::io::Result<()> {
+        if let Some(data) = &mut self.data {
+            data.train.uri = absolute(base, &data.train.uri)?;
+            if let Some(eval) = &mut data.eval {
+                eval.uri = absolute(base, &eval.uri)?;
+            }
+        }
+        if let Some(worker) = &mut self.worker {
+            *worker = absolute(base, worker)?;
+        }
+        Ok(())
+    }
+}
+
+/// `path` seen from `base`, absolute and without `.` and `..`; URIs stay as they are.
+fn absolute(base: &Path, path: &str) -> std::io::Result<String> {
+    use std::path::{Component, PathBuf};
+
+    if path.contains("://") {
+        return Ok(path.to_owned());
+    }
+    let mut clean = PathBuf::new();
+    for component in std::path::absolute(base.join(path))?.components() {
+        match component {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            other => clean.push(other),
+        }
+    }
+    Ok(clean.to_string_lossy().into_owned())
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn default_storage() -> String {
+    "./runs".to_owned()
+}

@@ -1,0 +1,42 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What is trained; `kind` names the family.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Model {
+    /// A multilayer perceptron for classification; its input and output widths come from the data.
+    Mlp {
+        /// Widths of the hidden layers, from input to output. Unit: neurons. Empty: one linear layer.
+        #[serde(default)]
+        hidden: Vec<u32>,
+        /// Probability to drop a hidden activation while training. Default: 0.
+        #[serde(default)]
+        #[schemars(range(min = 0.0, max = 1.0))]
+        dropout: f64,
+        /// Non-linearity after each hidden layer. Default: relu.
+        #[serde(default)]
+        activation: Activation,
+    },
+    /// The task of the binary that `worker` names.
+    Custom {
+        /// Passed to the task as it is. Default: null.
+        #[serde(default)]
+        config: serde_json::Value,
+    },
+}
+
+/// A non-linearity.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Activation {
+    /// max(0, x)
+    #[default]
+    Relu,
+    /// x Φ(x), exact
+    Gelu,
+    /// tanh(x)
+    Tanh,
+}

@@ -1,0 +1,75 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::Span;
+
+/// How long each sign of life may take, and what follows. They nest: heartbeat < suspect < dead < stepBudget, twice
+/// that <= collective, and revoke < grace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Recovery {
+    /// How often workers and agents say that they live. Default: 200ms.
+    pub heartbeat: Span,
+    /// Silence after which a worker or node is watched more closely. Default: 1s.
+    pub suspect: Span,
+    /// Silence after which it is taken for dead. Default: 3s.
+    pub dead: Span,
+    /// At the start: how long node 0 may be missing before the lowest node that is there leads. Default: 5s.
+    pub join: Span,
+    /// How long the nodes of a new generation have to form it. Default: 10s.
+    pub form: Span,
+    /// How long a worker has to leave a generation before it is killed. Default: 5s.
+    pub revoke: Span,
+    /// The least time that a step may take before its rank counts as hung. Default: 10s.
+    pub step_budget: Span,
+    /// The same for a worker's first step, in which it loads and warms up. Default: 1m.
+    pub first_step_budget: Span,
+    /// The same for an evaluation. Default: 5m.
+    pub eval_budget: Span,
+    /// The same for a checkpoint. Default: 5m.
+    pub checkpoint_budget: Span,
+    /// Timeout of a collective operation, the last resort. Default: 2 x stepBudget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub collective: Option<Span>,
+    /// From a request to stop until everything is killed; the last checkpoint is written in it. Default: 30s.
+    pub grace: Span,
+    /// How long to wait for a lost node to come back before the run stops, resumable. Default: 10m.
+    pub replacement: Span,
+    /// How often the same cause may stop training, without progress between, before the run stops. Unit: times.
+    /// Default: 3.
+    #[schemars(range(min = 1), extend("x-unit" = "times"))]
+    pub same_cause: u32,
+    /// The fewest nodes that may train. Unit: nodes. Default: nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), extend("x-unit" = "nodes"))]
+    pub min_nodes: Option<u32>,
+}
+
+impl Recovery {
+    /// Timeout of a collective operation.
+    pub fn collective(&self) -> Span {
+        self.collective.unwrap_or(self.step_budget * 2)
+    }
+}
+
+impl Default for Recovery {
+    fn default() -> Self {
+        Self {
+            heartbeat: Span::from_millis(200),
+            suspect: Span::from_secs(1),
+            dead: Span::from_secs(3),
+            join: Span::from_secs(5),
+            form: Span::from_secs(10),
+            revoke: Span::from_secs(5),
+            step_budget: Span::from_secs(10),
+            first_step_budget: Span::from_secs(60),
+            eval_budget: Span::from_secs(300),
+            checkpoint_budget: Span::from_secs(300),
+            collective: None,
+            grace: Span::from_secs(30),
+            replacement: Span::from_secs(600),
+            same_cause: 3,
+            min_nodes: None,
+        }
+    }
+}

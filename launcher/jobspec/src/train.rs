@@ -1,0 +1,77 @@
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The training loop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Train {
+    /// Optimizer steps to train for; either this or `epochs`. Unit: steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), extend("x-unit" = "steps"))]
+    pub steps: Option<u64>,
+    /// Passes over the training data; either this or `steps`. Unit: epochs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), extend("x-unit" = "epochs"))]
+    pub epochs: Option<u64>,
+    /// Samples per optimizer step, over all ranks. Unit: samples. Default: 32.
+    #[schemars(range(min = 1), extend("x-unit" = "samples"))]
+    pub global_batch: u32,
+    /// Samples per rank and forward pass; what remains of the global batch is accumulated. Unit: samples. Default:
+    /// globalBatch / (nodes x ranksPerNode), no accumulation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), extend("x-unit" = "samples"))]
+    pub micro_batch: Option<u32>,
+    /// Seed of initial weights, dropout and, unless data.seed is set, the sample order. Default: 0.
+    pub seed: u64,
+    /// The gradient's L2 norm is scaled down to this. Default: not clipped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub clip_grad_norm: Option<f64>,
+    /// What to do when loss or gradient is not finite.
+    pub non_finite: NonFinite,
+    /// Threads of each rank for tensor arithmetic. Unit: threads. Default: 1.
+    #[schemars(range(min = 1), extend("x-unit" = "threads"))]
+    pub threads: u32,
+}
+
+impl Default for Train {
+    fn default() -> Self {
+        Self {
+            steps: None,
+            epochs: None,
+            global_batch: 32,
+            micro_batch: None,
+            seed: 0,
+            clip_grad_norm: None,
+            non_finite: NonFinite::default(),
+            threads: 1,
+        }
+    }
+}
+
+/// What to do when loss or gradient is not finite. The update of such a step is left out on all ranks in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct NonFinite {
+    /// Whether such steps may end the run. Default: stop.
+    pub policy: NonFinitePolicy,
+    /// With `stop`: how many such steps in a row end the run. Unit: steps. Default: 3.
+    #[schemars(range(min = 1), extend("x-unit" = "steps"))]
+    pub after: u32,
+}
+
+impl Default for NonFinite {
+    fn default() -> Self {
+        Self { policy: NonFinitePolicy::Stop, after: 3 }
+    }
+}
+
+/// Whether steps that are not finite may end the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum NonFinitePolicy {
+    /// Leave the update out and go on, however often.
+    Skip,
+    /// Stop the run on all ranks after `after` of them in a row.
+    Stop,
+}

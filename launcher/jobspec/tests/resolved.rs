@@ -1,0 +1,59 @@
+//! The resolved job: defaults, derived values, and the way through JSON.
+
+use lockstep_jobspec::{JobSpec, Model, Warmup};
+use serde_json::json;
+
+fn digits() -> serde_json::Value {
+    json!({
+        "name": "digits",
+        "nodes": 2,
+        "model": { "kind": "mlp", "hidden": [128] },
+        "data": { "train": { "uri": "../d", "split": "train" }, "eval": { "uri": "s3://b/d" } },
+        "train": { "epochs": 30, "globalBatch": 64, "seed": 7 },
+        "optimizer": { "kind": "adamw", "lr": 2e-3, "schedule": { "kind": "cosine", "warmup": "5%" } },
+    })
+}
+
+#[test]
+fn defaults_are_filled_in() {
+    let job = JobSpec::from_json(digits()).unwrap();
+    assert!(matches!(&job.model, Some(Model::Mlp { hidden, .. }) if hidden == &[128]));
+    assert_eq!(job.train.micro_batch, Some(32));
+    assert_eq!(job.eval.micro_batch, Some(32));
+    assert_eq!(job.data.as_ref().unwrap().seed, Some(7));
+    assert_eq!(job.recovery.collective, Some(job.recovery.step_budget * 2));
+    assert_eq!(job.recovery.min_nodes, Some(2));
+    assert_eq!((job.world_size(), job.accumulation()), (2, 1));
+}
+
+#[test]
+fn the_resolved_job_reads_back_as_itself() {
+    let job = JobSpec::from_json(digits()).unwrap();
+    let value = serde_json::to_value(&job).unwrap();
+    assert_eq!(JobSpec::from_json(value).unwrap(), job);
+}
+
+#[test]
+fn steps_follow_from_epochs_and_the_tail() {
+    let mut value = digits();
+    assert_eq!(JobSpec::from_json(value.clone()).unwrap().total_steps(1000), 30 * 15);
+    value["data"]["tail"] = json!("pad");
+    assert_eq!(JobSpec::from_json(value.clone()).unwrap().total_steps(1000), 30 * 16);
+    value["train"] = json!({ "steps": 5 });
+    assert_eq!(JobSpec::from_json(value).unwrap().total_steps(1000), 5);
+}
+
+#[test]
+fn warmup_is_a_share_or_a_count() {
+    assert_eq!(Warmup::Percent(5.0).steps(750), 38);
+    assert_eq!(Warmup::Steps(7).steps(750), 7);
+}
+
+#[test]
+fn relative_paths_start_at_the_job_file() {
+    let mut job = JobSpec::from_json(digits()).unwrap();
+    job.resolve_paths(std::path::Path::new("/jobs/a")).unwrap();
+    let data = job.data.unwrap();
+    assert_eq!(data.train.uri, "/jobs/d");
+    assert_eq!(data.eval.unwrap().uri, "s3://b/d");
+}
