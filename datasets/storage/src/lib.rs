@@ -1,1 +1,19 @@
-//! Object storage: set-up, deadlines, retries and conditional creates.
+//! Object storage: one trait with a written contract, on memory, local files and S3.
+//!
+//! Start with [`open`]; what every implementation promises is written at [`Storage`]. The conformance suite that holds
+//! them to it, and an S3 server with faults, are in the crate `lockstep-storage-testing`.
+
+mod error;
+mod limits;
+mod local;
+mod memory;
+mod open;
+mod path;
+mod s3;
+mod settle;
+mod storage;
+
+pub use error::{Error, Result};
+pub use limits::Limits;
+pub use open::{Options, open, open_with};
+pub use storage::{Created, Meta, Storage};

@@ -1,0 +1,138 @@
+use std::time::Duration;
+
+/// What went wrong with one object. Every variant names the full URI.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no such object.
+    #[error("{uri} does not exist")]
+    NotFound {
+        /// The object.
+        uri: String,
+    },
+    /// The store refuses this caller.
+    #[error(
+        "access to {uri} was denied: {reason}; check the credentials, or the owner and mode of the folder"
+    )]
+    Denied {
+        /// The object.
+        uri: String,
+        /// What the store said.
+        reason: String,
+    },
+    /// No answer within the time that the call was given. A write may still be applied later.
+    #[error(
+        "{operation} of {uri} got no answer within {after:.1?}; check the network and the store's health"
+    )]
+    Timeout {
+        /// The object.
+        uri: String,
+        /// `get`, `put`, ...
+        operation: &'static str,
+        /// The deadline that passed.
+        after: Duration,
+    },
+    /// The disk or the quota is full.
+    #[error("no space left to write {uri}: {reason}; free some space or choose another storage location")]
+    NoSpace {
+        /// The object.
+        uri: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The store failed, after the retries that make sense. A write may have been applied.
+    #[error("{operation} of {uri} failed: {reason}")]
+    Unavailable {
+        /// The object.
+        uri: String,
+        /// `get`, `put`, ...
+        operation: &'static str,
+        /// What the store said, all causes in one line.
+        reason: String,
+    },
+    /// The location is not one that [`crate::open`] understands, or its settings are incomplete.
+    #[error("cannot use {uri:?} as a storage location: {reason}")]
+    BadUri {
+        /// The location as given.
+        uri: String,
+        /// What is wrong and what to write instead.
+        reason: String,
+    },
+    /// A path that could leave the root, or that not every store can hold.
+    #[error("{path:?} is not a valid path below {uri}: {reason}")]
+    BadPath {
+        /// The root.
+        uri: String,
+        /// The path as given.
+        path: String,
+        /// The rule that it breaks.
+        reason: &'static str,
+    },
+    /// A range that is not inside the object.
+    #[error("bytes {start}..{end} of {uri} were asked for, but it holds {bytes}")]
+    OutOfRange {
+        /// The object.
+        uri: String,
+        /// First byte.
+        start: u64,
+        /// One past the last byte.
+        end: u64,
+        /// The object's size.
+        bytes: u64,
+    },
+}
+
+/// The result of every storage call.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// Whether the object is known not to exist.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::NotFound { .. })
+    }
+
+    /// Whether the same call may well succeed a moment later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Timeout { .. } | Self::Unavailable { .. })
+    }
+
+    pub(crate) fn from_io(uri: String, operation: &'static str, error: &std::io::Error) -> Self {
+        use std::io::ErrorKind as Kind;
+        let reason = error.to_string();
+        match error.kind() {
+            Kind::NotFound => Self::NotFound { uri },
+            Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Self::Denied { uri, reason },
+            Kind::StorageFull | Kind::QuotaExceeded => Self::NoSpace { uri, reason },
+            _ => Self::Unavailable { uri, operation, reason },
+        }
+    }
+
+    pub(crate) fn from_object_store(
+        uri: String,
+        operation: &'static str,
+        error: &object_store::Error,
+    ) -> Self {
+        use object_store::Error as Os;
+        match error {
+            Os::NotFound { .. } => Self::NotFound { uri },
+            Os::PermissionDenied { .. } | Os::Unauthenticated { .. } => {
+                Self::Denied { uri, reason: causes(error) }
+            }
+            _ => Self::Unavailable { uri, operation, reason: causes(error) },
+        }
+    }
+}
+
+/// All causes in one line; many errors repeat their source's text, which is then left out.
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}

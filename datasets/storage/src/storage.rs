@@ -1,0 +1,77 @@
+use std::{fmt::Debug, ops::Range};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::Result;
+
+/// What a store knows about one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Meta {
+    /// Relative to the root of the storage.
+    pub path: String,
+    /// Size of the object.
+    pub bytes: u64,
+    /// Changes whenever the content does, where the store has such a thing.
+    pub etag: Option<String>,
+}
+
+/// Who made the object that a [`Storage::create`] asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Created {
+    /// The object holds exactly this caller's content.
+    Ours,
+    /// Somebody else was first; this is what they wrote.
+    Theirs(Bytes),
+}
+
+/// Objects below one root.
+///
+/// # Contract
+///
+/// 1. **Atomic visibility.** A reader sees a whole object or none, also when the writer is killed halfway.
+/// 2. **Durability.** When a write returns `Ok`, it survives a power cut.
+/// 3. **Conditional create.** Of any number of racing [`create`](Storage::create) calls for one path exactly one
+///    content wins, for ever; every other caller is told what won.
+/// 4. **Read-back.** An unclear answer (timeout, 5xx, dropped connection, "already exists" to one's own retry) never
+///    decides: `create` reads the object and compares it with its own content. Therefore the content must hold
+///    something that is unique to its writer.
+/// 5. **List after write.** [`list`](Storage::list) shows each object whose write returned before the list began.
+/// 6. **Nothing is updated in place.** A path is created once, or put by the one writer whose name it carries; callers
+///    never read-modify-write.
+/// 7. **Errors leave the outcome open.** After an error a write may be applied, now or later. Asking again is safe.
+/// 8. **Every call is bounded** by [`Limits`](crate::Limits), retries included.
+///
+/// Paths are relative, `/`-separated plain names (no empty name, `.`, `..`, backslash or control character); no path is
+/// the folder of another one.
+#[async_trait]
+pub trait Storage: Send + Sync + Debug + 'static {
+    /// The full URI of a path; an empty path gives the root. For messages, and it can be opened again.
+    fn uri(&self, path: &str) -> String;
+
+    /// A whole object.
+    async fn get(&self, path: &str) -> Result<Bytes>;
+
+    /// The bytes `range` of an object. A range that is not inside the object is [`Error::OutOfRange`](crate::Error).
+    async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes>;
+
+    /// Size and etag.
+    async fn head(&self, path: &str) -> Result<Meta>;
+
+    /// Creates an object unless the path exists; see 3 and 4 of the contract.
+    async fn create(&self, path: &str, body: Bytes) -> Result<Created>;
+
+    /// As [`create`](Storage::create), for a secret: on local files only the owner may read it.
+    async fn create_secret(&self, path: &str, body: Bytes) -> Result<Created> {
+        self.create(path, body).await
+    }
+
+    /// Writes an object whose path is unique to its writer (a data file), replacing an earlier try. In parts when it is large.
+    async fn put(&self, path: &str, body: Bytes) -> Result<()>;
+
+    /// All objects below a folder (empty: the root), recursively, sorted by path. A folder that is not there is empty.
+    async fn list(&self, folder: &str) -> Result<Vec<Meta>>;
+
+    /// Removes an object; fine if it does not exist.
+    async fn delete(&self, path: &str) -> Result<()>;
+}
