@@ -1,1 +1,28 @@
-//! A run's own folder and words: ids, records, segments, checkpoints, and the messages of its processes.
+//! A run's own folder and words, shared by launcher, agent and worker.
+//!
+//! Read in this order: [`layout`] says where each thing lies, the records ([`RunRecord`], [`Membership`], [`Join`],
+//! [`Commit`]) say what it means, [`RunDir`] reads and writes them, and [`checkpoint`] holds the save, choose and verify
+//! protocol. [`link`] and [`control`] are the two conversations between processes, [`channel`] the encryption below them.
+
+pub mod channel;
+pub mod checkpoint;
+pub mod control;
+mod dir;
+mod error;
+mod ids;
+pub mod layout;
+pub mod link;
+mod record;
+pub mod segment;
+pub mod status;
+
+pub use dir::{ControlKey, RunDir};
+pub use error::Error;
+pub use ids::{Generation, Incarnation, NodeId, Rank, RunUid, Step};
+pub use record::commit::{Commit, CommitRef, FileEntry, Sealed};
+pub use record::join::Join;
+pub use record::membership::{Body, Member, Membership, Outcome, StartFrom, Writer};
+pub use record::run::RunRecord;
+
+/// The result type of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,147 @@
+use super::{candidates, hash_file, state_hash};
+use crate::layout;
+use crate::{Commit, CommitRef, Error, FileEntry, Generation, Result, RunDir, Sealed};
+use bytes::Bytes;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A checkpoint whose every byte was checked.
+#[derive(Debug)]
+pub struct Loaded {
+    /// Its record.
+    pub commit: Commit,
+    /// Its files by name.
+    pub files: BTreeMap<String, Bytes>,
+    /// Newer ones that could not be used, with the reason of each.
+    pub passed: Vec<Passed>,
+}
+
+/// A checkpoint that was passed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passed {
+    /// Which one.
+    pub checkpoint: CommitRef,
+    /// Which file, what was expected, what was found.
+    pub problem: String,
+}
+
+/// What a full check of one checkpoint found.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Which one.
+    pub checkpoint: CommitRef,
+    /// Its record, where that is readable.
+    pub commit: Option<Commit>,
+    /// All that is wrong; empty for a good one.
+    pub problems: Vec<String>,
+}
+
+impl RunDir {
+    /// All commits of the run, in whatever lineage.
+    pub async fn commits(&self) -> Result<BTreeSet<CommitRef>> {
+        let list = self.storage().list(layout::COMMITS).await?;
+        let parsed = list.iter().filter_map(|m| layout::parse_commit(&m.path));
+        Ok(parsed.map(|(step, generation)| CommitRef { generation, step }).collect())
+    }
+
+    /// The commits that generation `from` may load, best first.
+    pub async fn lineage(&self, from: Generation) -> Result<Vec<CommitRef>> {
+        Ok(candidates(&self.memberships().await?, &self.commits().await?, from))
+    }
+
+    /// Reads a commit record and checks its own hash.
+    pub async fn read_commit(&self, checkpoint: CommitRef) -> Result<Commit> {
+        let path = layout::commit(checkpoint.step, checkpoint.generation);
+        let commit = Sealed::open(&self.uri(&path), &self.storage().get(&path).await?)?;
+        if commit.as_ref() != checkpoint || state_hash(&commit.files) != commit.state_hash {
+            let reason = "it names another checkpoint or its state hash is not that of its files".to_owned();
+            return Err(Error::BadRecord { uri: self.uri(&path), what: "commit record", reason });
+        }
+        Ok(commit)
+    }
+
+    /// Loads the best checkpoint that generation `from` may use, whole and verified; `None` where it has none.
+    ///
+    /// # Errors
+    /// [`Error::NoGoodCheckpoint`] where there are some and each is damaged: starting over is the user's decision.
+    pub async fn load_checkpoint(&self, from: Generation) -> Result<Option<Loaded>> {
+        let mut passed = Vec::new();
+        for checkpoint in self.lineage(from).await? {
+            match self.fetch(checkpoint).await {
+                Ok((commit, files)) => return Ok(Some(Loaded { commit, files, passed })),
+                Err(Error::Storage(e)) if !e.is_not_found() => return Err(e.into()),
+                Err(e) => passed.push(Passed { checkpoint, problem: e.to_string() }),
+            }
+        }
+        match passed.first() {
+            None => Ok(None),
+            Some(newest) => {
+                Err(Error::NoGoodCheckpoint { count: passed.len(), newest: newest.problem.clone() })
+            }
+        }
+    }
+
+    /// Loads one checkpoint, whole and verified.
+    pub async fn fetch(&self, checkpoint: CommitRef) -> Result<(Commit, BTreeMap<String, Bytes>)> {
+        let commit = self.read_commit(checkpoint).await?;
+        let mut files = BTreeMap::new();
+        for (name, expected) in &commit.files {
+            let body = self.fetch_file(&commit, name).await?;
+            compare(name, expected, &hash_file(&body)).map_err(|problem| Error::BadCheckpoint {
+                step: commit.step,
+                generation: commit.generation,
+                problem,
+            })?;
+            files.insert(name.clone(), body);
+        }
+        Ok((commit, files))
+    }
+
+    /// Checks every byte of one checkpoint and says all that is wrong with it.
+    ///
+    /// # Errors
+    /// Only where the store can't be read; damage is in the verdict.
+    pub async fn verify_checkpoint(&self, checkpoint: CommitRef) -> Result<Verdict> {
+        let commit = match self.read_commit(checkpoint).await {
+            Ok(commit) => commit,
+            Err(Error::Storage(e)) if !e.is_not_found() => return Err(e.into()),
+            Err(e) => return Ok(Verdict { checkpoint, commit: None, problems: vec![e.to_string()] }),
+        };
+        let mut problems = Vec::new();
+        for (name, expected) in &commit.files {
+            match self.fetch_file(&commit, name).await {
+                Ok(body) => problems.extend(compare(name, expected, &hash_file(&body)).err()),
+                Err(Error::Storage(e)) if !e.is_not_found() => return Err(e.into()),
+                Err(e) => problems.push(e.to_string()),
+            }
+        }
+        Ok(Verdict { checkpoint, commit: Some(commit), problems })
+    }
+
+    async fn fetch_file(&self, commit: &Commit, name: &str) -> Result<Bytes> {
+        let path = format!("{}/{name}", commit.folder);
+        match self.storage().get(&path).await {
+            Err(e) if e.is_not_found() => Err(Error::BadCheckpoint {
+                step: commit.step,
+                generation: commit.generation,
+                problem: format!("{name} is missing at {}", self.uri(&path)),
+            }),
+            other => Ok(other?),
+        }
+    }
+}
+
+fn compare(name: &str, expected: &FileEntry, found: &FileEntry) -> Result<(), String> {
+    if expected.bytes != found.bytes {
+        return Err(format!("{name} has {} bytes, its commit record says {}", found.bytes, expected.bytes));
+    }
+    if expected == found {
+        return Ok(());
+    }
+    let part = expected.parts.iter().zip(&found.parts).position(|(a, b)| a != b).unwrap_or(0);
+    let short = |hash: &str| hash.chars().take(8).collect::<String>();
+    Err(format!(
+        "{name} has blake3 {}…, its commit record says {}… (first difference in part {part})",
+        short(&found.blake3),
+        short(&expected.blake3)
+    ))
+}

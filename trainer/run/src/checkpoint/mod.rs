@@ -1,0 +1,15 @@
+//! The checkpoint protocol: files first, then one conditional create that makes them a checkpoint.
+//!
+//! A checkpoint exists if and only if its commit record exists, and nothing is used before its hash is right.
+
+mod fetch;
+mod hash;
+mod lineage;
+mod retention;
+mod save;
+
+pub use fetch::{Loaded, Passed, Verdict};
+pub use hash::{PART_BYTES, hash_file, state_hash};
+pub use lineage::candidates;
+pub use retention::expired;
+pub use save::Draft;

@@ -1,0 +1,94 @@
+use super::{hash_file, state_hash};
+use crate::layout;
+use crate::{Commit, CommitRef, Error, Generation, Result, RunDir, Sealed, Step, Writer};
+use bytes::Bytes;
+use jiff::Timestamp;
+use lockstep_storage::Created;
+use std::collections::BTreeMap;
+
+/// One attempt to write a checkpoint. Its folder is its own, so a half-written one is never in anybody's way.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// The step whose state it holds.
+    pub step: Step,
+    /// The generation of the writer.
+    pub generation: Generation,
+    /// Counts the writer's attempts at this step.
+    pub attempt: u32,
+    /// The checkpoint before, if any.
+    pub parent: Option<CommitRef>,
+    /// Number of ranks that hold this state.
+    pub world_size: u32,
+    /// The process that writes.
+    pub writer: Writer,
+}
+
+impl RunDir {
+    /// Writes the files, reads their sizes back, and commits.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] where a newer generation exists: nothing was committed. [`Error::ForeignCommit`] where another
+    /// process committed this very step and generation. Storage errors otherwise; the attempt's files then stay behind
+    /// without a record, which makes them nothing.
+    pub async fn save_checkpoint(&self, draft: Draft, files: BTreeMap<String, Bytes>) -> Result<Commit> {
+        let folder = layout::checkpoint(draft.step, draft.generation, draft.attempt);
+        let mut entries = BTreeMap::new();
+        for (name, body) in files {
+            let path = format!("{folder}/{name}");
+            let entry = hash_file(&body);
+            self.storage().put(&path, body).await?;
+            let found = self.storage().head(&path).await?.bytes;
+            if found != entry.bytes {
+                let problem =
+                    format!("{name} was written with {} bytes, {} has {found}", entry.bytes, self.uri(&path));
+                return Err(Error::BadCheckpoint { step: draft.step, generation: draft.generation, problem });
+            }
+            entries.insert(name, entry);
+        }
+        let newest = self.newest_generation().await?;
+        if newest > draft.generation {
+            return Err(Error::Fenced { ours: draft.generation, newest });
+        }
+        self.commit(draft, folder, entries).await
+    }
+
+    async fn commit(
+        &self,
+        draft: Draft,
+        folder: String,
+        files: BTreeMap<String, crate::FileEntry>,
+    ) -> Result<Commit> {
+        let path = layout::commit(draft.step, draft.generation);
+        let commit = Commit {
+            step: draft.step,
+            generation: draft.generation,
+            folder,
+            parent: draft.parent,
+            state_hash: state_hash(&files),
+            files,
+            world_size: draft.world_size,
+            writer: draft.writer.clone(),
+            at: Timestamp::now(),
+        };
+        match self.storage().create(&path, Sealed::seal(&commit)?.into()).await? {
+            Created::Ours => Ok(commit),
+            Created::Theirs(body) => {
+                let theirs = Sealed::open(&self.uri(&path), &body)?;
+                Err(Error::ForeignCommit { uri: self.uri(&path), ours: draft.writer, theirs: theirs.writer })
+            }
+        }
+    }
+
+    /// Deletes a checkpoint: the record goes first, so that no reader ever finds one without its files.
+    pub async fn delete_checkpoint(&self, checkpoint: CommitRef) -> Result<()> {
+        let path = layout::commit(checkpoint.step, checkpoint.generation);
+        self.storage().delete(&path).await?;
+        let prefix = format!("{}/{:010}-{}-", layout::CHECKPOINTS, checkpoint.step, checkpoint.generation);
+        for meta in self.storage().list(layout::CHECKPOINTS).await? {
+            if meta.path.starts_with(&prefix) {
+                self.storage().delete(&meta.path).await?;
+            }
+        }
+        Ok(())
+    }
+}

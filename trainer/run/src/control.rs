@@ -1,0 +1,60 @@
+//! What a client such as the `lockstep` command asks a run's leader.
+//!
+//! Whoever can read the run's storage has the key and may ask; nobody else gets an answer.
+
+use crate::channel::Channel;
+use crate::status::Live;
+use crate::{Error, Result, RunDir};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// First message on every connection, after the handshake: who speaks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Opening {
+    /// An agent of the run; its own protocol follows.
+    Agent,
+    /// A client with one request.
+    Client(Request),
+}
+
+/// A client's request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// What the run does now.
+    Status,
+    /// Stop after a checkpoint.
+    Cancel {
+        /// Shown to the run's users.
+        cause: String,
+    },
+}
+
+/// The leader's answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    /// What the run does now.
+    Status(Box<Live>),
+    /// The request was taken; the run's record will say when it is done.
+    Accepted,
+    /// Ask this leader instead, or nobody leads now.
+    NotLeader,
+}
+
+/// Asks the leader of the newest generation. `None` where nobody answers there, that is, the run does not live.
+///
+/// # Errors
+/// [`Error::Deadline`] where something answers the port but not the request.
+pub async fn ask(dir: &RunDir, request: Request, deadline: Duration) -> Result<Option<Reply>> {
+    let Some(run) = dir.run().await? else { return Ok(None) };
+    let Some(membership) = dir.newest_membership().await? else { return Ok(None) };
+    let Some(address) = membership.leader_address() else { return Ok(None) };
+    let key = dir.key().await?;
+    let talk = async {
+        let Ok(mut channel) = Channel::connect(address, &run.run_uid, &key).await else { return Ok(None) };
+        channel.send(&Opening::Client(request)).await?;
+        channel.recv::<Reply>().await
+    };
+    let late =
+        || Error::Deadline { peer: address.to_owned(), what: "answer", seconds: deadline.as_secs_f64() };
+    tokio::time::timeout(deadline, talk).await.map_err(|_| late())?
+}

@@ -1,0 +1,95 @@
+use crate::record::membership::Writer;
+use crate::{Generation, Step};
+
+/// What can go wrong with a run's folder, its checkpoints and its channels.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The object store refused or failed.
+    #[error(transparent)]
+    Storage(#[from] lockstep_storage::Error),
+
+    /// A record can't be parsed.
+    #[error("{uri} is not a valid {what}: {reason}")]
+    BadRecord {
+        /// Where it lies.
+        uri: String,
+        /// What it should be.
+        what: &'static str,
+        /// What the parser says.
+        reason: String,
+    },
+
+    /// A file of a checkpoint is missing, has another size, or other bytes than its commit record says.
+    #[error("checkpoint {step:010}-{generation} can't be used: {problem}")]
+    BadCheckpoint {
+        /// Its step.
+        step: Step,
+        /// Its generation.
+        generation: Generation,
+        /// Which file, what was expected, what was found.
+        problem: String,
+    },
+
+    /// Every checkpoint of the run is damaged.
+    #[error("none of the {count} checkpoints can be used; the newest: {newest}")]
+    NoGoodCheckpoint {
+        /// How many were tried.
+        count: usize,
+        /// Why the newest one is bad.
+        newest: String,
+    },
+
+    /// A newer generation exists, so this process no longer belongs to the run.
+    #[error("generation {ours} is over: generation {newest} was committed")]
+    Fenced {
+        /// The generation of this process.
+        ours: Generation,
+        /// The newest one.
+        newest: Generation,
+    },
+
+    /// Two writers claim the same step of the same generation.
+    #[error(
+        "{uri} was written by {theirs}, this is {ours}: two processes act for one generation; stop both and look at their logs"
+    )]
+    ForeignCommit {
+        /// The commit record.
+        uri: String,
+        /// This process.
+        ours: Writer,
+        /// The other.
+        theirs: Writer,
+    },
+
+    /// A message or a handshake on a channel failed.
+    #[error("{peer}: {problem}")]
+    Channel {
+        /// The other end.
+        peer: String,
+        /// What happened.
+        problem: String,
+    },
+
+    /// The other end didn't answer in time.
+    #[error("{peer} did not {what} within {seconds} s")]
+    Deadline {
+        /// The other end.
+        peer: String,
+        /// What was waited for.
+        what: &'static str,
+        /// How long.
+        seconds: f64,
+    },
+}
+
+impl Error {
+    pub(crate) fn channel(peer: impl ToString, problem: impl ToString) -> Self {
+        Self::Channel { peer: peer.to_string(), problem: problem.to_string() }
+    }
+
+    /// True where the object isn't there.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Storage(e) if e.is_not_found())
+    }
+}

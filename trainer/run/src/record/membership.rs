@@ -1,0 +1,146 @@
+use crate::{CommitRef, Generation, Incarnation, NodeId, RunUid};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// `membership/<generation>.json`: the run's log of truth. The highest generation is what holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Membership {
+    /// The run it belongs to.
+    pub run_uid: RunUid,
+    /// This generation.
+    pub generation: Generation,
+    /// Who wrote it.
+    pub writer: Writer,
+    /// The launch that it belongs to, so that `--fresh` or `--resume RUN@STEP` is obeyed once in each launch.
+    pub launch: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why the generation before ended, in words a user understands.
+    pub reason: String,
+    /// What it says.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// A generation either runs or ends the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Body {
+    /// These nodes train.
+    Formed {
+        /// In node order; ranks are dealt in this order.
+        members: Vec<Member>,
+        /// The node that serves this generation.
+        leader: NodeId,
+        /// What the workers load.
+        start_from: StartFrom,
+        /// The resolved job that holds from here on.
+        job: serde_json::Value,
+        /// True where a fault ended the generation before; false at a launch.
+        restart: bool,
+    },
+    /// The run is over, until it is launched again.
+    Ended {
+        /// How.
+        outcome: Outcome,
+        /// The generation that ended; its commits stay the run's newest.
+        previous: Generation,
+    },
+}
+
+/// One node of a generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Member {
+    /// The node.
+    pub node: NodeId,
+    /// The life of its agent that takes part.
+    pub incarnation: Incarnation,
+    /// `host:port` of its agent's control channel.
+    pub address: String,
+    /// Number of workers.
+    pub num_ranks: u32,
+    /// A port that was free on the node when it joined: MASTER_PORT, where the node holds rank 0.
+    pub free_port: u16,
+}
+
+/// What a generation's workers load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum StartFrom {
+    /// Nothing: initialise from the seed.
+    Fresh,
+    /// This commit, or the one before it in its lineage where this one turns out to be damaged.
+    Commit(CommitRef),
+}
+
+impl fmt::Display for StartFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartFrom::Fresh => f.write_str("step 0"),
+            StartFrom::Commit(c) => write!(f, "checkpoint {}", c.step),
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "camelCase")]
+pub enum Outcome {
+    /// Every step was done.
+    Done,
+    /// Stopped on request after a checkpoint; a launch carries on.
+    Stopped {
+        /// Who or what asked.
+        cause: String,
+    },
+    /// It can't go on.
+    Failed {
+        /// The error, with its facts and the way out.
+        error: String,
+    },
+}
+
+/// Identity of a process that writes records.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Writer {
+    /// Its node.
+    pub node: NodeId,
+    /// Its agent's life.
+    pub incarnation: Incarnation,
+    /// Drawn once by each process.
+    pub nonce: u64,
+}
+
+impl fmt::Display for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node {} incarnation {} ({:016x})", self.node, self.incarnation, self.nonce)
+    }
+}
+
+impl Membership {
+    /// The members, empty for a run that ended.
+    pub fn members(&self) -> &[Member] {
+        match &self.body {
+            Body::Formed { members, .. } => members,
+            Body::Ended { .. } => &[],
+        }
+    }
+
+    /// Address of the leader's control channel.
+    pub fn leader_address(&self) -> Option<&str> {
+        let Body::Formed { members, leader, .. } = &self.body else { return None };
+        members.iter().find(|m| m.node == *leader).map(|m| m.address.as_str())
+    }
+
+    /// How the run ended, if it did.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match &self.body {
+            Body::Formed { .. } => None,
+            Body::Ended { outcome, .. } => Some(outcome),
+        }
+    }
+}
