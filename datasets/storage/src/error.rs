@@ -100,7 +100,8 @@ impl Error {
         use std::io::ErrorKind as Kind;
         let reason = error.to_string();
         match error.kind() {
-            Kind::NotFound => Self::NotFound { uri },
+            // A write makes its folder: there it is the folder that can't be made, not the object that is missing.
+            Kind::NotFound if !matches!(operation, "put" | "create") => Self::NotFound { uri },
             Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Self::Denied { uri, reason },
             Kind::StorageFull | Kind::QuotaExceeded => Self::NoSpace { uri, reason },
             _ => Self::Unavailable { uri, operation, reason },
@@ -135,4 +136,38 @@ pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
         next = cause.source();
     }
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn system_errors_become_what_the_user_can_act_on() {
+        let of = |errno, operation| {
+            Error::from_io("/runs/x".into(), operation, &io::Error::from_raw_os_error(errno))
+        };
+        const ENOENT: i32 = 2;
+        const EIO: i32 = 5;
+        const EACCES: i32 = 13;
+        const ENOSPC: i32 = 28;
+        const EROFS: i32 = 30;
+        const EDQUOT: i32 = 122;
+        assert!(matches!(of(ENOSPC, "put"), Error::NoSpace { .. }));
+        assert!(matches!(of(EDQUOT, "create"), Error::NoSpace { .. }));
+        assert!(matches!(of(EACCES, "put"), Error::Denied { .. }));
+        assert!(matches!(of(EROFS, "put"), Error::Denied { .. }));
+        assert!(matches!(of(ENOENT, "get"), Error::NotFound { .. }));
+        assert!(matches!(of(ENOENT, "put"), Error::Unavailable { .. }));
+        assert!(matches!(of(EIO, "get"), Error::Unavailable { .. }));
+    }
+
+    #[test]
+    fn causes_are_one_line_without_repetition() {
+        let inner = io::Error::other("connection\n  refused");
+        let outer = io::Error::other(inner);
+        assert_eq!(causes(&outer), "connection refused");
+    }
 }
