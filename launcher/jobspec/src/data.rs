@@ -37,6 +37,7 @@ pub struct Data {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Split {
     /// Root of the dataset: a path, relative to the job file, or a `file://` or `s3://` URI.
+    #[schemars(length(min = 1), extend("examples" = ["../datasets/digits", "s3://bucket/dataset"]))]
     pub uri: String,
     /// Folder of the split under the root. Default: the root itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]

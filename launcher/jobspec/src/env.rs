@@ -53,6 +53,11 @@ impl Env {
         self.0.keys().map(String::as_str)
     }
 
+    /// The keys and their values, unexpanded, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
     /// Whether no variable is set.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -95,7 +100,7 @@ fn expand(key: &str, value: &str, lookup: impl Fn(&str) -> Option<String>) -> Re
 }
 
 /// Whether `name` can name an environment variable in every shell.
-fn is_variable_name(name: &str) -> bool {
+pub(crate) fn is_variable_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

@@ -3,10 +3,7 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Checkpoint, Data, Env, Eval, Limits, Log, Model, Optimizer, Problem, Problems, Recovery, RunName, Tail,
-    Train,
-};
+use crate::{Checkpoint, Data, Env, Eval, Limits, Log, Model, Optimizer, Recovery, RunName, Tail, Train};
 
 /// A training job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -67,25 +64,8 @@ pub struct JobSpec {
 }
 
 impl JobSpec {
-    /// The job that [`serde_json::to_value`] of a `JobSpec` describes.
-    pub fn from_json(value: serde_json::Value) -> Result<Self, Problems> {
-        let mut job: Self = serde_json::from_value(value).map_err(|error| {
-            let source = "the resolved job".to_owned();
-            let problem = Problem {
-                place: source.clone(),
-                at: None,
-                path: String::new(),
-                what: error.to_string(),
-                fix: "start the run with the same version of lockstep everywhere".to_owned(),
-            };
-            Problems { source, list: vec![problem] }
-        })?;
-        job.fill_in();
-        Ok(job)
-    }
-
     /// Gives a value to each field whose default depends on other fields.
-    fn fill_in(&mut self) {
+    pub(crate) fn fill_in(&mut self) {
         self.train.micro_batch = Some(self.micro_batch());
         self.eval.micro_batch = Some(self.eval_micro_batch());
         self.recovery.collective = Some(self.recovery.collective());

@@ -2,32 +2,46 @@
 //!
 //! Every field carries its meaning, unit and default in its documentation, which flows into the JSON schema.
 
+mod check;
 mod checkpoint;
 mod data;
 mod env;
 mod eval;
+mod explain;
 mod job;
 mod limits;
 mod log;
 mod model;
 mod optimizer;
+mod overrides;
+mod parse;
 mod problem;
+mod read;
 mod recovery;
+mod rules;
 mod schedule;
+mod schema;
+mod shape;
+mod similar;
 mod train;
+mod tree;
 mod units;
 
 pub use checkpoint::Checkpoint;
 pub use data::{Cache, Data, Format, Prefetch, Shuffle, Split, Tail};
 pub use env::{Env, EnvError};
 pub use eval::Eval;
+pub use explain::{Explained, explain};
 pub use job::JobSpec;
 pub use limits::Limits;
 pub use log::{Level, Log};
 pub use model::{Activation, Model};
 pub use optimizer::Optimizer;
-pub use problem::{Location, Problem, Problems};
+pub use parse::{Resolved, parse, resolve};
+pub use problem::{Location, Place, Problem, Problems};
+pub use read::Source;
 pub use recovery::Recovery;
 pub use schedule::Schedule;
+pub use schema::schema;
 pub use train::{NonFinite, NonFinitePolicy, Train};
 pub use units::{ByteSize, Cadence, Interval, RunName, Span, UnitError, Warmup};

@@ -10,10 +10,11 @@ pub enum Model {
     Mlp {
         /// Widths of the hidden layers, from input to output. Unit: neurons. Empty: one linear layer.
         #[serde(default)]
+        #[schemars(inner(range(min = 1)), extend("x-unit" = "neurons"))]
         hidden: Vec<u32>,
         /// Probability to drop a hidden activation while training. Default: 0.
         #[serde(default)]
-        #[schemars(range(min = 0.0, max = 1.0))]
+        #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1))]
         dropout: f64,
         /// Non-linearity after each hidden layer. Default: relu.
         #[serde(default)]

@@ -12,15 +12,15 @@ pub enum Optimizer {
     Adamw {
         /// Learning rate at the top of the schedule. Default: 1e-3.
         #[serde(default = "default_lr")]
-        #[schemars(range(min = 0.0))]
+        #[schemars(extend("exclusiveMinimum" = 0))]
         lr: f64,
         /// Decay of the running means of the gradient and of its square. Default: [0.9, 0.999].
         #[serde(default = "default_betas")]
-        #[schemars(inner(range(min = 0.0, max = 1.0)))]
+        #[schemars(extend("items" = { "type": "number", "minimum": 0, "exclusiveMaximum": 1 }))]
         betas: [f64; 2],
         /// Added to the root of the mean square. Default: 1e-8.
         #[serde(default = "default_eps")]
-        #[schemars(range(min = 0.0))]
+        #[schemars(extend("exclusiveMinimum" = 0))]
         eps: f64,
         /// Weight decay, times the learning rate per step. Default: 0.01.
         #[serde(default = "default_weight_decay")]
@@ -33,11 +33,11 @@ pub enum Optimizer {
     /// Stochastic gradient descent.
     Sgd {
         /// Learning rate at the top of the schedule.
-        #[schemars(range(min = 0.0))]
+        #[schemars(extend("exclusiveMinimum" = 0, "examples" = [0.1]))]
         lr: f64,
         /// Share of the last update that is kept. Default: 0.
         #[serde(default)]
-        #[schemars(range(min = 0.0, max = 1.0))]
+        #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1))]
         momentum: f64,
         /// L2 penalty added to the gradient. Default: 0.
         #[serde(default)]

@@ -1,0 +1,35 @@
+use super::Findings;
+use crate::JobSpec;
+
+/// Ends of names that hold secrets.
+const SECRET: [&str; 6] = ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "API_KEY", "ACCESS_KEY"];
+
+/// A job is written to storage, to logs and into checkpoints: it holds no secret.
+pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
+    for (key, value) in job.env.iter() {
+        let name = key.to_ascii_uppercase();
+        if SECRET.iter().any(|end| name.ends_with(end)) && !value.is_empty() && !value.contains("${") {
+            let path = format!("env.{key}");
+            let fix = format!("export {key} where the run is started, and write {key}: ${{{key}}}");
+            found.add(&path, format!("{path} holds a secret, and the job file is copied into the run"), fix);
+        }
+    }
+    let data = job.data.as_ref();
+    let uris = [
+        ("storage", Some(&job.storage)),
+        ("data.train.uri", data.map(|data| &data.train.uri)),
+        ("data.eval.uri", data.and_then(|data| data.eval.as_ref()).map(|eval| &eval.uri)),
+    ];
+    for (path, uri) in uris {
+        let authority =
+            uri.and_then(|uri| uri.split_once("://")).and_then(|(_, rest)| rest.split('/').next());
+        if authority.is_some_and(|authority| authority.contains('@')) {
+            let fix = "remove what is before the @; give credentials by the environment, like AWS_PROFILE";
+            found.add(
+                path,
+                format!("{path} holds credentials, and the job file is copied into the run"),
+                fix,
+            );
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Checked-in files that are made from the types: each test prints how to refresh its file.
+
+use std::{fmt::Write, path::Path};
+
+use lockstep_jobspec::{Place, Source, explain, resolve, schema};
+
+fn current(file: &str, made: &str, refresh: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    if std::env::var_os("LOCKSTEP_REFRESH").is_some() {
+        std::fs::write(&path, made).unwrap();
+    }
+    let checked_in = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(checked_in == made, "{} is out of date; refresh it with: {refresh}", path.display());
+}
+
+const REFRESH: &str = "LOCKSTEP_REFRESH=1 cargo test -p lockstep-jobspec --test goldens";
+
+#[test]
+fn the_schema_is_current() {
+    let made = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
+    current("schema/job.schema.json", &made, REFRESH);
+}
+
+#[test]
+fn the_example_is_explained() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../trainer/examples/digits.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let source = Source { path: "digits.yaml".into(), text };
+    let resolved =
+        resolve(&source, &["train.seed=7".to_owned()]).unwrap_or_else(|problems| panic!("{problems}"));
+    let mut made = String::new();
+    for field in explain(&resolved) {
+        let value = field.value.map_or("-".to_owned(), |value| value.to_string());
+        let unit = field.unit.map_or(String::new(), |unit| format!(" {unit}"));
+        let from = match field.place {
+            None => "default".to_owned(),
+            Some(Place::File(at)) => format!("line {}, column {}", at.line, at.column),
+            Some(Place::Set(path)) => format!("--set {path}"),
+            Some(Place::Whole) => "whole".to_owned(),
+        };
+        let default = field.default.map_or(String::new(), |default| format!(" [{default}]"));
+        writeln!(made, "{} = {value}{unit}{default} ({from})", field.path).unwrap();
+        assert!(!field.doc.is_empty(), "{} has no documentation", field.path);
+    }
+    current("tests/digits.explained.txt", &made, REFRESH);
+}
