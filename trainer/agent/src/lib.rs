@@ -1,1 +1,14 @@
-//! The node's agent: supervision, rendezvous, membership, recovery.
+//! The node's agent: supervision, rendezvous, membership, recovery. It never links libtorch.
+//!
+//! [`machine`] decides, [`driver`] acts on what it says. [`net`] connects agents, [`workers`] runs processes, [`report`]
+//! tells users, and [`kv`] is the store behind c10d. Read [`machine`] first.
+
+pub mod args;
+pub mod driver;
+pub mod kv;
+pub mod machine;
+pub mod net;
+pub mod report;
+pub mod tether;
+pub mod wire;
+pub mod workers;

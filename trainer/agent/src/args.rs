@@ -1,0 +1,97 @@
+//! The agent's command line; the one module that reads its environment.
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Runs one node of a Lockstep job: starts its workers, keeps them alive, agrees with the other nodes.
+///
+/// Started by `lockstep launch`; people rarely call it themselves.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What an agent binary does.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a node until the job ends.
+    Run(Box<RunArgs>),
+    /// Run a command that dies with the process that started it.
+    Tether(TetherArgs),
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct RunArgs {
+    /// URI of the run's folder.
+    #[arg(long)]
+    pub run_dir: String,
+    /// The resolved job, a JSON file.
+    #[arg(long)]
+    pub job: PathBuf,
+    /// This node's index; on Kubernetes the completion index.
+    #[arg(long, env = "JOB_COMPLETION_INDEX")]
+    pub node: u32,
+    /// Name of this launch, the same on every node: `--resume` is obeyed once in each launch.
+    #[arg(long)]
+    pub launch: String,
+    /// When the user typed the command, in milliseconds since 1970.
+    #[arg(long)]
+    pub launched_at: u64,
+    /// Host or address on which the other nodes reach this one.
+    #[arg(long)]
+    pub host: String,
+    /// Folder for what outlives a worker but not the node, such as the dataset cache.
+    #[arg(long)]
+    pub scratch: PathBuf,
+    /// What to load: auto, never, must, or STEP for the checkpoint of that step.
+    #[arg(long, default_value = "auto")]
+    pub resume: Resume,
+}
+
+/// Arguments of `tether`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct TetherArgs {
+    /// Process id of the starter; nothing is run where it is gone already.
+    #[arg(long)]
+    pub parent: i32,
+    /// The command.
+    #[arg(last = true, required = true)]
+    pub command: Vec<std::ffi::OsString>,
+}
+
+/// Which checkpoint a launch starts from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// The newest good one, or nothing where there is none.
+    Auto,
+    /// None: start over in a new generation.
+    Never,
+    /// The newest good one; it is an error where there is none.
+    Must,
+    /// The one of this step.
+    At(lockstep_run::Step),
+}
+
+impl std::str::FromStr for Resume {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "never" => Ok(Self::Never),
+            "must" => Ok(Self::Must),
+            step => step
+                .parse()
+                .map(Self::At)
+                .map_err(|_| format!("{text} is none of auto, never, must, or a step")),
+        }
+    }
+}
+
+/// Environment of user commands may refer to the agent's: this is the look-up.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

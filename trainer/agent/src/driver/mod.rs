@@ -1,0 +1,304 @@
+//! Acts on what the state machine says: one loop, one queue for each source, nothing in it blocks.
+
+mod act;
+mod propose;
+mod setup;
+
+use crate::args::{Resume, RunArgs};
+use crate::kv::{Answer, Caller, Kv};
+use crate::machine::{Event, ExitCode, Machine, Time};
+use crate::net::{Arrival, ConnectionId, Net, Outbox};
+use crate::report::Reporter;
+use crate::wire::{Beat, LeaderMsg, MemberMsg};
+use crate::workers::{Heard, Program, Workers};
+use lockstep_jobspec::JobSpec;
+use lockstep_run::control::{Reply, Request};
+use lockstep_run::link::{AgentMsg, Phase, Progress, StoreOp, WorkerMsg};
+use lockstep_run::segment::EventKind;
+use lockstep_run::status::Live;
+use lockstep_run::{Generation, NodeId, Rank, RunDir, RunUid, Step, Writer};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+/// The state machine's clock ticks this often.
+const TICK: Duration = Duration::from_millis(50);
+/// A wait shorter than this isn't worth a word.
+const WAIT_WORTH_A_WORD: Duration = Duration::from_secs(5);
+
+/// Everything about this agent that doesn't change.
+#[derive(Debug)]
+struct Facts {
+    args: RunArgs,
+    job: JobSpec,
+    job_json: serde_json::Value,
+    dir: RunDir,
+    run_uid: RunUid,
+    writer: Writer,
+    program: Program,
+}
+
+/// The agent at work.
+struct Driver {
+    facts: Arc<Facts>,
+    started: Instant,
+    machine: Machine,
+    net: Net,
+    reporter: Reporter,
+    kv: Kv,
+    workers: Option<Workers>,
+    members: HashMap<NodeId, (ConnectionId, Outbox<LeaderMsg>)>,
+    leader: Option<(ConnectionId, Outbox<MemberMsg>)>,
+    sockets: tempfile::TempDir,
+    heard: mpsc::Sender<Heard>,
+    done: mpsc::UnboundedSender<Done>,
+    live: Live,
+    first_step_known: bool,
+    /// What the machine last gave as its reason, since when, and how long it had lasted when it was last said.
+    waiting: (String, Instant, Duration),
+    exit: Option<ExitCode>,
+}
+
+/// What a task that the driver started came to.
+enum Done {
+    Event(Box<Event>),
+    Dialed(NodeId, lockstep_run::Incarnation, Option<(ConnectionId, Outbox<MemberMsg>)>),
+}
+
+/// Runs a node until its run is over for it.
+///
+/// # Errors
+/// Where the run's folder can't be used at all; the agent then asks to be started again (exit code 1).
+pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let (arrivals_in, mut arrivals) = mpsc::channel(1024);
+    let (heard_in, mut heard) = mpsc::channel(1024);
+    let (done_in, mut done) = mpsc::unbounded_channel();
+    let mut driver = setup::start(args, arrivals_in, heard_in, done_in).await?;
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    while driver.exit.is_none() {
+        tokio::select! {
+            Some(arrival) = arrivals.recv() => driver.on_arrival(arrival),
+            Some(heard) = heard.recv() => driver.on_heard(heard),
+            Some(done) = done.recv() => driver.on_done(done),
+            _ = ticks.tick() => driver.on_tick(),
+            _ = term.recv() => driver.handle(Event::StopRequested { cause: "SIGTERM".to_owned() }),
+            _ = int.recv() => driver.handle(Event::StopRequested { cause: "interrupted".to_owned() }),
+        }
+    }
+    Ok(driver.leave().await)
+}
+
+impl Driver {
+    fn now(&self) -> Time {
+        self.started.elapsed()
+    }
+
+    fn me(&self) -> NodeId {
+        self.facts.writer.node
+    }
+
+    fn handle(&mut self, event: Event) {
+        let now = self.now();
+        let actions = self.machine.on(now, event);
+        for action in actions {
+            self.act(action);
+        }
+    }
+
+    fn on_tick(&mut self) {
+        self.handle(Event::Tick);
+        let late = self.kv.expire(self.now());
+        self.answer(late);
+        let reason = self.machine.reason();
+        if reason != self.waiting.0 {
+            self.waiting = (reason, Instant::now(), Duration::ZERO);
+        }
+        let waited = self.waiting.1.elapsed();
+        if self.workers.is_none() && waited > WAIT_WORTH_A_WORD.max(self.waiting.2 * 2) {
+            self.waiting.2 = waited;
+            self.reporter.waiting(self.waiting.0.clone(), waited);
+        }
+    }
+
+    fn on_done(&mut self, done: Done) {
+        match done {
+            Done::Event(event) => self.handle(*event),
+            Done::Dialed(node, incarnation, connection) => {
+                let ok = connection.is_some();
+                if ok {
+                    self.leader = connection;
+                }
+                self.handle(Event::Dialed { node, incarnation, ok });
+            }
+        }
+    }
+
+    fn on_arrival(&mut self, arrival: Arrival) {
+        match arrival {
+            Arrival::Member(who, id, outbox) => {
+                self.members.insert(who.node, (id, outbox));
+            }
+            Arrival::MemberSays(who, id, msg) if self.is_member(who.node, id) => match msg {
+                MemberMsg::Store { generation, rank, id, op } => {
+                    self.serve_store(generation, Caller { node: who.node, rank, id }, op);
+                }
+                msg => self.handle(Event::FromMember { node: who.node, incarnation: who.incarnation, msg }),
+            },
+            Arrival::MemberGone(who, id) if self.is_member(who.node, id) => {
+                self.members.remove(&who.node);
+                self.handle(Event::MemberGone { node: who.node, incarnation: who.incarnation });
+            }
+            Arrival::LeaderSays(id, msg) if self.is_leader(id) => match msg {
+                LeaderMsg::StoreReply { rank, id, reply } => {
+                    self.to_worker(rank, AgentMsg::StoreReply { id, reply })
+                }
+                msg => self.handle(Event::FromLeader(msg)),
+            },
+            Arrival::LeaderGone(id) if self.is_leader(id) => {
+                self.leader = None;
+                self.handle(Event::LeaderGone);
+            }
+            Arrival::Client(request, reply) => {
+                let _ = reply.send(self.on_request(request));
+            }
+            // A connection that was replaced since.
+            Arrival::MemberSays(..)
+            | Arrival::MemberGone(..)
+            | Arrival::LeaderSays(..)
+            | Arrival::LeaderGone(..) => {}
+        }
+    }
+
+    fn is_member(&self, node: NodeId, id: ConnectionId) -> bool {
+        self.members.get(&node).is_some_and(|(current, _)| *current == id)
+    }
+
+    fn is_leader(&self, id: ConnectionId) -> bool {
+        self.leader.as_ref().is_some_and(|(current, _)| *current == id)
+    }
+
+    fn on_request(&mut self, request: Request) -> Reply {
+        match (request, self.machine.leader() == Some(self.me())) {
+            (Request::Status, true) => {
+                self.live.generation = self.machine.leads().unwrap_or_default();
+                self.live.nodes_ready = self.members.len() as u32 + 1;
+                Reply::Status(Box::new(self.live.clone()))
+            }
+            (Request::Cancel { cause }, true) => {
+                self.handle(Event::CancelRequested { cause });
+                Reply::Accepted
+            }
+            (_, false) => Reply::NotLeader,
+        }
+    }
+
+    fn on_heard(&mut self, heard: Heard) {
+        match heard {
+            Heard::Line(line) => self.reporter.log(line),
+            Heard::Left(generation, rank, how) => self.handle(Event::WorkerLeft { generation, rank, how }),
+            Heard::Message(generation, rank, message) => self.on_worker_msg(generation, rank, message),
+        }
+    }
+
+    fn on_worker_msg(&mut self, generation: Generation, rank: Rank, message: WorkerMsg) {
+        match message {
+            WorkerMsg::Heartbeat { step, phase } => {
+                if rank == Rank(0) {
+                    self.on_first_rank(generation, step, phase);
+                }
+                self.handle(Event::WorkerBeat { generation, beat: Beat { rank, step, phase } });
+            }
+            WorkerMsg::Store { id, op } => match self.machine.leader() == Some(self.me()) {
+                true => self.serve_store(generation, Caller { node: self.me(), rank, id }, op),
+                false => self.to_leader(MemberMsg::Store { generation, rank, id, op }),
+            },
+            WorkerMsg::Held { ask, started } => {
+                self.handle(Event::WorkerHeld { generation, rank, ask, started })
+            }
+            WorkerMsg::Progress(progress) => self.on_progress(generation, progress),
+            WorkerMsg::CheckpointCommitted { step, uri, num_bytes, seconds } => {
+                let text = format!("checkpoint {step} committed, {num_bytes} bytes, {uri}");
+                self.reporter.event(generation, EventKind::Checkpoint, text, Some(seconds));
+            }
+            WorkerMsg::CheckpointProblem { text, .. } => {
+                self.reporter.event(generation, EventKind::CheckpointProblem, text, None);
+            }
+            WorkerMsg::Warning(text) => self.reporter.event(generation, EventKind::Warning, text, None),
+            // Both belong to the connection, which deals with them itself.
+            WorkerMsg::Hello { .. } | WorkerMsg::Finished(_) => {}
+        }
+    }
+
+    fn on_first_rank(&mut self, generation: Generation, step: Step, phase: Phase) {
+        (self.live.step, self.live.phase) = (step, phase);
+        if self.first_step_known || !matches!(phase, Phase::Training | Phase::Evaluating | Phase::Saving) {
+            return;
+        }
+        self.first_step_known = true;
+        let launched = Duration::from_millis(self.facts.args.launched_at);
+        let seconds = unix_now().saturating_sub(launched).as_secs_f64();
+        let text = format!("first step {seconds:.2} s after launch");
+        self.reporter.event(generation, EventKind::FirstStep, text, Some(seconds));
+    }
+
+    fn on_progress(&mut self, generation: Generation, progress: Progress) {
+        let live = &mut self.live;
+        (live.step, live.total_steps) = (progress.step, Some(progress.total_steps));
+        live.loss = progress.loss.or(live.loss);
+        live.samples_per_second = progress.samples_per_second.or(live.samples_per_second);
+        live.eval.extend(progress.eval.clone());
+        self.reporter.progress(generation, progress);
+    }
+
+    fn serve_store(&mut self, generation: Generation, caller: Caller, op: StoreOp) {
+        let answers = self.kv.apply(self.now(), self.machine.leads(), generation, caller, op);
+        self.answer(answers);
+    }
+
+    fn answer(&mut self, answers: Vec<Answer>) {
+        for (Caller { node, rank, id }, reply) in answers {
+            match node == self.me() {
+                true => self.to_worker(rank, AgentMsg::StoreReply { id, reply }),
+                false => self.to_member(node, LeaderMsg::StoreReply { rank, id, reply }),
+            }
+        }
+    }
+
+    fn to_worker(&self, rank: Rank, message: AgentMsg) {
+        if let Some(workers) = &self.workers {
+            workers.send(rank, message);
+        }
+    }
+
+    fn to_member(&self, node: NodeId, message: LeaderMsg) {
+        if let Some((_, outbox)) = self.members.get(&node) {
+            outbox.send(message);
+        }
+    }
+
+    fn to_leader(&self, message: MemberMsg) {
+        if let Some((_, outbox)) = &self.leader {
+            outbox.send(message);
+        }
+    }
+
+    async fn leave(mut self) -> ExitCode {
+        self.reporter.clone().close().await;
+        for (_, (_, outbox)) in self.members.drain() {
+            outbox.close().await;
+        }
+        if let Some((_, outbox)) = self.leader.take() {
+            outbox.close().await;
+        }
+        self.exit.unwrap_or(ExitCode::Stopped)
+    }
+}
+
+fn unix_now() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}

@@ -1,0 +1,187 @@
+use super::{Done, Driver, Facts, unix_now};
+use crate::args::{RunArgs, variable};
+use crate::kv::Kv;
+use crate::machine::{Config, Machine, Timings};
+use crate::net::{Arrival, Net};
+use crate::report::Reporter;
+use crate::wire::{Introduction, Offer};
+use crate::workers::{Heard, Program};
+use anyhow::Context;
+use jiff::Timestamp;
+use lockstep_jobspec::JobSpec;
+use lockstep_run::link::Phase;
+use lockstep_run::segment::EventKind;
+use lockstep_run::status::Live;
+use lockstep_run::{Generation, Join, NodeId, RunDir, RunRecord, RunUid, Step, Writer};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+/// Opens the run's folder, says that this node lives, and makes everything ready for the loop.
+pub(super) async fn start(
+    args: RunArgs,
+    arrivals: mpsc::Sender<Arrival>,
+    heard: mpsc::Sender<Heard>,
+    done: mpsc::UnboundedSender<Done>,
+) -> anyhow::Result<Driver> {
+    let (job, job_json) = read_job(&args.job)?;
+    let program = program(&job)?;
+    let dir = RunDir::open(&args.run_dir)?;
+    let run = dir.run_or_create(new_run(&job, &job_json)).await?;
+    let key = dir.key_or_create().await?;
+
+    let bind: IpAddr = args.host.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]));
+    let listener = TcpListener::bind((bind, 0)).await.with_context(|| format!("can't listen on {bind}"))?;
+    let address = format!("{}:{}", args.host, listener.local_addr()?.port());
+    let nonce = rand::random();
+    let node = NodeId(args.node);
+    let join = dir
+        .join(node, |incarnation| new_join(&run.run_uid, node, incarnation, &address, &job, nonce))
+        .await?;
+    let memberships = dir.memberships().await?;
+    let known = memberships.keys().next_back().copied().unwrap_or_default();
+
+    let config = Config {
+        node,
+        incarnation: join.incarnation,
+        num_nodes: job.nodes,
+        offer: Offer { address, num_ranks: job.ranks_per_node, free_port: free_port(bind)? },
+        launch: args.launch.clone(),
+        timings: timings(&job, args.launched_at),
+        same_cause: job.recovery.same_cause,
+        workers_beat: program.speaks,
+    };
+    let me = Introduction { node, incarnation: join.incarnation };
+    let net = Net::new(run.run_uid.clone(), key, me, arrivals);
+    tokio::spawn(net.clone().listen(listener));
+    let reporter = Reporter::start(dir.clone(), known, node, join.incarnation);
+    let text = format!("joined as incarnation {} at {}", join.incarnation, join.address);
+    reporter.event(known, EventKind::Joined, text, None);
+
+    let first_step_known = memberships.values().any(|m| m.launch == args.launch);
+    let writer = Writer { node, incarnation: join.incarnation, nonce };
+    std::fs::create_dir_all(&args.scratch)
+        .with_context(|| format!("can't make {}", args.scratch.display()))?;
+    let facts = Facts { args, job, job_json, dir, run_uid: run.run_uid, writer, program };
+    let started = Instant::now();
+    Ok(Driver {
+        machine: Machine::new(config, known, Duration::ZERO),
+        first_step_known,
+        facts: Arc::new(facts),
+        started,
+        net,
+        reporter,
+        kv: Kv::default(),
+        workers: None,
+        members: Default::default(),
+        leader: None,
+        sockets: tempfile::Builder::new()
+            .prefix("lockstep-")
+            .tempdir()
+            .context("can't make a folder for sockets")?,
+        heard,
+        done,
+        live: live(known),
+        waiting: (String::new(), started, Duration::ZERO),
+        exit: None,
+    })
+}
+
+/// What a generation looks like before its workers have said anything.
+pub(super) fn live(generation: Generation) -> Live {
+    Live {
+        generation,
+        phase: Phase::Starting,
+        step: Step(0),
+        total_steps: None,
+        loss: None,
+        samples_per_second: None,
+        eval: BTreeMap::new(),
+        nodes_ready: 0,
+    }
+}
+
+fn read_job(path: &Path) -> anyhow::Result<(JobSpec, serde_json::Value)> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("can't read the job at {}", path.display()))?;
+    let json: serde_json::Value =
+        serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
+    let job = JobSpec::from_json(json.clone())
+        .map_err(|problems| anyhow::anyhow!("{}: {problems}", path.display()))?;
+    Ok((job, json))
+}
+
+fn program(job: &JobSpec) -> anyhow::Result<Program> {
+    let env = job.env.expand(variable).map_err(|errors| {
+        let all: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        anyhow::anyhow!("{}", all.join("; "))
+    })?;
+    if let Some(command) = &job.command {
+        return Ok(Program { command: command.clone(), env, speaks: false });
+    }
+    let worker = match &job.worker {
+        Some(worker) => worker.clone(),
+        None => {
+            let agent = std::env::current_exe().context("can't find this program's own file")?;
+            agent.with_file_name("lockstep-worker").to_string_lossy().into_owned()
+        }
+    };
+    Ok(Program { command: vec![worker], env, speaks: true })
+}
+
+fn new_run(job: &JobSpec, json: &serde_json::Value) -> RunRecord {
+    RunRecord {
+        run_uid: RunUid::random(),
+        name: job.name.to_string(),
+        created_at: Timestamp::now(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        job: json.clone(),
+    }
+}
+
+fn new_join(
+    run_uid: &RunUid,
+    node: NodeId,
+    incarnation: lockstep_run::Incarnation,
+    address: &str,
+    job: &JobSpec,
+    nonce: u64,
+) -> Join {
+    Join {
+        run_uid: run_uid.clone(),
+        node,
+        incarnation,
+        address: address.to_owned(),
+        num_ranks: job.ranks_per_node,
+        pid: std::process::id(),
+        nonce,
+        at: Timestamp::now(),
+    }
+}
+
+/// A port that is free now, for MASTER_PORT; whoever takes it in between makes the generation fail, and the next one tries another.
+fn free_port(bind: IpAddr) -> anyhow::Result<u16> {
+    Ok(std::net::TcpListener::bind((bind, 0))?.local_addr()?.port())
+}
+
+fn timings(job: &JobSpec, launched_at_unix_ms: u64) -> Timings {
+    let r = &job.recovery;
+    let since_launch = unix_now().saturating_sub(Duration::from_millis(launched_at_unix_ms));
+    Timings {
+        heartbeat: r.heartbeat.duration(),
+        dead: r.dead.duration(),
+        join: r.join.duration(),
+        replacement: r.replacement.duration(),
+        starting: r.form.duration() + r.first_step_budget.duration(),
+        first_step: r.first_step_budget.duration(),
+        step: r.step_budget.duration(),
+        evaluating: r.eval_budget.duration(),
+        saving: r.checkpoint_budget.duration(),
+        grace: r.grace.duration(),
+        max_run_time: job.limits.max_run_time.map(|limit| limit.duration().saturating_sub(since_launch)),
+    }
+}

@@ -1,0 +1,183 @@
+use crate::wire::{Beat, LeaderMsg, MemberMsg};
+use lockstep_run::link::{AgentMsg, WorkerOutcome};
+use lockstep_run::{Generation, Incarnation, Join, Member, Membership, NodeId, Outcome, Rank, Step};
+
+/// What happens to an agent.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// Time passes; sent a few times in each heartbeat interval.
+    Tick,
+    /// Answer to [`Action::Look`].
+    Seen {
+        /// The newest join record of each node.
+        joins: Vec<Join>,
+        /// The newest membership record.
+        newest: Option<Membership>,
+    },
+    /// Answer to [`Action::Dial`].
+    Dialed {
+        /// The node that was called.
+        node: NodeId,
+        /// The life of its agent that was called.
+        incarnation: Incarnation,
+        /// Whether it answered and holds the run's key.
+        ok: bool,
+    },
+    /// The connection to the leader is gone.
+    LeaderGone,
+    /// The leader speaks.
+    FromLeader(LeaderMsg),
+    /// A worker of this node reported its step.
+    WorkerBeat {
+        /// Its generation.
+        generation: Generation,
+        /// What it said.
+        beat: Beat,
+    },
+    /// A worker of this node answered a hold.
+    WorkerHeld {
+        /// Its generation.
+        generation: Generation,
+        /// The worker.
+        rank: Rank,
+        /// The request.
+        ask: u64,
+        /// The last step that it has started.
+        started: Step,
+    },
+    /// A worker of this node said its last word, or left without one.
+    WorkerLeft {
+        /// Its generation.
+        generation: Generation,
+        /// The worker.
+        rank: Rank,
+        /// Its last word, or how it ended.
+        how: Result<WorkerOutcome, String>,
+    },
+    /// Answer to [`Action::KillWorkers`]: no worker of this node lives.
+    WorkersGone,
+    /// This agent was told to stop.
+    StopRequested {
+        /// By whom or what.
+        cause: String,
+    },
+    /// To the leader: a member speaks.
+    FromMember {
+        /// Who.
+        node: NodeId,
+        /// Which life of it.
+        incarnation: Incarnation,
+        /// What.
+        msg: MemberMsg,
+    },
+    /// To the leader: the connection to a member is gone.
+    MemberGone {
+        /// Who.
+        node: NodeId,
+        /// Which life of it.
+        incarnation: Incarnation,
+    },
+    /// To the leader: answer to [`Action::Propose`], the record that holds for the proposed generation.
+    Proposed(Box<Membership>),
+    /// To the leader: the store could not be reached; nothing was decided.
+    ProposeFailed(String),
+    /// To the leader: a client asks for the end of the run.
+    CancelRequested {
+        /// By whom or what.
+        cause: String,
+    },
+}
+
+impl Event {
+    pub(super) fn is_for_leader(&self) -> bool {
+        matches!(
+            self,
+            Event::FromMember { .. }
+                | Event::MemberGone { .. }
+                | Event::Proposed(_)
+                | Event::ProposeFailed(_)
+                | Event::CancelRequested { .. }
+        )
+    }
+}
+
+/// What the driver has to do.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Read the join records and the newest membership; answer with [`Event::Seen`].
+    Look,
+    /// Call a node; answer with [`Event::Dialed`]. Only one call is under way at a time.
+    Dial {
+        /// The node.
+        node: NodeId,
+        /// The life of its agent.
+        incarnation: Incarnation,
+        /// Where.
+        address: String,
+    },
+    /// Close the connection to the leader, if there is one.
+    HangUp,
+    /// Send to the leader.
+    ToLeader(MemberMsg),
+    /// Send to a member.
+    ToMember {
+        /// The member.
+        node: NodeId,
+        /// The message.
+        msg: LeaderMsg,
+    },
+    /// Start this node's workers of a generation.
+    StartWorkers(Box<Membership>),
+    /// Kill this node's workers; answer with [`Event::WorkersGone`].
+    KillWorkers {
+        /// True where they may first end by themselves within the grace period.
+        gently: bool,
+    },
+    /// Kill one worker that hangs; its exit is reported as usual.
+    KillWorker(Rank),
+    /// Send to every worker of this node.
+    ToWorkers(AgentMsg),
+    /// Try to commit a record; answer with [`Event::Proposed`] or [`Event::ProposeFailed`].
+    Propose(Proposal),
+    /// Tell the user.
+    Note(Note),
+    /// Leave.
+    Exit(ExitCode),
+}
+
+/// A record that the leader wants to commit. What it starts from is found out by the driver.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Proposal {
+    /// Its generation.
+    pub generation: Generation,
+    /// Why the one before ended.
+    pub reason: String,
+    /// The nodes of a new generation, or how the run ended.
+    pub body: Result<Vec<Member>, Outcome>,
+}
+
+/// Something to tell the user, kept among the run's events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// What sort.
+    pub kind: lockstep_run::segment::EventKind,
+    /// The generation that it concerns.
+    pub generation: Generation,
+    /// The node that it concerns.
+    pub node: Option<NodeId>,
+    /// The worker that it concerns.
+    pub rank: Option<Rank>,
+    /// What happened.
+    pub text: String,
+}
+
+/// How an agent leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitCode {
+    /// The run is done.
+    Done = 0,
+    /// Stopped on request, or waiting in vain: never 0, or Kubernetes would take the index for finished.
+    Stopped = 143,
+    /// The run can't go on.
+    RunFailed = 240,
+}

@@ -1,0 +1,582 @@
+//! The leader's part: gather the nodes, commit a generation, watch over it, end it.
+
+use super::budget::Budget;
+use super::stop::Stop;
+use super::{Action, Config, Event, Machine, Note, Proposal, Time};
+use crate::wire::{LeaderMsg, MemberMsg, Offer};
+use lockstep_run::link::{Failure, FailureKind, Phase, WorkerOutcome};
+use lockstep_run::segment::EventKind;
+use lockstep_run::{Body, Generation, Incarnation, Member, Membership, NodeId, Outcome, Rank, Step};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// A failed proposal is tried again after this.
+const PROPOSE_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+#[derive(Debug)]
+pub(super) struct Lead {
+    state: State,
+    /// Nodes that wait for the next generation.
+    joins: BTreeMap<NodeId, (Incarnation, Offer)>,
+    /// Why the last generation ended.
+    reason: String,
+    budget: Budget,
+    /// Nodes that were asked to stop.
+    stops: BTreeSet<NodeId>,
+    /// A request that concerns the whole run: its cause, and since when.
+    whole: Option<(String, Time)>,
+}
+
+#[derive(Debug)]
+enum State {
+    Gathering { since: Time },
+    Proposing { proposal: Proposal, again: Option<Time> },
+    Leading(Box<Leading>),
+    Over,
+}
+
+#[derive(Debug)]
+struct Leading {
+    generation: Generation,
+    members: Vec<Member>,
+    heard: BTreeMap<NodeId, Time>,
+    ranks: BTreeMap<Rank, RankView>,
+    stop: Option<Stop>,
+    /// A rank lost its peers; whoever is to blame usually reports within moments.
+    peer_lost: Option<(Time, String)>,
+}
+
+#[derive(Debug)]
+struct RankView {
+    node: NodeId,
+    step: Step,
+    phase: Phase,
+    /// Since when step and phase are what they are.
+    since: Time,
+    outcome: Option<WorkerOutcome>,
+}
+
+impl Lead {
+    pub(super) fn generation(&self) -> Option<Generation> {
+        match &self.state {
+            State::Leading(leading) => Some(leading.generation),
+            _ => None,
+        }
+    }
+
+    pub(super) fn reason(&self, config: &Config) -> String {
+        match &self.state {
+            State::Gathering { .. } => {
+                let missing: Vec<_> =
+                    (0..config.num_nodes).filter(|n| !self.joins.contains_key(&NodeId(*n))).collect();
+                format!("waits for node {}", join_numbers(&missing))
+            }
+            State::Proposing { again: Some(_), .. } => "waits for storage, to commit a membership".to_owned(),
+            State::Proposing { .. } => "commits a membership".to_owned(),
+            State::Leading(leading) => format!("leads generation {}", leading.generation),
+            State::Over => "is over".to_owned(),
+        }
+    }
+}
+
+impl Leading {
+    fn new(now: Time, generation: Generation, members: Vec<Member>) -> Self {
+        let heard = members.iter().map(|m| (m.node, now)).collect();
+        let nodes = members.iter().flat_map(|m| (0..m.num_ranks).map(|_| m.node));
+        let view = |node| RankView { node, step: Step(0), phase: Phase::Starting, since: now, outcome: None };
+        let ranks = nodes.enumerate().map(|(rank, node)| (Rank(rank as u32), view(node))).collect();
+        Self { generation, members, heard, ranks, stop: None, peer_lost: None }
+    }
+
+    fn has(&self, node: NodeId, incarnation: Incarnation) -> bool {
+        self.members.iter().any(|m| (m.node, m.incarnation) == (node, incarnation))
+    }
+
+    fn newest_step(&self) -> Step {
+        self.ranks.values().map(|r| r.step).max().unwrap_or_default()
+    }
+
+    /// What all ranks came to, once each has said its last word.
+    fn all_finished(&self) -> Option<bool> {
+        let done = |o: &WorkerOutcome| matches!(o, WorkerOutcome::Done { .. });
+        let finished = |o: &WorkerOutcome| done(o) || matches!(o, WorkerOutcome::Stopped { .. });
+        let outcomes = || self.ranks.values().map(|r| r.outcome.as_ref());
+        outcomes().all(|o| o.is_some_and(finished)).then(|| outcomes().flatten().all(done))
+    }
+}
+
+impl Machine {
+    pub(super) fn start_gathering(&mut self, now: Time) {
+        let whole = None;
+        let (joins, stops, budget) = (BTreeMap::new(), BTreeSet::new(), Budget::default());
+        let (state, reason) = (State::Gathering { since: now }, "launched".to_owned());
+        self.lead = Some(Lead { state, joins, reason, budget, stops, whole });
+    }
+
+    /// Stops leading; whoever waits here must look for another leader.
+    pub(super) fn resign(&mut self, out: &mut Vec<Action>) {
+        let Some(lead) = self.lead.take() else { return };
+        let nodes: BTreeSet<NodeId> = match &lead.state {
+            State::Leading(leading) => leading.members.iter().map(|m| m.node).collect(),
+            _ => lead.joins.into_keys().collect(),
+        };
+        for node in nodes.into_iter().filter(|n| *n != self.config.node) {
+            out.push(Action::ToMember { node, msg: LeaderMsg::NotLeader });
+        }
+    }
+
+    pub(super) fn lead_event(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
+        if self.lead.is_none() {
+            if let Event::FromMember {
+                node, msg: MemberMsg::Join { .. } | MemberMsg::Heartbeat { .. }, ..
+            } = event
+            {
+                out.push(Action::ToMember { node, msg: LeaderMsg::NotLeader });
+            }
+            return;
+        }
+        match event {
+            Event::Tick => self.lead_tick(now, out),
+            Event::FromMember { node, incarnation, msg } => {
+                self.on_member_msg(now, node, incarnation, msg, out)
+            }
+            Event::MemberGone { node, incarnation } => self.on_member_gone(now, node, incarnation, out),
+            Event::Proposed(record) => self.on_proposed(now, *record, out),
+            Event::ProposeFailed(_) => {
+                if let Some(Lead { state: State::Proposing { again, .. }, .. }) = &mut self.lead {
+                    *again = Some(now + PROPOSE_AGAIN_AFTER);
+                }
+            }
+            Event::CancelRequested { cause } => self.stop_whole(now, cause, out),
+            _ => {}
+        }
+    }
+
+    fn on_member_msg(
+        &mut self,
+        now: Time,
+        node: NodeId,
+        incarnation: Incarnation,
+        msg: MemberMsg,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(lead) = &mut self.lead else { return };
+        if let State::Leading(leading) = &mut lead.state
+            && leading.has(node, incarnation)
+        {
+            leading.heard.insert(node, now);
+        }
+        match msg {
+            MemberMsg::Join { offer, known, stop } => {
+                self.known = self.known.max(known);
+                self.on_join(now, node, incarnation, offer, stop, out);
+            }
+            MemberMsg::Heartbeat { generation, beats } => {
+                out.push(Action::ToMember { node, msg: LeaderMsg::Ack });
+                self.on_beats(now, generation, &beats);
+            }
+            MemberMsg::Stop { cause } => {
+                lead.stops.insert(node);
+                if !self.stop_if_all(now, &cause, out) {
+                    self.begin_stop(now, out);
+                }
+            }
+            MemberMsg::Held { generation, rank, ask, started } => {
+                self.on_held(generation, rank, ask, started, out)
+            }
+            MemberMsg::Finished { generation, rank, outcome } => {
+                self.on_finished(now, generation, rank, outcome, out)
+            }
+            MemberMsg::Lost { generation, rank, cause } => {
+                if self.leads() == Some(generation) {
+                    self.reform(
+                        now,
+                        format!("rank {rank} on node {node} {cause}"),
+                        Some(node),
+                        Some(rank),
+                        out,
+                    );
+                }
+            }
+            // Served beside the machine: requests to the key-value store change no membership.
+            MemberMsg::Store { .. } => {}
+        }
+    }
+
+    fn on_join(
+        &mut self,
+        now: Time,
+        node: NodeId,
+        incarnation: Incarnation,
+        offer: Offer,
+        stop: Option<String>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(lead) = &mut self.lead else { return };
+        if let State::Leading(leading) = &lead.state {
+            let reason = match leading.has(node, incarnation) {
+                true => format!("node {node} lost its workers"),
+                false => format!("node {node} came back as incarnation {incarnation}"),
+            };
+            self.reform(now, reason, Some(node), None, out);
+        }
+        let Some(lead) = &mut self.lead else { return };
+        if lead.joins.get(&node).is_some_and(|(known, _)| *known > incarnation) {
+            return;
+        }
+        lead.joins.insert(node, (incarnation, offer));
+        match stop {
+            Some(cause) => {
+                lead.stops.insert(node);
+                self.stop_if_all(now, &cause, out);
+            }
+            None => {
+                lead.stops.remove(&node);
+            }
+        }
+        self.settle(out);
+    }
+
+    fn stop_if_all(&mut self, now: Time, cause: &str, out: &mut Vec<Action>) -> bool {
+        let all = self.lead.as_ref().is_some_and(|l| l.stops.len() as u32 >= self.config.num_nodes);
+        if all {
+            self.stop_whole(now, cause.to_owned(), out);
+        }
+        all
+    }
+
+    fn on_member_gone(&mut self, now: Time, node: NodeId, incarnation: Incarnation, out: &mut Vec<Action>) {
+        let Some(lead) = &mut self.lead else { return };
+        if lead.joins.get(&node).is_some_and(|(known, _)| *known == incarnation) {
+            lead.joins.remove(&node);
+        }
+        if let State::Leading(leading) = &lead.state
+            && leading.has(node, incarnation)
+        {
+            self.reform(now, format!("the agent of node {node} is gone"), Some(node), None, out);
+        }
+    }
+
+    fn on_beats(&mut self, now: Time, generation: Generation, beats: &[crate::wire::Beat]) {
+        let Some(Lead { state: State::Leading(leading), budget, .. }) = &mut self.lead else { return };
+        if leading.generation != generation {
+            return;
+        }
+        for beat in beats {
+            let Some(view) = leading.ranks.get_mut(&beat.rank) else { continue };
+            if (view.step, view.phase) != (beat.step, beat.phase) {
+                (view.step, view.phase, view.since) = (beat.step, beat.phase, now);
+            }
+            budget.on_step(beat.step);
+        }
+    }
+
+    fn on_held(
+        &mut self,
+        generation: Generation,
+        rank: Rank,
+        ask: u64,
+        started: Step,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(Lead { state: State::Leading(leading), .. }) = &mut self.lead else { return };
+        let num_ranks = leading.ranks.len();
+        let Some(stop) = leading.stop.as_mut().filter(|_| leading.generation == generation) else { return };
+        if stop.on_held(rank, ask, started, num_ranks) {
+            self.tell_stop(out);
+        }
+    }
+
+    fn on_finished(
+        &mut self,
+        now: Time,
+        generation: Generation,
+        rank: Rank,
+        outcome: WorkerOutcome,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(Lead { state: State::Leading(leading), stops, .. }) = &mut self.lead else { return };
+        let (true, Some(view)) = (leading.generation == generation, leading.ranks.get_mut(&rank)) else {
+            return;
+        };
+        let node = view.node;
+        view.outcome = Some(outcome.clone());
+        match outcome {
+            WorkerOutcome::Failed(Failure { kind: FailureKind::PeerLost, message }) => {
+                leading.peer_lost.get_or_insert((now, format!("rank {rank} lost its peers: {message}")));
+            }
+            WorkerOutcome::Failed(Failure { kind, message }) if kind.is_fatal() => {
+                self.end(Outcome::Failed { error: message }, out);
+            }
+            WorkerOutcome::Failed(Failure { message, .. }) => {
+                self.reform(
+                    now,
+                    format!("rank {rank} on node {node} failed: {message}"),
+                    Some(node),
+                    Some(rank),
+                    out,
+                );
+            }
+            WorkerOutcome::Done { .. } | WorkerOutcome::Stopped { .. } => match leading.all_finished() {
+                None => {}
+                Some(true) => self.end(Outcome::Done, out),
+                Some(false) => {
+                    let leaving: Vec<u32> = stops.iter().map(|n| n.0).collect();
+                    match self.lead.as_ref().and_then(|l| l.whole.clone()) {
+                        Some((cause, _)) => self.end(Outcome::Stopped { cause }, out),
+                        None => self.revoke(
+                            now,
+                            format!("node {} was asked to stop", join_numbers(&leaving)),
+                            out,
+                        ),
+                    }
+                }
+            },
+        }
+    }
+
+    fn lead_tick(&mut self, now: Time, out: &mut Vec<Action>) {
+        let timings = self.config.timings.clone();
+        if timings.max_run_time.is_some_and(|limit| now > limit) {
+            self.stop_whole(now, "limits.maxRunTime is reached".to_owned(), out);
+        }
+        let Some(lead) = &mut self.lead else { return };
+        if let (Some((cause, since)), State::Leading(_)) = (&lead.whole, &lead.state)
+            && now > *since + timings.grace
+        {
+            let cause = format!(
+                "{cause}; no checkpoint was written, the workers did not stop within {:?}",
+                timings.grace
+            );
+            return self.end(Outcome::Stopped { cause }, out);
+        }
+        match &mut lead.state {
+            State::Gathering { since } if now > *since + timings.replacement => {
+                for node in lead.joins.keys() {
+                    out.push(Action::ToMember { node: *node, msg: LeaderMsg::Leave });
+                }
+            }
+            State::Proposing { proposal, again } if again.is_some_and(|at| now >= at) => {
+                *again = None;
+                out.push(Action::Propose(proposal.clone()));
+            }
+            State::Leading(leading) => {
+                if let Some(problem) = watch(now, leading, &timings, self.config.workers_beat) {
+                    self.reform(now, problem.0, problem.1, problem.2, out);
+                }
+            }
+            State::Gathering { .. } | State::Proposing { .. } | State::Over => {}
+        }
+    }
+
+    fn on_proposed(&mut self, now: Time, record: Membership, out: &mut Vec<Action>) {
+        let Some(lead) = &mut self.lead else { return };
+        let State::Proposing { .. } = lead.state else { return };
+        self.known = self.known.max(record.generation);
+        let ours =
+            (record.writer.node, record.writer.incarnation) == (self.config.node, self.config.incarnation);
+        if !ours {
+            // Somebody else decided first. Its record is the truth; who waits here finds it by looking.
+            self.resign(out);
+            return self.seek(now);
+        }
+        // The record was made by this process from JSON values, so it can't fail to become JSON again.
+        let text = serde_json::to_string(&record).unwrap_or_default();
+        let committed = || LeaderMsg::Committed { record: text.clone() };
+        match record.body {
+            Body::Ended { .. } => {
+                lead.state = State::Over;
+                let nodes: Vec<_> = (0..self.config.num_nodes).map(NodeId).collect();
+                out.extend(nodes.into_iter().map(|node| Action::ToMember { node, msg: committed() }));
+            }
+            Body::Formed { members, start_from, .. } => {
+                let nodes: Vec<_> = members.iter().map(|m| m.node.0).collect();
+                let gone = members
+                    .iter()
+                    .find(|m| lead.joins.get(&m.node).is_none_or(|j| j.0 != m.incarnation))
+                    .cloned();
+                out.extend(members.iter().map(|m| Action::ToMember { node: m.node, msg: committed() }));
+                out.push(Action::Note(Note {
+                    kind: EventKind::Formed,
+                    generation: record.generation,
+                    node: None,
+                    rank: None,
+                    text: format!("nodes {}; from {start_from}; {}", join_numbers(&nodes), record.reason),
+                }));
+                lead.joins.clear();
+                lead.state = State::Leading(Box::new(Leading::new(now, record.generation, members)));
+                if let Some(gone) = gone {
+                    let reason =
+                        format!("node {} left while generation {} was formed", gone.node, record.generation);
+                    return self.reform(now, reason, Some(gone.node), None, out);
+                }
+                self.begin_stop(now, out);
+            }
+        }
+    }
+
+    /// Ends the generation because of a fault, or the run where that fault came once too often.
+    fn reform(
+        &mut self,
+        now: Time,
+        reason: String,
+        node: Option<NodeId>,
+        rank: Option<Rank>,
+        out: &mut Vec<Action>,
+    ) {
+        let Some(Lead { state: State::Leading(leading), budget, .. }) = &mut self.lead else { return };
+        let generation = leading.generation;
+        out.push(Action::Note(Note { kind: EventKind::Lost, generation, node, rank, text: reason.clone() }));
+        if budget.on_failure(&reason, self.config.same_cause) {
+            let error = format!(
+                "{reason}, {} times without progress beyond step {}; look at: lockstep logs RUN",
+                self.config.same_cause,
+                leading.newest_step()
+            );
+            return self.end(Outcome::Failed { error }, out);
+        }
+        self.revoke(now, reason, out);
+    }
+
+    fn revoke(&mut self, now: Time, reason: String, out: &mut Vec<Action>) {
+        let Some(lead) = &mut self.lead else { return };
+        if let State::Leading(leading) = &lead.state {
+            let generation = leading.generation;
+            let msg = || LeaderMsg::Revoke { generation, reason: reason.clone() };
+            out.extend(leading.members.iter().map(|m| Action::ToMember { node: m.node, msg: msg() }));
+        }
+        lead.joins.clear();
+        lead.reason = reason;
+        lead.state = State::Gathering { since: now };
+    }
+
+    /// Commits the next generation once everybody is here, or lets those go who were asked to stop.
+    fn settle(&mut self, out: &mut Vec<Action>) {
+        let Some(lead) = &mut self.lead else { return };
+        let State::Gathering { .. } = lead.state else { return };
+        if let Some((cause, _)) = lead.whole.clone() {
+            return self.end(Outcome::Stopped { cause }, out);
+        }
+        if let Some(node) = lead.stops.iter().find(|n| lead.joins.contains_key(n)).copied() {
+            lead.stops.remove(&node);
+            lead.joins.remove(&node);
+            out.push(Action::ToMember { node, msg: LeaderMsg::Leave });
+            return self.settle(out);
+        }
+        if (lead.joins.len() as u32) < self.config.num_nodes {
+            return;
+        }
+        let member = |(node, (incarnation, offer)): (&NodeId, &(Incarnation, Offer))| Member {
+            node: *node,
+            incarnation: *incarnation,
+            address: offer.address.clone(),
+            num_ranks: offer.num_ranks,
+            free_port: offer.free_port,
+        };
+        let body = Ok(lead.joins.iter().map(member).collect());
+        let proposal = Proposal { generation: self.known.next(), reason: lead.reason.clone(), body };
+        out.push(Action::Propose(proposal.clone()));
+        lead.state = State::Proposing { proposal, again: None };
+    }
+
+    fn end(&mut self, outcome: Outcome, out: &mut Vec<Action>) {
+        let Some(lead) = &mut self.lead else { return };
+        if matches!(lead.state, State::Over)
+            || matches!(&lead.state, State::Proposing { proposal, .. } if proposal.body.is_err())
+        {
+            return;
+        }
+        let reason = match &outcome {
+            Outcome::Done => "every step is done".to_owned(),
+            Outcome::Stopped { cause } => cause.clone(),
+            Outcome::Failed { error } => error.clone(),
+        };
+        let (kind, node, rank) = (EventKind::Ended, None, None);
+        out.push(Action::Note(Note { kind, generation: self.known, node, rank, text: reason.clone() }));
+        let proposal = Proposal { generation: self.known.next(), reason, body: Err(outcome) };
+        out.push(Action::Propose(proposal.clone()));
+        lead.state = State::Proposing { proposal, again: None };
+    }
+
+    fn stop_whole(&mut self, now: Time, cause: String, out: &mut Vec<Action>) {
+        let Some(lead) = &mut self.lead else { return };
+        if lead.whole.is_some() {
+            return;
+        }
+        lead.whole = Some((cause.clone(), now));
+        let (kind, node, rank) = (EventKind::Stopping, None, None);
+        out.push(Action::Note(Note { kind, generation: self.known, node, rank, text: cause }));
+        self.begin_stop(now, out);
+        self.settle(out);
+    }
+
+    /// Asks the ranks to hold, where a stop is wanted and they run.
+    fn begin_stop(&mut self, now: Time, out: &mut Vec<Action>) {
+        let Some(lead) = &mut self.lead else { return };
+        let State::Leading(leading) = &mut lead.state else { return };
+        if leading.stop.is_some() || (lead.whole.is_none() && lead.stops.is_empty()) {
+            return;
+        }
+        if !self.config.workers_beat {
+            // A user's own command knows no steps: it gets SIGTERM and the grace period.
+            return match lead.whole.clone() {
+                Some((cause, _)) => self.end(Outcome::Stopped { cause }, out),
+                None => self.revoke(now, "a node was asked to stop".to_owned(), out),
+            };
+        }
+        leading.stop = Some(Stop::begin(leading.newest_step()));
+        self.tell_stop(out);
+    }
+
+    fn tell_stop(&mut self, out: &mut Vec<Action>) {
+        let Some(lead) = &self.lead else { return };
+        let State::Leading(leading) = &lead.state else { return };
+        let generation = leading.generation;
+        let reason = lead
+            .whole
+            .as_ref()
+            .map_or_else(|| "a node was asked to stop".to_owned(), |(cause, _)| cause.clone());
+        let msg = match &leading.stop {
+            None => return,
+            Some(Stop::Holding { ask, step, .. }) => LeaderMsg::HoldAt { generation, ask: *ask, step: *step },
+            Some(Stop::At(step)) => LeaderMsg::StopAt { generation, step: *step, reason },
+        };
+        out.extend(leading.members.iter().map(|m| Action::ToMember { node: m.node, msg: msg.clone() }));
+    }
+}
+
+type Problem = (String, Option<NodeId>, Option<Rank>);
+
+/// The first thing that is wrong with a generation, if any.
+fn watch(now: Time, leading: &Leading, timings: &super::Timings, workers_beat: bool) -> Option<Problem> {
+    for (node, heard) in &leading.heard {
+        if now > *heard + timings.dead {
+            return Some((
+                format!("node {node} sent no heartbeat for {:?}", timings.dead),
+                Some(*node),
+                None,
+            ));
+        }
+    }
+    if let Some((since, reason)) = &leading.peer_lost
+        && now > *since + timings.dead + Duration::from_secs(1)
+    {
+        return Some((reason.clone(), None, None));
+    }
+    if !workers_beat || leading.stop.is_some() {
+        return None;
+    }
+    leading.ranks.iter().filter(|(_, view)| view.outcome.is_none()).find_map(|(rank, view)| {
+        let budget = timings.budget(view.phase);
+        let phase = serde_json::to_string(&view.phase).unwrap_or_default().replace(['"', '_'], " ");
+        let reason = format!(
+            "rank {rank} on node {} made no progress for {budget:?}, after step {} while{phase}",
+            view.node, view.step
+        );
+        (now > view.since + budget).then_some((reason, Some(view.node), Some(*rank)))
+    })
+}
+
+fn join_numbers(numbers: &[u32]) -> String {
+    numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,95 @@
+//! Who is in the run and what this agent does about it: a pure state machine.
+//!
+//! `(now, state, event) -> (state, actions, reason)`. Nothing here reads a clock, a socket or a store, so the same code
+//! runs under the driver, in table tests, and in a simulation of many nodes with virtual time. [`node`] is every
+//! agent's own part, [`lead`] the part of the one that leads.
+
+mod budget;
+mod event;
+mod lead;
+mod node;
+mod stop;
+mod timings;
+
+pub use event::{Action, Event, ExitCode, Note, Proposal};
+pub use timings::{Config, Time, Timings};
+
+use lead::Lead;
+use lockstep_run::{Generation, NodeId};
+use node::Node;
+use std::collections::VecDeque;
+
+/// The state of one agent.
+#[derive(Debug)]
+pub struct Machine {
+    config: Config,
+    node: Node,
+    lead: Option<Lead>,
+    /// The newest generation that this agent has heard of.
+    known: Generation,
+}
+
+impl Machine {
+    /// An agent that has just started. `known` is the newest generation in storage.
+    pub fn new(config: Config, known: Generation, now: Time) -> Self {
+        Self { node: Node::new(now), lead: None, config, known }
+    }
+
+    /// Takes one event and says what to do, in order.
+    pub fn on(&mut self, now: Time, event: Event) -> Vec<Action> {
+        let mut queue = VecDeque::from([event]);
+        let mut out = Vec::new();
+        while let Some(event) = queue.pop_front() {
+            let mut actions = Vec::new();
+            self.route(now, event, &mut actions);
+            for action in actions {
+                // What an agent that leads says to itself never touches the network.
+                match self.loop_back(action) {
+                    Ok(event) => queue.push_back(event),
+                    Err(action) => out.push(action),
+                }
+            }
+        }
+        out
+    }
+
+    fn route(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
+        if matches!(event, Event::Tick) {
+            self.node_event(now, Event::Tick, out);
+            self.lead_event(now, Event::Tick, out);
+        } else if event.is_for_leader() {
+            self.lead_event(now, event, out);
+        } else {
+            self.node_event(now, event, out);
+        }
+    }
+
+    fn loop_back(&self, action: Action) -> Result<Event, Action> {
+        let (me, incarnation) = (self.config.node, self.config.incarnation);
+        match action {
+            Action::ToLeader(msg) if self.node.leader() == Some(me) => {
+                Ok(Event::FromMember { node: me, incarnation, msg })
+            }
+            Action::ToMember { node, msg } if node == me => Ok(Event::FromLeader(msg)),
+            other => Err(other),
+        }
+    }
+
+    /// The node that this agent follows, itself included.
+    pub fn leader(&self) -> Option<NodeId> {
+        self.node.leader()
+    }
+
+    /// The generation that this agent serves as leader.
+    pub fn leads(&self) -> Option<Generation> {
+        self.lead.as_ref().and_then(Lead::generation)
+    }
+
+    /// What it waits for or does, in words.
+    pub fn reason(&self) -> String {
+        match &self.lead {
+            Some(lead) => lead.reason(&self.config),
+            None => self.node.reason(),
+        }
+    }
+}

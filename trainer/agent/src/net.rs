@@ -1,0 +1,175 @@
+//! Connections between agents: who connects is known by its introduction, and everything it says goes to one queue.
+
+use crate::wire::{Introduction, LeaderMsg, MemberMsg};
+use lockstep_run::channel::{Channel, Receiver, Sender};
+use lockstep_run::control::{Opening, Reply, Request};
+use lockstep_run::{ControlKey, RunUid};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// A peer that doesn't say who it is by then is dropped.
+const INTRODUCTION_DEADLINE: Duration = Duration::from_secs(2);
+/// A peer that doesn't take a message for this long is as good as gone.
+const SEND_DEADLINE: Duration = Duration::from_secs(5);
+/// Messages that may wait for a slow peer before it is dropped.
+const QUEUE: usize = 1024;
+
+/// Tells one connection from the next of the same node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionId(u64);
+
+/// What arrives from other processes.
+#[derive(Debug)]
+pub enum Arrival {
+    /// An agent connected to this one.
+    Member(Introduction, ConnectionId, Outbox<LeaderMsg>),
+    /// It speaks.
+    MemberSays(Introduction, ConnectionId, MemberMsg),
+    /// Its connection is gone.
+    MemberGone(Introduction, ConnectionId),
+    /// The leader speaks.
+    LeaderSays(ConnectionId, LeaderMsg),
+    /// The connection to the leader is gone.
+    LeaderGone(ConnectionId),
+    /// A client asks something.
+    Client(Request, oneshot::Sender<Reply>),
+}
+
+/// What is to be sent on one connection. Dropping it closes the connection once all was sent.
+#[derive(Debug)]
+pub struct Outbox<M> {
+    queue: mpsc::Sender<M>,
+    task: JoinHandle<()>,
+}
+
+impl<M> Outbox<M> {
+    /// Queues a message. A peer whose queue is full is so late that its silence will be noticed anyway.
+    pub fn send(&self, message: M) {
+        let _ = self.queue.try_send(message);
+    }
+
+    /// Sends what is queued, within a deadline, and closes the connection.
+    pub async fn close(self) {
+        drop(self.queue);
+        let _ = timeout(SEND_DEADLINE, self.task).await;
+    }
+}
+
+/// Makes connections for one agent.
+#[derive(Debug, Clone)]
+pub struct Net {
+    run: RunUid,
+    key: ControlKey,
+    me: Introduction,
+    arrivals: mpsc::Sender<Arrival>,
+    next: Arc<AtomicU64>,
+}
+
+impl Net {
+    /// Everything that arrives goes to `arrivals`.
+    pub fn new(run: RunUid, key: ControlKey, me: Introduction, arrivals: mpsc::Sender<Arrival>) -> Self {
+        Self { run, key, me, arrivals, next: Arc::default() }
+    }
+
+    fn id(&self) -> ConnectionId {
+        ConnectionId(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Serves `listener` for ever, each connection in a task of its own.
+    pub async fn listen(self, listener: TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => drop(tokio::spawn(self.clone().serve(stream))),
+                // Out of descriptors, say: give the others time to close theirs.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+
+    async fn serve(self, stream: TcpStream) {
+        let opened = async {
+            let mut channel = Channel::accept(stream, &self.run, &self.key).await?;
+            let opening = channel.recv::<Opening>().await?;
+            Ok::<_, lockstep_run::Error>((channel, opening))
+        };
+        match timeout(INTRODUCTION_DEADLINE, opened).await {
+            Ok(Ok((channel, Some(Opening::Agent)))) => self.serve_member(channel).await,
+            Ok(Ok((channel, Some(Opening::Client(request))))) => self.serve_client(channel, request).await,
+            Ok(Ok((_, None))) | Err(_) => {}
+            Ok(Err(e)) => tracing::warn!(error = %e, "refused a connection"),
+        }
+    }
+
+    async fn serve_member(self, mut channel: Channel) {
+        let Ok(Ok(Some(who))) = timeout(INTRODUCTION_DEADLINE, channel.recv::<Introduction>()).await else {
+            return;
+        };
+        let (id, (receiver, sender)) = (self.id(), channel.split());
+        let outbox = spawn_sender(sender);
+        if self.arrivals.send(Arrival::Member(who, id, outbox)).await.is_ok() {
+            pump(receiver, &self.arrivals, |msg| Arrival::MemberSays(who, id, msg)).await;
+            let _ = self.arrivals.send(Arrival::MemberGone(who, id)).await;
+        }
+    }
+
+    async fn serve_client(self, mut channel: Channel, request: Request) {
+        let (reply, answer) = oneshot::channel();
+        if self.arrivals.send(Arrival::Client(request, reply)).await.is_ok()
+            && let Ok(answer) = answer.await
+        {
+            let _ = timeout(SEND_DEADLINE, channel.send(&answer)).await;
+        }
+    }
+
+    /// Connects to the agent at `address` as a member.
+    pub async fn dial(&self, address: &str) -> lockstep_run::Result<(ConnectionId, Outbox<MemberMsg>)> {
+        let mut channel = Channel::connect(address, &self.run, &self.key).await?;
+        channel.send(&Opening::Agent).await?;
+        channel.send(&self.me).await?;
+        let (id, (receiver, sender)) = (self.id(), channel.split());
+        let arrivals = self.arrivals.clone();
+        tokio::spawn(async move {
+            pump(receiver, &arrivals, |msg| Arrival::LeaderSays(id, msg)).await;
+            let _ = arrivals.send(Arrival::LeaderGone(id)).await;
+        });
+        Ok((id, spawn_sender(sender)))
+    }
+}
+
+async fn pump<M: DeserializeOwned>(
+    mut from: Receiver,
+    to: &mpsc::Sender<Arrival>,
+    wrap: impl Fn(M) -> Arrival,
+) {
+    loop {
+        match from.recv::<M>().await {
+            Ok(Some(message)) => {
+                if to.send(wrap(message)).await.is_err() {
+                    return;
+                }
+            }
+            Ok(None) => return,
+            Err(e) => return tracing::warn!(error = %e, "closed a connection"),
+        }
+    }
+}
+
+fn spawn_sender<M: Serialize + Send + Sync + 'static>(mut sender: Sender) -> Outbox<M> {
+    let (queue, mut messages) = mpsc::channel::<M>(QUEUE);
+    let task = tokio::spawn(async move {
+        while let Some(message) = messages.recv().await {
+            match timeout(SEND_DEADLINE, sender.send(&message)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+    });
+    Outbox { queue, task }
+}

@@ -1,0 +1,185 @@
+//! Tells users: status lines on standard output, and segments of metrics, events and logs in the run's folder.
+
+mod tfevents;
+
+use crate::machine::Note;
+use crate::workers::LogLine;
+use jiff::Timestamp;
+use lockstep_run::layout::Series;
+use lockstep_run::link::Progress;
+use lockstep_run::segment::{Event, EventKind, Metric, SegmentWriter};
+use lockstep_run::{Generation, Incarnation, Line, NodeId, RunDir};
+use std::io::Write;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
+
+/// How often what was collected becomes objects.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// At the end, storage gets this long to take the rest.
+const LAST_FLUSH_DEADLINE: Duration = Duration::from_secs(5);
+/// A log larger than this is flushed before its time.
+const LOG_BYTES: usize = 256 << 10;
+
+#[derive(Debug)]
+enum Report {
+    Progress(Generation, Progress),
+    Event(Event),
+    Log(LogLine),
+    Waiting(String, Duration),
+    Close(oneshot::Sender<()>),
+}
+
+/// Takes reports without ever blocking; a task of its own writes them.
+#[derive(Debug, Clone)]
+pub struct Reporter {
+    node: NodeId,
+    queue: mpsc::UnboundedSender<Report>,
+}
+
+impl Reporter {
+    /// Starts the task.
+    pub fn start(dir: RunDir, generation: Generation, node: NodeId, incarnation: Incarnation) -> Self {
+        let (queue, reports) = mpsc::unbounded_channel();
+        tokio::spawn(Writer::new(dir, generation, node, incarnation).run(reports));
+        Self { node, queue }
+    }
+
+    /// A logging interval or an evaluation.
+    pub fn progress(&self, generation: Generation, progress: Progress) {
+        let _ = self.queue.send(Report::Progress(generation, progress));
+    }
+
+    /// Something that the state machine noticed.
+    pub fn note(&self, note: Note) {
+        let Note { kind, generation, node, rank, text } = note;
+        let event = Event { at: Timestamp::now(), generation, node, rank, kind, text, seconds: None };
+        let _ = self.queue.send(Report::Event(event));
+    }
+
+    /// Something that happened on this node.
+    pub fn event(&self, generation: Generation, kind: EventKind, text: String, seconds: Option<f64>) {
+        let node = Some(self.node);
+        let event = Event { at: Timestamp::now(), generation, node, rank: None, kind, text, seconds };
+        let _ = self.queue.send(Report::Event(event));
+    }
+
+    /// A line of a worker's output.
+    pub fn log(&self, line: LogLine) {
+        let _ = self.queue.send(Report::Log(line));
+    }
+
+    /// What the agent waits for.
+    pub fn waiting(&self, reason: String, since: Duration) {
+        let _ = self.queue.send(Report::Waiting(reason, since));
+    }
+
+    /// Writes the rest and ends, within a deadline.
+    pub async fn close(self) {
+        let (done, closed) = oneshot::channel();
+        if self.queue.send(Report::Close(done)).is_ok() {
+            let _ = tokio::time::timeout(LAST_FLUSH_DEADLINE, closed).await;
+        }
+    }
+}
+
+struct Writer {
+    dir: RunDir,
+    generation: Generation,
+    metrics: SegmentWriter,
+    tensorboard: SegmentWriter,
+    events: SegmentWriter,
+    log: SegmentWriter,
+}
+
+impl Writer {
+    fn new(dir: RunDir, generation: Generation, node: NodeId, incarnation: Incarnation) -> Self {
+        let series = |s| SegmentWriter::new(dir.clone(), s);
+        let (metrics, tensorboard) =
+            (series(Series::Metrics(generation)), series(Series::TensorBoard(generation)));
+        let events = series(Series::Events(generation, node, incarnation));
+        let log = series(Series::Log(node, incarnation));
+        Self { metrics, tensorboard, events, log, dir, generation }
+    }
+
+    async fn run(mut self, mut reports: mpsc::UnboundedReceiver<Report>) {
+        let mut ticks = tokio::time::interval_at(Instant::now() + FLUSH_EVERY, FLUSH_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                report = reports.recv() => match report {
+                    Some(Report::Close(done)) => {
+                        self.flush().await;
+                        let _ = done.send(());
+                        return;
+                    }
+                    Some(report) => self.take(report).await,
+                    None => return,
+                },
+                _ = ticks.tick() => self.flush().await,
+            }
+        }
+    }
+
+    async fn take(&mut self, report: Report) {
+        match report {
+            Report::Progress(generation, progress) => {
+                if generation != self.generation {
+                    self.turn(generation).await;
+                }
+                let metric = metric(generation, &progress);
+                self.metrics.push_json(&metric);
+                self.tensorboard.push(&tfevents::scalars(&metric));
+                print(&Line::Progress { generation, progress });
+            }
+            Report::Event(event) => {
+                self.events.push_json(&event);
+                print(&Line::Event(event));
+            }
+            Report::Log(line) => {
+                self.log.push(format!("[rank {}] {}\n", line.rank, line.text).as_bytes());
+                print(&Line::Log { rank: line.rank, text: line.text });
+                if self.log.num_pending_bytes() > LOG_BYTES {
+                    self.flush().await;
+                }
+            }
+            Report::Waiting(reason, since) => print(&Line::Waiting { reason, seconds: since.as_secs() }),
+            Report::Close(_) => {}
+        }
+    }
+
+    /// A series belongs to one generation.
+    async fn turn(&mut self, generation: Generation) {
+        self.flush().await;
+        self.generation = generation;
+        self.metrics = SegmentWriter::new(self.dir.clone(), Series::Metrics(generation));
+        self.tensorboard = SegmentWriter::new(self.dir.clone(), Series::TensorBoard(generation));
+    }
+
+    async fn flush(&mut self) {
+        for series in [&mut self.metrics, &mut self.tensorboard, &mut self.events, &mut self.log] {
+            if let Err(e) = series.flush().await {
+                tracing::warn!(error = %e, "can't write to the run's folder, will try again");
+            }
+        }
+    }
+}
+
+fn metric(generation: Generation, progress: &Progress) -> Metric {
+    Metric {
+        step: progress.step,
+        epoch: progress.epoch,
+        loss: progress.loss,
+        lr: progress.lr,
+        grad_norm: progress.grad_norm,
+        samples_per_second: progress.samples_per_second,
+        eval: progress.eval.clone(),
+        generation,
+        at: Timestamp::now(),
+    }
+}
+
+fn print(line: &Line) {
+    // A reader that went away must not end the agent.
+    let _ = writeln!(std::io::stdout().lock(), "{}", line.to_text());
+}

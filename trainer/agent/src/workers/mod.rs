@@ -1,0 +1,79 @@
+//! This node's worker processes of one generation.
+
+mod env;
+mod log;
+mod process;
+
+pub use env::Contract;
+pub use log::LogLine;
+pub use process::{Heard, Program, Worker};
+
+use lockstep_run::link::{AgentMsg, Start};
+use lockstep_run::{Generation, Rank};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// All workers of the node. Dropping it kills them.
+#[derive(Debug)]
+pub struct Workers {
+    generation: Generation,
+    by_rank: BTreeMap<Rank, Worker>,
+}
+
+impl Workers {
+    /// Starts one worker for each `starts`; what they say, print, and how they end goes to `heard`.
+    ///
+    /// # Errors
+    /// Where the program can't be started at all; the message names it. Workers that did start are killed.
+    pub fn start(
+        program: &Program,
+        starts: Vec<(Start, Contract)>,
+        sockets: &Path,
+        heard: &mpsc::Sender<Heard>,
+    ) -> anyhow::Result<Self> {
+        let mut workers = Self { generation: Generation(0), by_rank: BTreeMap::new() };
+        for (start, contract) in starts {
+            workers.generation = start.generation;
+            let rank = start.rank;
+            workers.by_rank.insert(rank, Worker::start(program, start, &contract, sockets, heard.clone())?);
+        }
+        Ok(workers)
+    }
+
+    /// The generation that they belong to.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Sends to every worker.
+    pub fn send_all(&self, message: &AgentMsg) {
+        self.by_rank.values().for_each(|w| w.send(message.clone()));
+    }
+
+    /// Sends to one worker.
+    pub fn send(&self, rank: Rank, message: AgentMsg) {
+        if let Some(worker) = self.by_rank.get(&rank) {
+            worker.send(message);
+        }
+    }
+
+    /// Kills one worker and everything that it started.
+    pub fn kill(&self, rank: Rank) {
+        if let Some(worker) = self.by_rank.get(&rank) {
+            worker.kill();
+        }
+    }
+
+    /// Ends all workers and waits until none lives. Where `grace` is given they get SIGTERM and that long first.
+    pub async fn end(self, grace: Option<Duration>) {
+        if let Some(grace) = grace {
+            self.by_rank.values().for_each(Worker::terminate);
+            let all = futures::future::join_all(self.by_rank.values().map(Worker::gone));
+            let _ = tokio::time::timeout(grace, all).await;
+        }
+        self.by_rank.values().for_each(Worker::kill);
+        futures::future::join_all(self.by_rank.values().map(Worker::gone)).await;
+    }
+}

@@ -1,0 +1,76 @@
+//! The agents' own status lines: one JSON object a line on standard output, among the workers' log lines.
+//!
+//! It is the one channel that always works: `launch` reads it from the pipe of a local agent or from a pod's log.
+
+use crate::link::Progress;
+use crate::segment::Event;
+use crate::{Generation, Rank};
+use serde::{Deserialize, Serialize};
+
+/// One status line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "lockstep", rename_all = "snake_case")]
+pub enum Line {
+    /// Rank 0's node: a logging interval or an evaluation.
+    Progress {
+        /// The generation.
+        generation: Generation,
+        /// What rank 0 reported.
+        #[serde(flatten)]
+        progress: Progress,
+    },
+    /// Something happened.
+    Event(Event),
+    /// What the agent has been waiting for, and for how long.
+    Waiting {
+        /// In words.
+        reason: String,
+        /// Seconds.
+        seconds: u64,
+    },
+    /// A line that a worker printed.
+    Log {
+        /// The worker.
+        rank: Rank,
+        /// Its text, without the line's end.
+        text: String,
+    },
+}
+
+impl Line {
+    /// The line's text, without its end.
+    pub fn to_text(&self) -> String {
+        // Strings, numbers and maps with string keys: serialization can't fail.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads a line back; `None` for what is not a status line.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.starts_with("{\"lockstep\"").then(|| serde_json::from_str(text).ok()).flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Step;
+
+    #[test]
+    fn lines_read_back_and_other_text_is_left_alone() {
+        let progress = Progress {
+            step: Step(3),
+            total_steps: Step(9),
+            epoch: 0.5,
+            loss: Some(0.25),
+            lr: None,
+            grad_norm: None,
+            samples_per_second: Some(1e4),
+            eval: [("accuracy".to_owned(), 0.5)].into(),
+        };
+        let line = Line::Progress { generation: Generation(1), progress };
+        assert_eq!(Line::parse(&line.to_text()), Some(line));
+        for other in ["", "loss 0.3", "{\"lockstep\"", "{\"a\":1}"] {
+            assert_eq!(Line::parse(other), None, "{other}");
+        }
+    }
+}
