@@ -1,13 +1,39 @@
-//! Tells whoever links this crate where libtorch's shared libraries are found at run time.
+//! Compiles the shim against the libtorch that torch-sys linked, and tells whoever links this crate where libtorch's
+//! shared libraries are found at run time.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+const SOURCES: [&str; 7] = ["gloo", "group", "guard", "optim", "random", "reducer", "store"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=shim");
     // torch-sys (links = "tch") names the folder that it linked. The real folder is embedded, not the link to it,
     // so that a binary outlives the checkout that it was built in.
     let lib = PathBuf::from(std::env::var("DEP_TCH_LIBTORCH_LIB")?).canonicalize()?;
+    compile_shim(&lib.with_file_name("include"));
+    embed_rpath(&lib)
+}
+
+fn compile_shim(include: &Path) {
+    cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .define("USE_DISTRIBUTED", None)
+        .include("shim/gloo_stub")
+        // As system headers, so that warnings are about the shim only.
+        .flag("-isystem")
+        .flag(include)
+        .flag("-isystem")
+        .flag(include.join("torch/csrc/api/include"))
+        .extra_warnings(true)
+        .debug(false)
+        .files(SOURCES.map(|name| format!("shim/{name}.cpp")))
+        .compile("lockstep_c10d_shim");
+}
+
+fn embed_rpath(lib: &Path) -> Result<(), Box<dyn Error>> {
     let lib = lib.to_str().ok_or("libtorch lies in a folder whose name is not UTF-8")?;
     // An image keeps the libraries in `lib` beside `bin`.
     let rpath = ["$ORIGIN/../lib", lib].join(":");

@@ -1,9 +1,54 @@
-//! libtorch's c10d from Rust: stores, process groups, the DDP reducer, fused optimizers.
+//! Distributed data parallel training with libtorch's own c10d, from Rust.
+//!
+//! What trains here is what trains in PyTorch: the same Gloo collectives, the same `Reducer` that overlaps gradient
+//! all-reduce with backward, the same fused optimizer kernels. This crate is a thin C++ shim over them (`shim/`) and a
+//! safe wrapper, and it holds the workspace's only `unsafe`.
+//!
+//! - [`Store`]: the key-value store through which the ranks of a group find one another. Implemented in Rust, over
+//!   whatever channel there is; [`MemoryStore`] serves ranks that are threads, [`PrefixStore`] gives each group its own keys.
+//! - [`ProcessGroup`]: the collectives, with a written contract that [`conformance`] checks. [`GlooGroup`] is the one for
+//!   CPUs.
+//! - [`Parameters`]: a model's named parameters in one fixed order.
+//! - [`BucketPlan`] and [`Reducer`]: DDP with a bucket layout that never changes, so that a resumed run has the same bits.
+//! - [`AdamW`], [`Sgd`]: fused, their state in plain named tensors. [`Parameters::clip_grad_norm`]: no wait for the device.
+//! - [`rng`]: the generator's state, for checkpoints.
+//!
+//! A step with two micro batches:
+//!
+//! ```no_run
+//! # use lockstep_c10d::*;
+//! # fn step(loss: impl Fn(u32) -> tch::Tensor, params: &Parameters, reducer: &mut Reducer, optimizer: &mut AdamW) -> Result<()> {
+//! params.zero_grad()?;
+//! reducer.accumulate(&loss(0))?;
+//! reducer.backward(&loss(1))?;
+//! let norm = params.clip_grad_norm(Some(1.0))?;
+//! optimizer.step(3e-4, Some(&norm.non_finite))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Failure
+//!
+//! Nothing here panics on bad input, no C++ exception gets out, and no panic of a [`Store`] gets in. When a peer is lost,
+//! the first collective that notices fails with [`Error::PeerLost`], the group closes its connections, which lets the
+//! peers' collectives fail in turn, and everything built on the group refuses further work: form a new one.
+#![allow(unsafe_code)] // The one crate that talks to C++. Each block states why it is sound.
 
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn libtorch_runs() {
-        assert_eq!(tch::Tensor::from_slice(&[1f32, 2.0]).sum(tch::Kind::Float).double_value(&[]), 3.0);
-    }
-}
+pub mod conformance;
+mod error;
+mod ffi;
+mod group;
+mod optim;
+mod params;
+mod plan;
+mod reducer;
+pub mod rng;
+mod store;
+
+pub use error::{Error, Result};
+pub use group::{C10dGroup, GlooGroup, GlooOptions, Listen, ProcessGroup, ReduceOp};
+pub use optim::{AdamW, AdamWOptions, Optimizer, Sgd, SgdOptions};
+pub use params::{GradNorm, Parameters};
+pub use plan::{BucketPlan, ParamSize, PlanError};
+pub use reducer::Reducer;
+pub use store::{MemoryStore, PrefixStore, Store, StoreError};

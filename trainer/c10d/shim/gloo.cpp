@@ -1,0 +1,53 @@
+// The only translation unit that sees ProcessGroupGloo, which it sees through the headers in gloo_stub.
+
+#include "handles.h"
+
+#define USE_C10D_GLOO 1
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/headeronly/version.h>
+
+#include <chrono>
+#include <exception>
+#include <memory>
+#include <utility>
+
+using std::chrono::milliseconds;
+
+// Tripwires. The wheel has no Gloo headers, so the stubs stand in for them: that is sound while libtorch's classes hold
+// Gloo's types behind pointers only. A libtorch that changes this changes these sizes. README.md says how to move on.
+static_assert(TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR == 11, "the Gloo stubs were checked against 2.11");
+static_assert(sizeof(c10d::ProcessGroupGloo) == 488, "ProcessGroupGloo has another layout than the stubs assume");
+static_assert(sizeof(c10d::ProcessGroupGloo::Options) == 176, "its Options have another layout");
+
+namespace {
+
+// An address that is not this machine's is the caller's mistake, not a lost peer: it gets an error of libtorch's kind.
+std::shared_ptr<gloo::transport::Device> listen_on(const char* host, const char* interface) {
+  try {
+    return host != nullptr ? c10d::ProcessGroupGloo::createDeviceForHostname(host)
+                           : c10d::ProcessGroupGloo::createDeviceForInterface(interface);
+  } catch (const c10::Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    TORCH_CHECK(false, error.what());
+  }
+}
+
+}  // namespace
+
+int ls_group_new_gloo(const LsStore* store, int rank, int world_size, const char* host, const char* interface,
+                      int threads, int64_t form_timeout_ms, int64_t collective_timeout_ms, LsGroup** out) noexcept {
+  return lockstep::guard([&] {
+    auto options = c10d::ProcessGroupGloo::Options::create(milliseconds(form_timeout_ms));
+    options->threads = threads;
+    options->devices.push_back(listen_on(host, interface));
+    c10::intrusive_ptr<c10d::Backend> gloo =
+        c10::make_intrusive<c10d::ProcessGroupGloo>(store->store, rank, world_size, std::move(options));
+    gloo->setTimeout(milliseconds(collective_timeout_ms));
+
+    auto group = c10::make_intrusive<c10d::ProcessGroup>(store->store, rank, world_size);
+    group->setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::BackendType::GLOO, gloo);
+    group->setDefaultBackend(c10d::ProcessGroup::BackendType::GLOO);
+    *out = new LsGroup{std::move(group)};
+  });
+}

@@ -1,0 +1,94 @@
+#include "guard.h"
+
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/_foreach_mul.h>
+#include <ATen/ops/_foreach_norm.h>
+#include <ATen/ops/_fused_adamw.h>
+#include <ATen/ops/_fused_sgd.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/stack.h>
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+using lockstep::guard;
+using lockstep::tensor_list;
+
+namespace {
+
+std::vector<at::Tensor> gradients(const std::vector<at::Tensor>& params) {
+  std::vector<at::Tensor> grads;
+  grads.reserve(params.size());
+  for (size_t i = 0; i < params.size(); i++) {
+    const auto& grad = params[i].grad();
+    TORCH_CHECK(grad.defined(), "parameter ", i, " of ", params.size(), " has no gradient");
+    grads.push_back(grad);
+  }
+  return grads;
+}
+
+std::optional<at::Tensor> optional(const at::Tensor* tensor) {
+  return tensor == nullptr ? std::nullopt : std::optional<at::Tensor>(*tensor);
+}
+
+}  // namespace
+
+int ls_adamw_step(LsTensors params, LsTensors exp_avgs, LsTensors exp_avg_sqs, size_t count, at::Tensor* step,
+                  at::Tensor* skip, LsAdamW options) noexcept {
+  return guard([&] {
+    const at::NoGradGuard no_grad;
+    auto parameters = tensor_list(params, count);
+    const auto grads = gradients(parameters);
+    step->add_(1);
+    // All parameters have taken the same number of steps: one counter, named once for each.
+    const std::vector<at::Tensor> steps(count, *step);
+    at::_fused_adamw_(parameters, grads, tensor_list(exp_avgs, count), tensor_list(exp_avg_sqs, count), {}, steps,
+                      options.lr, options.beta1, options.beta2, options.weight_decay, options.eps, /*amsgrad=*/false,
+                      /*maximize=*/false, /*grad_scale=*/{}, optional(skip));
+    if (skip != nullptr) {
+      step->sub_(*skip);
+    }
+  });
+}
+
+int ls_sgd_step(LsTensors params, LsTensors momentum_buffers, size_t count, at::Tensor* skip,
+                LsSgd options) noexcept {
+  return guard([&] {
+    const at::NoGradGuard no_grad;
+    auto parameters = tensor_list(params, count);
+    const auto grads = gradients(parameters);
+    const auto buffers = tensor_list(momentum_buffers, momentum_buffers == nullptr ? 0 : count);
+    // The buffers start as zeros, so that the first step is like any other and a skipped one needs no special case.
+    at::_fused_sgd_(parameters, grads, buffers, options.weight_decay, options.momentum, options.lr, /*dampening=*/0.0,
+                    options.nesterov != 0, /*maximize=*/false, /*is_first_step=*/false, /*grad_scale=*/{},
+                    optional(skip));
+  });
+}
+
+int ls_clip_grad_norm(LsTensors params, size_t count, double max_norm, at::Tensor** norm,
+                      at::Tensor** non_finite) noexcept {
+  return guard([&] {
+    const at::NoGradGuard no_grad;
+    const auto grads = gradients(tensor_list(params, count));
+    const auto total = at::linalg_vector_norm(at::stack(at::_foreach_norm(grads, 2)), 2);
+    const auto flag = at::isfinite(total).logical_not().to(at::kFloat);
+    if (max_norm >= 0) {
+      // The operations of torch.nn.utils.clip_grad_norm_, in its order: the bits are the same.
+      const auto factor = total.add(1e-6).reciprocal().mul(max_norm).clamp_max(1.0);
+      at::_foreach_mul_(grads, factor);
+    }
+    auto owned_norm = std::make_unique<at::Tensor>(total);
+    *non_finite = new at::Tensor(flag);
+    *norm = owned_norm.release();
+  });
+}
+
+int ls_zero_grad(LsTensors params, size_t count) noexcept {
+  return guard([&] {
+    for (size_t i = 0; i < count; i++) {
+      params[i]->mutable_grad().reset();
+    }
+  });
+}

@@ -1,0 +1,127 @@
+// The C interface between libtorch's c10d and src/ffi.rs, which repeats these declarations: change both together.
+//
+// Every function that returns a Code catches all exceptions; on failure ls_last_error() has the message, on the
+// thread that called. Tensors are borrowed for the length of a call, unless a comment says otherwise.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstddef>
+#include <cstdint>
+
+extern "C" {
+
+typedef struct LsStore LsStore;
+typedef struct LsGroup LsGroup;
+typedef struct LsReducer LsReducer;
+typedef at::Tensor* const* LsTensors;
+
+enum LsCode : int {
+  LS_OK = 0,
+  LS_TORCH = 1,        // libtorch refused: wrong shape, wrong dtype, out of memory, ...
+  LS_STORE = 2,        // the store failed or timed out
+  LS_DISTRIBUTED = 3,  // c10d's own network, timeout and backend errors
+  LS_FOREIGN = 4,      // not libtorch's exception: Gloo's are of this kind
+};
+
+const char* ls_last_error() noexcept;
+
+// store.cpp: a c10d::Store whose work is done by a table of functions.
+
+// A key of `size` bytes of UTF-8. Values are any bytes.
+typedef struct {
+  const char* data;
+  size_t size;
+} LsKey;
+
+typedef struct {
+  const uint8_t* data;
+  size_t size;
+} LsBytes;
+
+// The functions return 0 for success. `sink` is passed on to ls_sink_fill, at most once.
+typedef struct {
+  int (*set)(void* context, LsKey key, LsBytes value);
+  int (*get)(void* context, LsKey key, int64_t timeout_ms, void* sink);
+  int (*add)(void* context, LsKey key, int64_t amount, int64_t* sum);
+  int (*compare_set)(void* context, LsKey key, LsBytes expected, LsBytes desired, void* sink);
+  int (*remove)(void* context, LsKey key, int* removed);
+  int (*check)(void* context, LsKey key, int* present);
+  int (*wait)(void* context, LsKey key, int64_t timeout_ms);
+  void (*release)(void* context);
+} LsStoreTable;
+
+int ls_sink_fill(void* sink, LsBytes value) noexcept;
+// Takes `context` over, also when it fails: `release` is called on it in the end.
+int ls_store_new(const LsStoreTable* table, void* context, LsStore** out) noexcept;
+void ls_store_free(LsStore* store) noexcept;
+
+// gloo.cpp: one of `host` and `interface` names where this rank listens, the other is null.
+int ls_group_new_gloo(const LsStore* store, int rank, int world_size, const char* host, const char* interface,
+                      int threads, int64_t form_timeout_ms, int64_t collective_timeout_ms, LsGroup** out) noexcept;
+
+// group.cpp: each waits until its operation is complete.
+
+enum LsReduceOp : int { LS_SUM = 0, LS_AVG = 1, LS_MIN = 2, LS_MAX = 3 };
+
+void ls_group_free(LsGroup* group) noexcept;
+int ls_all_reduce(LsGroup* group, at::Tensor* tensor, int op) noexcept;
+int ls_broadcast(LsGroup* group, at::Tensor* tensor, int root) noexcept;
+int ls_broadcast_coalesced(LsGroup* group, LsTensors tensors, size_t count, int root) noexcept;
+int ls_all_gather(LsGroup* group, at::Tensor* output, at::Tensor* input) noexcept;
+int ls_barrier(LsGroup* group, int64_t timeout_ms) noexcept;
+
+// reducer.cpp
+
+// Bucket i holds the next lengths[i] of `indices`.
+typedef struct {
+  const size_t* lengths;
+  size_t count;
+  const size_t* indices;
+  int64_t first_cap_bytes;
+  int64_t cap_bytes;
+} LsBuckets;
+
+int ls_reducer_verify(LsGroup* group, LsTensors params, size_t count) noexcept;
+int ls_reducer_new(LsGroup* group, LsTensors params, const char* const* names, size_t count, LsBuckets buckets,
+                   LsReducer** out) noexcept;
+void ls_reducer_free(LsReducer* reducer) noexcept;
+int ls_reducer_backward(LsReducer* reducer, at::Tensor* loss) noexcept;
+int ls_backward(at::Tensor* loss) noexcept;
+// libtorch's own assignment, for comparison: writes the bucket of each of `order`'s parameters to `bucket_of`.
+int ls_bucket_assignment(LsTensors params, size_t count, const int64_t* order, size_t first_cap_bytes,
+                         size_t cap_bytes, size_t* bucket_of) noexcept;
+
+// optim.cpp: each reads the parameters' gradients and fails if one has none. `skip` may be null; a tensor that holds
+// 1 leaves parameters and state as they are.
+
+typedef struct {
+  double lr;
+  double beta1;
+  double beta2;
+  double eps;
+  double weight_decay;
+} LsAdamW;
+
+typedef struct {
+  double lr;
+  double momentum;
+  double weight_decay;
+  int nesterov;
+} LsSgd;
+
+int ls_adamw_step(LsTensors params, LsTensors exp_avgs, LsTensors exp_avg_sqs, size_t count, at::Tensor* step,
+                  at::Tensor* skip, LsAdamW options) noexcept;
+// `momentum_buffers` is null when the momentum is 0.
+int ls_sgd_step(LsTensors params, LsTensors momentum_buffers, size_t count, at::Tensor* skip, LsSgd options) noexcept;
+// Scales the gradients down to max_norm unless that is negative. The caller owns the two new tensors.
+int ls_clip_grad_norm(LsTensors params, size_t count, double max_norm, at::Tensor** norm,
+                      at::Tensor** non_finite) noexcept;
+int ls_zero_grad(LsTensors params, size_t count) noexcept;
+
+// random.cpp: the default CPU generator. The caller owns the new tensor.
+int ls_rng_seed(uint64_t seed) noexcept;
+int ls_rng_state(at::Tensor** out) noexcept;
+int ls_rng_set_state(at::Tensor* state) noexcept;
+
+}  // extern "C"

@@ -1,0 +1,175 @@
+//! The process group for CPUs.
+
+use std::ffi::{CString, c_int};
+use std::ptr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tch::{Device, Tensor};
+
+use super::c10d::milliseconds;
+use super::{C10dGroup, ProcessGroup, ReduceOp};
+use crate::ffi::{self, Owned, Raised};
+use crate::store::BridgedStore;
+use crate::{Error, Result, Store};
+
+/// Where a rank listens for its peers. Gloo left to itself asks DNS for this machine's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// A host name or an address of this machine that the peers can reach.
+    Host(String),
+    /// A network interface, such as `eth0`.
+    Interface(String),
+}
+
+/// How a [`GlooGroup`] is formed and how long it waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GlooOptions {
+    /// Where this rank listens. Default: loopback.
+    pub listen: Listen,
+    /// All ranks must have come within this time. Default: 10 s.
+    pub form_timeout: Duration,
+    /// A collective fails when a peer is silent for this long. Default: 20 s.
+    pub collective_timeout: Duration,
+    /// Threads that run collectives, so that the reducer's buckets overlap. Default: 2, as in PyTorch.
+    pub threads: usize,
+}
+
+impl Default for GlooOptions {
+    fn default() -> Self {
+        Self {
+            listen: Listen::Host("127.0.0.1".to_owned()),
+            form_timeout: Duration::from_secs(10),
+            collective_timeout: Duration::from_secs(20),
+            threads: 2,
+        }
+    }
+}
+
+/// Ranks on CPUs, connected by TCP. Its tensors are on the CPU.
+#[derive(Debug)]
+pub struct GlooGroup {
+    group: C10dGroup,
+}
+
+impl GlooGroup {
+    /// Meets the other ranks through `store` and connects to each of them.
+    ///
+    /// The store must hold nothing of an earlier group: give each its own [`PrefixStore`](crate::PrefixStore). It is used
+    /// only until this returns.
+    ///
+    /// # Collective
+    ///
+    /// All ranks of the new group call it, each with its own rank.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Store`] when the store failed, as it does when a rank did not come within `form_timeout`;
+    /// [`Error::PeerLost`] when a rank could not be reached; [`Error::Invalid`] on a bad argument, such as a host that is
+    /// not this machine's.
+    pub fn form(
+        store: Arc<dyn Store>,
+        rank: usize,
+        world_size: usize,
+        options: &GlooOptions,
+    ) -> Result<Self> {
+        let invalid = |problem: String| Error::invalid("GlooGroup::form", problem);
+        if rank >= world_size {
+            return Err(invalid(format!("rank {rank} is not below the world size {world_size}")));
+        }
+        let (c_rank, c_world_size) = c_int::try_from(rank)
+            .and_then(|rank| Ok((rank, c_int::try_from(world_size)?)))
+            .map_err(|_| invalid(format!("{world_size} ranks are too many")))?;
+        let threads = c_int::try_from(options.threads).unwrap_or(0);
+        if threads < 1 {
+            return Err(invalid(format!("{} threads: at least 1 is needed", options.threads)));
+        }
+        let (name, is_host) = match &options.listen {
+            Listen::Host(host) => (host, true),
+            Listen::Interface(interface) => (interface, false),
+        };
+        let name = CString::new(name.as_str()).map_err(|_| invalid(format!("{name:?} holds a NUL byte")))?;
+        let (host, interface) =
+            if is_host { (name.as_ptr(), ptr::null()) } else { (ptr::null(), name.as_ptr()) };
+
+        let deadline = Instant::now() + options.form_timeout;
+        let store = BridgedStore::new(store, deadline).map_err(|raised| raised.torch("GlooGroup::form"))?;
+        // SAFETY: the store is live; `name` lives through the call, and the pointers into it are NUL-terminated or null,
+        // never both null.
+        let group = Owned::make(|out| unsafe {
+            ffi::ls_group_new_gloo(
+                store.as_ptr(),
+                c_rank,
+                c_world_size,
+                host,
+                interface,
+                threads,
+                milliseconds(options.form_timeout),
+                milliseconds(options.collective_timeout),
+                out,
+            )
+        });
+        let group = group.map_err(|raised| form_error(&store, rank, world_size, &options.listen, raised))?;
+        Ok(Self { group: C10dGroup::new(rank, world_size, Device::Cpu, group) })
+    }
+}
+
+/// A failure of the store is told in the store's words, and a place to listen that is refused as a bad argument; what
+/// remains is the network's.
+fn form_error(
+    store: &BridgedStore,
+    rank: usize,
+    world_size: usize,
+    listen: &Listen,
+    raised: Raised,
+) -> Error {
+    match store.take_failure() {
+        Some(source) => Error::Store { rank, world_size, source },
+        None if raised.code == ffi::LS_TORCH => {
+            Error::invalid("GlooGroup::form", format!("cannot listen on {listen:?}: {}", raised.message))
+        }
+        None => Error::PeerLost { operation: "GlooGroup::form", rank, world_size, message: raised.message },
+    }
+}
+
+impl ProcessGroup for GlooGroup {
+    fn rank(&self) -> usize {
+        self.group.rank()
+    }
+
+    fn world_size(&self) -> usize {
+        self.group.world_size()
+    }
+
+    fn all_reduce(&self, tensor: &Tensor, op: ReduceOp) -> Result<()> {
+        self.group.all_reduce(tensor, op)
+    }
+
+    fn broadcast(&self, tensor: &Tensor, root: usize) -> Result<()> {
+        self.group.broadcast(tensor, root)
+    }
+
+    fn broadcast_coalesced(&self, tensors: &[Tensor], root: usize) -> Result<()> {
+        self.group.broadcast_coalesced(tensors, root)
+    }
+
+    fn all_gather(&self, tensor: &Tensor) -> Result<Tensor> {
+        self.group.all_gather(tensor)
+    }
+
+    fn barrier(&self, deadline: Duration) -> Result<()> {
+        self.group.barrier(deadline)
+    }
+
+    fn abort(&self, reason: &str) {
+        self.group.abort(reason);
+    }
+
+    fn aborted(&self) -> Option<String> {
+        self.group.aborted()
+    }
+
+    fn c10d(&self) -> &C10dGroup {
+        &self.group
+    }
+}

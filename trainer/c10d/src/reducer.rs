@@ -1,0 +1,183 @@
+//! DDP: gradients are averaged over the ranks while backward is still running.
+
+use std::ffi::{CString, c_int};
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use tch::Tensor;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::ffi::{self, LsBuckets, LsReducer, Owned, Raised, check, raw, raw_list};
+use crate::group::{Failure, OwnedReducer, Shared, State};
+use crate::{BucketPlan, Error, Parameters, ProcessGroup, Result};
+
+/// Averages gradients over the ranks of a group, as PyTorch's `DistributedDataParallel` does: libtorch's own reducer, with
+/// buckets that never change.
+///
+/// A step is any number of [`accumulate`](Self::accumulate), then one [`backward`](Self::backward), after which every
+/// parameter's gradient is the average over the ranks, bit-identical on all of them. Parameters must start equal:
+/// [`broadcast_coalesced`](ProcessGroup::broadcast_coalesced) them first.
+///
+/// It stays on the thread that made it. When any operation of the group fails on that thread its connections are closed at
+/// once, the reducer's included; when another thread aborts the group, at the reducer's next call or drop.
+pub struct Reducer {
+    shared: Arc<Shared>,
+    id: u64,
+    not_send: PhantomData<*const ()>,
+}
+
+impl Reducer {
+    /// Checks that all ranks hold the same model and plan, and hooks itself to the parameters' gradients.
+    ///
+    /// # Collective
+    ///
+    /// All ranks call it, with equal parameters and plans.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Plan`] if the plan does not fit the parameters, [`Error::Mismatch`] on all ranks if they differ: the group
+    /// stays usable. Otherwise as any collective.
+    pub fn new(group: &dyn ProcessGroup, params: &Parameters, plan: &BucketPlan) -> Result<Self> {
+        plan.check(&params.sizes()?)?;
+        verify(group, params, plan)?;
+        let shared = Arc::clone(group.c10d().shared());
+        let id = next_id();
+        shared.run("Reducer::new", |state| {
+            let handle = make(state, params, plan).map_err(Failure::Refused)?;
+            state.reducers.push(OwnedReducer { id, thread: thread::current().id(), handle });
+            Ok(())
+        })?;
+        Ok(Self { shared, id, not_send: PhantomData })
+    }
+
+    /// Backward of a micro batch whose gradients are only added up on this rank.
+    ///
+    /// # Errors
+    ///
+    /// A refusal of libtorch aborts the group: the other ranks would wait for this one in vain.
+    pub fn accumulate(&mut self, loss: &Tensor) -> Result<()> {
+        require_scalar("accumulate", loss)?;
+        // SAFETY: the tensor lives through the call. The reducer is not told to expect gradients, so its hooks do nothing.
+        self.run("accumulate", |_| unsafe { ffi::ls_backward(raw(loss)) })
+    }
+
+    /// Backward of the last micro batch of a step: averages what was added up, over the ranks.
+    ///
+    /// # Collective
+    ///
+    /// All ranks call it once a step.
+    ///
+    /// # Errors
+    ///
+    /// A parameter that got no gradient is [`Error::Torch`], with its name's index; as is every other refusal of libtorch.
+    /// Any failure aborts the group.
+    pub fn backward(&mut self, loss: &Tensor) -> Result<()> {
+        require_scalar("backward", loss)?;
+        // SAFETY: the reducer is live and of this thread, and the tensor lives through the call.
+        self.run("backward", |reducer| unsafe { ffi::ls_reducer_backward(reducer, raw(loss)) })
+    }
+
+    fn run(&mut self, operation: &'static str, call: impl FnOnce(*mut LsReducer) -> c_int) -> Result<()> {
+        let id = self.id;
+        self.shared.run(operation, |state| {
+            let handle =
+                state.reducers.iter().find(|reducer| reducer.id == id).map(|reducer| &reducer.handle);
+            // `run` gets here only while the group is live, and then so are its reducers.
+            let reducer = handle.ok_or_else(|| {
+                Failure::Refused(Raised { code: ffi::LS_TORCH, message: "the reducer was closed".to_owned() })
+            })?;
+            check(call(reducer.as_ptr())).map_err(|raised| match raised.code {
+                ffi::LS_TORCH => Failure::Refused(raised),
+                _ => Failure::Group(raised),
+            })
+        })
+    }
+}
+
+impl Drop for Reducer {
+    fn drop(&mut self) {
+        self.shared.lock().reducers.retain(|reducer| reducer.id != self.id);
+    }
+}
+
+impl fmt::Debug for Reducer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reducer").field("rank", &self.shared.rank()).finish_non_exhaustive()
+    }
+}
+
+fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Makes every rank know whether all ranks agree. libtorch's own check fails on the ranks that differ from rank 0, and
+/// leaves the others waiting; and it looks at shapes only.
+fn verify(group: &dyn ProcessGroup, params: &Parameters, plan: &BucketPlan) -> Result<()> {
+    let list = raw_list(params.tensors());
+    let verdict = group.c10d().shared().run("Reducer::new", |state| {
+        // SAFETY: the group is live and locked; the list and its tensors live through the call.
+        match check(unsafe { ffi::ls_reducer_verify(state.group(), list.as_ptr(), list.len()) }) {
+            Err(raised) if raised.code != ffi::LS_TORCH => Err(Failure::Group(raised)),
+            verdict => Ok(verdict),
+        }
+    })?;
+    let mine = [i64::from(verdict.is_err()), digest(params, plan)?];
+    let mine = Tensor::f_from_slice(&mine).map_err(|error| Error::torch("Reducer::new", error))?;
+    let all = group.all_gather(&mine)?;
+    let all: Vec<Vec<i64>> = Vec::try_from(&all).map_err(|error| Error::torch("Reducer::new", error))?;
+    let ranks = |differs: &dyn Fn(&[i64]) -> bool| -> Vec<usize> {
+        all.iter().enumerate().filter(|(_, answer)| differs(answer)).map(|(rank, _)| rank).collect()
+    };
+    let detail = verdict.err().map(|raised| raised.message);
+    for (what, ranks) in [
+        ("the number or shapes of their parameters", ranks(&|answer| answer[0] != 0)),
+        ("their parameters' names or kinds, or in the bucket plan", ranks(&|answer| answer[1] != all[0][1])),
+    ] {
+        if !ranks.is_empty() {
+            return Err(Error::Mismatch { ranks, what, detail });
+        }
+    }
+    Ok(())
+}
+
+fn digest(params: &Parameters, plan: &BucketPlan) -> Result<i64> {
+    let sizes: Vec<String> = params.sizes()?.iter().map(|size| format!("{size:?}")).collect();
+    let text = serde_json::to_vec(&(params.names(), sizes, plan));
+    let text = text.map_err(|error| Error::invalid("Reducer::new", error.to_string()))?;
+    Ok(xxh3_64(&text).cast_signed())
+}
+
+fn make(state: &State, params: &Parameters, plan: &BucketPlan) -> Result<Owned<LsReducer>, Raised> {
+    let c_names: Result<Vec<_>, _> = params.names().iter().map(|name| CString::new(name.as_str())).collect();
+    let c_names = c_names.map_err(|error| Raised { code: ffi::LS_TORCH, message: error.to_string() })?;
+    let names: Vec<_> = c_names.iter().map(|name| name.as_ptr()).collect();
+    let list = raw_list(params.tensors());
+    let lengths: Vec<usize> = plan.buckets().iter().map(Vec::len).collect();
+    let indices: Vec<usize> = plan.buckets().concat();
+    let buckets = LsBuckets {
+        lengths: lengths.as_ptr(),
+        count: lengths.len(),
+        indices: indices.as_ptr(),
+        // `check` found the caps below 2^63.
+        first_cap_bytes: plan.first_cap_bytes().cast_signed(),
+        cap_bytes: plan.cap_bytes().cast_signed(),
+    };
+    // SAFETY: the group is live and locked. The lists live through the call; `lengths` sums up to the length of
+    // `indices`, whose entries are below the number of parameters, by `check`.
+    Owned::make(|out| unsafe {
+        ffi::ls_reducer_new(state.group(), list.as_ptr(), names.as_ptr(), list.len(), buckets, out)
+    })
+}
+
+/// Refuses a loss that backward would refuse halfway.
+fn require_scalar(operation: &'static str, loss: &Tensor) -> Result<()> {
+    if !loss.defined() || !loss.requires_grad() || loss.numel() != 1 {
+        let problem = "the loss must be a single number that depends on a parameter";
+        return Err(Error::invalid(operation, problem));
+    }
+    Ok(())
+}
