@@ -1,1 +1,20 @@
-//! The lockstep command.
+//! The lockstep command: what a user types. Results go to stdout, progress and errors to stderr, and the exit code says
+//! how it ended.
+//!
+//! Each command is one file in `cli`, with its `Args` and a function `run`.
+
+mod bug;
+mod cli;
+mod context;
+mod error;
+mod exit;
+mod job_file;
+mod output;
+
+pub use bug::guard;
+pub use cli::{command, main};
+pub use context::Context;
+pub use error::Failure;
+pub use exit::Exit;
+pub use job_file::JobFile;
+pub use output::{Format, Output};

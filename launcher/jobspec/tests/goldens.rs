@@ -7,7 +7,7 @@ use lockstep_jobspec::{Place, Source, explain, resolve, schema};
 fn current(file: &str, made: &str, refresh: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     if std::env::var_os("LOCKSTEP_REFRESH").is_some() {
-        std::fs::write(&path, made).unwrap();
+        assert!(std::fs::write(&path, made).is_ok(), "{} cannot be written", path.display());
     }
     let checked_in = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(checked_in == made, "{} is out of date; refresh it with: {refresh}", path.display());

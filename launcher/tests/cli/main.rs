@@ -1,0 +1,7 @@
+//! The built `lockstep` command, from outside: one file per concern.
+
+mod bug;
+mod common;
+mod help;
+mod offline;
+mod validate;
