@@ -1,3 +1,5 @@
+use std::borrow::Borrow;
+
 use serde_json::Value as Json;
 
 use crate::{
@@ -31,9 +33,9 @@ pub fn resolve(source: &Source, sets: &[String]) -> Result<Resolved, Problems> {
 }
 
 impl JobSpec {
-    /// The job that [`serde_json::to_value`] of a `JobSpec` describes.
-    pub fn from_json(value: &Json) -> Result<Self, Problems> {
-        let tree = Node::from_json(value);
+    /// The job that [`serde_json::to_value`] of a `JobSpec` describes, checked like a file.
+    pub fn from_json(value: impl Borrow<Json>) -> Result<Self, Problems> {
+        let tree = Node::from_json(value.borrow());
         finish("the resolved job".to_owned(), tree, Vec::new()).map(|resolved| resolved.job)
     }
 }

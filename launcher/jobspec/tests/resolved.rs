@@ -16,7 +16,7 @@ fn digits() -> serde_json::Value {
 
 #[test]
 fn defaults_are_filled_in() {
-    let job = JobSpec::from_json(&digits()).unwrap();
+    let job = JobSpec::from_json(digits()).unwrap();
     assert!(matches!(&job.model, Some(Model::Mlp { hidden, .. }) if hidden == &[128]));
     assert_eq!(job.train.micro_batch, Some(32));
     assert_eq!(job.eval.micro_batch, Some(32));
@@ -28,7 +28,7 @@ fn defaults_are_filled_in() {
 
 #[test]
 fn the_resolved_job_reads_back_as_itself() {
-    let job = JobSpec::from_json(&digits()).unwrap();
+    let job = JobSpec::from_json(digits()).unwrap();
     let value = serde_json::to_value(&job).unwrap();
     assert_eq!(JobSpec::from_json(&value).unwrap(), job);
 }
@@ -51,7 +51,7 @@ fn warmup_is_a_share_or_a_count() {
 
 #[test]
 fn relative_paths_start_at_the_job_file() {
-    let mut job = JobSpec::from_json(&digits()).unwrap();
+    let mut job = JobSpec::from_json(digits()).unwrap();
     job.resolve_paths(std::path::Path::new("/jobs/a")).unwrap();
     let data = job.data.unwrap();
     assert_eq!(data.train.uri, "/jobs/d");
