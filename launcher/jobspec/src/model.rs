@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum Model {
     /// A multilayer perceptron for classification; its input and output widths come from the data.
     Mlp {
-        /// Widths of the hidden layers, from input to output. Unit: neurons. Empty: one linear layer.
+        /// Widths of the hidden layers, from input to output. Unit: neurons. Default: [], one linear layer.
         #[serde(default)]
         #[schemars(inner(range(min = 1)), extend("x-unit" = "neurons"))]
         hidden: Vec<u32>,

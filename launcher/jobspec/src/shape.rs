@@ -147,3 +147,73 @@ fn unit(format: &str) -> Option<Unit> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walk(fields: &[Field], path: &str, visit: &mut impl FnMut(&str, &Field)) {
+        for field in fields {
+            let path = crate::check::join(path, &field.name);
+            visit(&path, field);
+            match &field.shape {
+                Shape::Object(fields) => walk(fields, &path, visit),
+                Shape::Tagged(kinds) => kinds.iter().for_each(|(_, fields)| walk(fields, &path, visit)),
+                _ => {}
+            }
+        }
+    }
+
+    fn every_field(mut visit: impl FnMut(&str, &Field)) {
+        let Shape::Object(fields) = &*JOB else { panic!("a job has fields") };
+        walk(fields, "", &mut visit);
+    }
+
+    #[test]
+    fn every_part_of_the_schema_is_understood() {
+        let mut any = Vec::new();
+        every_field(|path, field| {
+            if matches!(field.shape, Shape::Any) {
+                any.push(path.to_owned());
+            }
+        });
+        assert_eq!(any, ["model.config"]);
+    }
+
+    #[test]
+    fn every_field_says_what_it_is_with_unit_and_default() {
+        every_field(|path, field| {
+            let group = matches!(field.shape, Shape::Object(_) | Shape::Map(_));
+            let given = field.required
+                || group
+                || matches!(path, "model" | "command" | "train.steps" | "train.epochs");
+            assert!(!field.doc.is_empty(), "{path} has no documentation");
+            assert!(given || field.doc.contains("Default:"), "{path} doesn't say its default: {}", field.doc);
+            let counts = matches!(field.shape, Shape::Integer(_)) && !path.ends_with("seed");
+            assert_eq!(
+                counts,
+                field.unit.is_some() && path != "model.hidden",
+                "{path} has no unit, or needs none"
+            );
+            if let Some(unit) = &field.unit {
+                assert!(
+                    field.doc.contains(&format!("Unit: {unit}.")),
+                    "{path} doesn't say its unit: {}",
+                    field.doc
+                );
+            }
+        });
+    }
+
+    #[test]
+    fn a_default_that_is_written_is_the_one_that_applies() {
+        every_field(|path, field| {
+            let Some((_, said)) = field.doc.split_once("Default: ") else { return };
+            let Some(default) = field.default.as_ref().filter(|default| !default.is_object()) else { return };
+            let said = said.trim_end_matches('.');
+            let number = said.parse::<f64>().ok().map(|number| Some(number) == default.as_f64());
+            let same = number.unwrap_or(said == crate::check::text_of(default));
+            assert!(same || default.is_array(), "{path} says its default is {said}, but it is {default}");
+        });
+    }
+}
