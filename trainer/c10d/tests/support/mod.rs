@@ -1,6 +1,8 @@
 //! Ranks as threads of this process, over Gloo and a store in memory.
 #![allow(dead_code, unreachable_pub)] // Each test binary uses a part, as its own module.
 
+pub mod socket_store;
+
 use std::panic;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};

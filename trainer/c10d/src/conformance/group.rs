@@ -1,7 +1,4 @@
-//! The checks that every [`ProcessGroup`] must pass, whatever it runs on and wherever its ranks are.
-//!
-//! Each rank calls [`check`] with a function that forms a group, as it would call a collective. A broken rule is a panic
-//! that names it; the test that runs the ranks bounds their time.
+//! The contract of [`ProcessGroup`].
 
 use std::time::{Duration, Instant};
 
@@ -16,8 +13,12 @@ pub type Form<'a> = &'a dyn Fn(&str) -> Result<Box<dyn ProcessGroup>>;
 const FREED_WITHIN: Duration = Duration::from_secs(5);
 const BARRIER: Duration = Duration::from_secs(30);
 
-/// Runs all checks on this rank.
-pub fn check(device: Device, form: Form<'_>) -> Result<()> {
+/// Checks a kind of process group. Each rank calls this, as it would call a collective.
+///
+/// # Errors
+///
+/// A group that could not be formed, or a collective that failed and should not have.
+pub fn process_group(device: Device, form: Form<'_>) -> Result<()> {
     let group = form("collectives")?;
     reductions(&*group, device)?;
     broadcasts(&*group, device)?;
@@ -33,7 +34,9 @@ pub fn check(device: Device, form: Form<'_>) -> Result<()> {
 
 fn values(tensor: &Tensor) -> Vec<f64> {
     let flat = tensor.to_device(Device::Cpu).to_kind(Kind::Double).view([-1]);
-    (0..flat.numel() as i64).map(|i| flat.double_value(&[i])).collect()
+    let mut values = vec![0.0; flat.numel()];
+    flat.copy_data(&mut values, flat.numel());
+    values
 }
 
 fn reductions(group: &dyn ProcessGroup, device: Device) -> Result<()> {
