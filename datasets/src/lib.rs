@@ -1,1 +1,34 @@
-//! Streaming datasets: sample order, MDS shards, verified node cache.
+//! Streaming datasets: sharded, streamed from object storage, in an exact and elastic order, every byte verified.
+//!
+//! A [`Dataset`] is a split of MDS shards behind any `lockstep-storage` URI. An [`Order`] says which sample each slot of
+//! each step holds, by pure functions of seed, epoch and dataset. A [`Loader`] turns "the batch of this step for this
+//! rank" into typed columns, fetched, verified and decoded ahead of the training thread, which knows nothing of files.
+//! [`pack_csv`], [`inspect`] and [`verify`] are the tools behind `lockstep data`.
+//!
+//! All calls here block; none needs a runtime, and any may be made inside one.
+
+mod batch;
+mod blocking;
+mod cache;
+mod check;
+mod dataset;
+mod error;
+mod loader;
+mod mds;
+mod order;
+mod pack;
+mod plan;
+
+pub use batch::{Batch, Column, Values};
+pub use cache::CacheOptions;
+pub use check::{Inspection, Problem, SplitSummary, Verification, inspect, verify};
+pub use dataset::Dataset;
+pub use error::{Error, Result};
+pub use loader::{Loader, LoaderOptions};
+pub use mds::{
+    ColumnSpec, Compression, Dtype, Encoding, Flaw, HashAlgorithm, Range, Value, Writer, WriterOptions,
+    parse_sample, parse_shard,
+};
+pub use order::{EpochOrder, Order, OrderOptions, Shuffle, Tail};
+pub use pack::{LabelColumn, PackOptions, PackReport, PackedSplit, Splits, pack_csv};
+pub use plan::Part;

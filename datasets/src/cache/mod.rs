@@ -1,0 +1,10 @@
+//! The node's cache of raw shards: fetched whole by one process at a time, verified whenever they are opened.
+
+mod budget;
+mod download;
+mod lock;
+mod shards;
+
+pub(crate) use download::{download, verify_raw};
+pub(crate) use shards::Cache;
+pub use shards::CacheOptions;

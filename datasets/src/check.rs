@@ -1,0 +1,184 @@
+use std::{collections::BTreeMap, sync::Arc};
+
+use lockstep_storage::{Storage, open};
+use serde::Serialize;
+
+use crate::{
+    Dataset, Error, Result, blocking,
+    cache::download,
+    mds::{INDEX, Range, parse_shard},
+};
+
+/// What [`inspect`] found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Inspection {
+    /// Where it looked.
+    pub uri: String,
+    /// The splits, by name.
+    pub splits: Vec<SplitSummary>,
+}
+
+/// One split, by its index alone.
+#[derive(Debug, Clone, Serialize)]
+pub struct SplitSummary {
+    /// Its folder below the dataset; empty when the dataset has no splits.
+    pub split: String,
+    /// See [`Dataset::digest`].
+    pub digest: String,
+    /// Number of samples.
+    pub samples: u64,
+    /// Number of shards.
+    pub shards: usize,
+    /// Size of all shards, decompressed.
+    pub raw_bytes: u64,
+    /// Size of all shards as they are stored.
+    pub stored_bytes: u64,
+    /// `zstd:9`, ...
+    pub compression: Option<String>,
+    /// Hashes of each file.
+    pub hashes: Vec<String>,
+    /// Encoding of each column.
+    pub columns: BTreeMap<String, String>,
+    /// Smallest and largest values, where they were noted.
+    pub ranges: BTreeMap<String, Range>,
+    /// Where the data is from, where it was noted.
+    pub source: Option<String>,
+}
+
+/// What [`verify`] found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verification {
+    /// Where it looked.
+    pub uri: String,
+    /// Splits whose index could be read.
+    pub splits: Vec<SplitSummary>,
+    /// Samples that were read and decoded without a flaw, in flawless shards.
+    pub good_samples: u64,
+    /// All that is wrong; empty for a good dataset.
+    pub problems: Vec<Problem>,
+}
+
+/// One thing that is wrong with a dataset.
+#[derive(Debug, Clone, Serialize)]
+pub struct Problem {
+    /// The split's folder.
+    pub split: String,
+    /// Number of the shard; `None` for the index.
+    pub shard: Option<usize>,
+    /// What is wrong, naming file and place.
+    pub error: String,
+}
+
+impl Verification {
+    /// Whether every byte is as it should be.
+    pub fn is_good(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
+impl SplitSummary {
+    fn new(split: &str, dataset: &Dataset) -> Self {
+        let shards = dataset.shards();
+        let first = shards.first();
+        Self {
+            split: split.to_owned(),
+            digest: dataset.digest().to_owned(),
+            samples: dataset.num_samples(),
+            shards: shards.len(),
+            raw_bytes: shards.iter().map(|shard| shard.raw_data.bytes).sum(),
+            stored_bytes: shards
+                .iter()
+                .map(|shard| shard.zip_data.as_ref().unwrap_or(&shard.raw_data).bytes)
+                .sum(),
+            compression: first.and_then(|shard| shard.compression.clone()),
+            hashes: first.map(|shard| shard.hashes.clone()).unwrap_or_default(),
+            columns: dataset
+                .columns()
+                .iter()
+                .map(|column| (column.name.clone(), column.encoding.to_string()))
+                .collect(),
+            ranges: dataset
+                .columns()
+                .iter()
+                .filter_map(|column| Some((column.name.clone(), dataset.range(&column.name)?)))
+                .collect(),
+            source: dataset.source().map(str::to_owned),
+        }
+    }
+}
+
+/// Describes the dataset at `uri`, or one split of it, by its indexes.
+///
+/// # Errors
+/// [`Error::NoDataset`] when no index is there; whatever is wrong with one.
+pub fn inspect(uri: &str) -> Result<Inspection> {
+    let storage = open(uri)?;
+    blocking::run(async {
+        let mut splits = Vec::new();
+        for split in find_splits(&storage).await? {
+            let dataset = Dataset::read(storage.clone(), split.clone()).await?;
+            splits.push(SplitSummary::new(&split, &dataset));
+        }
+        Ok(Inspection { uri: storage.uri(""), splits })
+    })
+}
+
+/// Reads every byte of the dataset at `uri`, or of one split of it: sizes, hashes, and each value of each sample.
+///
+/// # Errors
+/// [`Error::NoDataset`] when no index is there, and [`Error::Storage`] when the storage fails; what is wrong with the
+/// dataset itself is in the result.
+pub fn verify(uri: &str) -> Result<Verification> {
+    let storage = open(uri)?;
+    blocking::run(async {
+        let mut found =
+            Verification { uri: storage.uri(""), splits: Vec::new(), good_samples: 0, problems: Vec::new() };
+        for split in find_splits(&storage).await? {
+            let problem =
+                |shard, error: Error| Problem { split: split.clone(), shard, error: error.to_string() };
+            let dataset = match Dataset::read(storage.clone(), split.clone()).await {
+                Ok(dataset) => dataset,
+                Err(error) if is_outage(&error) => return Err(error),
+                Err(error) => {
+                    found.problems.push(problem(None, error));
+                    continue;
+                }
+            };
+            for shard in 0..dataset.shards().len() {
+                match verify_shard(&dataset, shard).await {
+                    Ok(samples) => found.good_samples += samples,
+                    Err(error) if is_outage(&error) => return Err(error),
+                    Err(error) => found.problems.push(problem(Some(shard), error)),
+                }
+            }
+            found.splits.push(SplitSummary::new(&split, &dataset));
+        }
+        Ok(found)
+    })
+}
+
+async fn verify_shard(dataset: &Dataset, shard: usize) -> Result<u64> {
+    let raw = download(dataset, shard).await?;
+    let file = dataset.storage().uri(&dataset.path(&dataset.shards()[shard].raw_data.basename));
+    parse_shard(dataset.columns(), &raw).map_err(|flaw| flaw.in_file(&file, 0))
+}
+
+/// A missing file is a flaw of the dataset; a store that does not answer is not.
+fn is_outage(error: &Error) -> bool {
+    matches!(error, Error::Storage(storage) if !storage.is_not_found())
+}
+
+/// The folders that hold an index: the root itself, or those right below it.
+async fn find_splits(storage: &Arc<dyn Storage>) -> Result<Vec<String>> {
+    let is_index = |path: &str| path == INDEX || path.split_once('/').is_some_and(|(_, name)| name == INDEX);
+    let listed = storage.list("").await?;
+    let splits: Vec<String> = listed
+        .into_iter()
+        .filter(|meta| is_index(&meta.path))
+        .map(|meta| meta.path.strip_suffix(INDEX).unwrap_or_default().trim_end_matches('/').to_owned())
+        .collect();
+    if splits.is_empty() {
+        return Err(Error::NoDataset { uri: storage.uri(""), file: storage.uri(INDEX) });
+    }
+    Ok(splits)
+}

@@ -1,0 +1,171 @@
+use std::{io, path::PathBuf};
+
+use crate::mds::Flaw;
+
+/// What went wrong with a dataset. Every variant names the file and what to look at.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The storage could not deliver.
+    #[error(transparent)]
+    Storage(#[from] lockstep_storage::Error),
+    /// There is no dataset where one was expected.
+    #[error(
+        "{uri} holds no dataset: {file} does not exist; check data.uri and data.split, or make one with `lockstep data pack`"
+    )]
+    NoDataset {
+        /// The split's folder.
+        uri: String,
+        /// The index that is missing.
+        file: String,
+    },
+    /// The index is not one that we can read.
+    #[error("{file} is not a valid MDS index: {reason}")]
+    Index {
+        /// URI of the index.
+        file: String,
+        /// What is wrong, with line and column where the JSON itself is broken.
+        reason: String,
+    },
+    /// A file breaks its format.
+    #[error("{file} is damaged at byte {}: expected {}, got {}", flaw.offset, flaw.expected, flaw.got)]
+    Format {
+        /// URI of the shard.
+        file: String,
+        /// Where and how.
+        flaw: Flaw,
+    },
+    /// A file has another size than the index says.
+    #[error(
+        "{file} holds {got} bytes, but the index says {expected}; it is truncated or from another dataset"
+    )]
+    Size {
+        /// URI of the file, with `(decompressed)` after it where its content is meant.
+        file: String,
+        /// Bytes by the index.
+        expected: u64,
+        /// Bytes found.
+        got: u64,
+    },
+    /// A file's content is not what the index was made from.
+    #[error("{file} is damaged: its {algorithm} is {got}, but the index says {expected}")]
+    Hash {
+        /// URI of the file, with `(decompressed)` after it where its content is meant.
+        file: String,
+        /// Name of the hash.
+        algorithm: String,
+        /// By the index.
+        expected: String,
+        /// Computed.
+        got: String,
+    },
+    /// A shard stayed damaged although it was fetched again.
+    #[error("shard {shard} of {uri} stayed damaged after {attempts} downloads; last: {source}")]
+    Damaged {
+        /// Number of the shard.
+        shard: usize,
+        /// Its URI.
+        uri: String,
+        /// How often it was fetched.
+        attempts: u32,
+        /// What was wrong the last time.
+        source: Box<Error>,
+    },
+    /// Something that the format knows and we do not read.
+    #[error("{file} needs {what}, which is not supported; {instead}")]
+    Unsupported {
+        /// URI of the index.
+        file: String,
+        /// The encoding, compression or hash.
+        what: String,
+        /// What to do.
+        instead: &'static str,
+    },
+    /// A dataset without samples.
+    #[error("{uri} holds no samples")]
+    Empty {
+        /// The split's folder.
+        uri: String,
+    },
+    /// An epoch without a single step.
+    #[error(
+        "an epoch of {samples} samples has no full batch of {global_batch}; lower train.globalBatch or set data.tail to pad"
+    )]
+    NoSteps {
+        /// Samples in the dataset.
+        samples: u64,
+        /// Samples of a step.
+        global_batch: u32,
+    },
+    /// Order options or a rank that make no sense.
+    #[error("{what} must be {rule}, not {got}")]
+    BadOption {
+        /// The option.
+        what: &'static str,
+        /// What it must be.
+        rule: String,
+        /// What it is.
+        got: String,
+    },
+    /// A column that is not there, or not of the kind asked for.
+    #[error("column {name:?}: {reason}")]
+    Column {
+        /// The column.
+        name: String,
+        /// What is wrong, and which columns there are.
+        reason: String,
+    },
+    /// The batches of the loader came to their end, or its thread did.
+    #[error("no batch for step {step}: {reason}")]
+    NoBatch {
+        /// The step asked for.
+        step: u64,
+        /// Why.
+        reason: String,
+    },
+    /// A line of a file to pack.
+    #[error("{}:{line}: {reason}", file.display())]
+    Row {
+        /// The file.
+        file: PathBuf,
+        /// Its line, from 1.
+        line: u64,
+        /// What is wrong, with the column.
+        reason: String,
+    },
+    /// A dataset is already where one is to be written.
+    #[error("{uri} exists already; choose another place, a dataset is never changed in place")]
+    Exists {
+        /// The index that is there.
+        uri: String,
+    },
+    /// A local file or folder: the cache, or a file to pack.
+    #[error("cannot {operation} {}: {source}", path.display())]
+    Io {
+        /// `read`, `write`, ...
+        operation: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// The result of every dataset call.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Whether fetching the same file again may help: its bytes are not what the index says.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Format { .. } | Self::Size { .. } | Self::Hash { .. })
+    }
+
+    pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { operation, path, source }
+    }
+
+    pub(crate) fn option(what: &'static str, rule: impl Into<String>, got: impl ToString) -> Self {
+        Self::BadOption { what, rule: rule.into(), got: got.to_string() }
+    }
+}

@@ -1,0 +1,185 @@
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Error, Result,
+    mds::{Compression, Encoding, HashAlgorithm},
+};
+
+pub(crate) const INDEX: &str = "index.json";
+
+/// A column of a dataset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnSpec {
+    /// Its name; columns are stored sorted by it.
+    pub name: String,
+    /// How its values are stored.
+    pub encoding: Encoding,
+}
+
+/// Smallest and largest value of a numeric column, over all splits.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Range {
+    /// Smallest.
+    pub min: f64,
+    /// Largest.
+    pub max: f64,
+}
+
+/// `index.json` as it is written.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Index {
+    pub version: u32,
+    pub shards: Vec<ShardInfo>,
+    /// Ours; other readers pass over it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lockstep: Option<Notes>,
+}
+
+/// What our packer knows beyond the format.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Notes {
+    #[serde(default)]
+    pub ranges: BTreeMap<String, Range>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ShardInfo {
+    pub column_encodings: Vec<String>,
+    pub column_names: Vec<String>,
+    pub column_sizes: Vec<Option<u32>>,
+    pub compression: Option<String>,
+    pub format: String,
+    #[serde(default)]
+    pub hashes: Vec<String>,
+    pub raw_data: FileInfo,
+    pub samples: u64,
+    #[serde(default)]
+    pub size_limit: Option<u64>,
+    pub version: u32,
+    pub zip_data: Option<FileInfo>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FileInfo {
+    pub basename: String,
+    pub bytes: u64,
+    #[serde(default)]
+    pub hashes: BTreeMap<String, String>,
+}
+
+impl Index {
+    /// Reads and checks an index; `file` is its URI, for messages.
+    pub(crate) fn parse(file: &str, text: &[u8]) -> Result<(Self, Vec<ColumnSpec>)> {
+        let bad = |reason: String| Error::Index { file: file.to_owned(), reason };
+        let index: Self = serde_json::from_slice(text).map_err(|error| bad(error.to_string()))?;
+        if index.version != 2 {
+            return Err(bad(format!("version 2 is expected, it has {}", index.version)));
+        }
+        let Some(first) = index.shards.first() else {
+            return Err(Error::Empty { uri: file.to_owned() });
+        };
+        let columns = first.columns(file)?;
+        let mut total = 0_u64;
+        let mut names = HashSet::new();
+        for (number, shard) in index.shards.iter().enumerate() {
+            let bad = |reason: String| bad(format!("shard {number}: {reason}"));
+            if shard.columns(file)? != columns {
+                return Err(bad("its columns differ from those of shard 0".into()));
+            }
+            shard.check(file, &bad)?;
+            if !names.insert(&shard.raw_data.basename) {
+                return Err(bad(format!("{:?} is listed twice", shard.raw_data.basename)));
+            }
+            total = total
+                .checked_add(shard.samples)
+                .ok_or_else(|| bad("the number of samples overflows".into()))?;
+        }
+        if total == 0 {
+            return Err(Error::Empty { uri: file.to_owned() });
+        }
+        Ok((index, columns))
+    }
+
+    /// Names the content of the dataset: the SHA-256 of the shards' entries in one canonical form.
+    pub(crate) fn digest(&self) -> String {
+        // `Value` with sorted keys would do, but fields in declared order and sorted maps are canonical already.
+        let canonical = serde_json::to_vec(&self.shards).unwrap_or_default();
+        format!("sha256:{}", hex::encode(Sha256::digest(canonical)))
+    }
+}
+
+impl ShardInfo {
+    pub(crate) fn compression(&self) -> Option<Compression> {
+        self.compression.as_ref()?.parse().ok()
+    }
+
+    fn columns(&self, file: &str) -> Result<Vec<ColumnSpec>> {
+        let bad = |reason: String| Error::Index { file: file.to_owned(), reason };
+        let (names, encodings, sizes) = (&self.column_names, &self.column_encodings, &self.column_sizes);
+        if names.is_empty() || names.len() != encodings.len() || names.len() != sizes.len() {
+            return Err(bad("column_names, column_encodings and column_sizes must be equally long".into()));
+        }
+        let mut columns: Vec<ColumnSpec> = Vec::with_capacity(names.len());
+        for ((name, text), size) in names.iter().zip(encodings).zip(sizes) {
+            let encoding: Encoding = text.parse().map_err(|_| Error::Unsupported {
+                file: file.to_owned(),
+                what: format!("the encoding {text:?} of column {name:?}"),
+                instead: "pickled and unknown values are never decoded; write the column in another encoding",
+            })?;
+            if encoding.fixed_bytes() != *size {
+                return Err(bad(format!(
+                    "column {name:?} has size {size:?}, but {text} has {:?}",
+                    encoding.fixed_bytes()
+                )));
+            }
+            if columns.last().is_some_and(|last| last.name >= *name) {
+                return Err(bad(format!("columns must be sorted and distinct, {name:?} is not")));
+            }
+            columns.push(ColumnSpec { name: name.clone(), encoding });
+        }
+        Ok(columns)
+    }
+
+    fn check(&self, file: &str, bad: &impl Fn(String) -> Error) -> Result<()> {
+        let unsupported = |what: String, instead| Error::Unsupported { file: file.to_owned(), what, instead };
+        if self.version != 2 || self.format != "mds" {
+            return Err(bad(format!("mds version 2 is expected, it is {} {}", self.format, self.version)));
+        }
+        if let Some(compression) = &self.compression {
+            compression.parse::<Compression>().map_err(|_| {
+                unsupported(format!("the compression {compression:?}"), "write the shards with zstd or gz")
+            })?;
+        }
+        if self.compression.is_some() != self.zip_data.is_some() {
+            return Err(bad("compression and zip_data belong together".into()));
+        }
+        for info in [Some(&self.raw_data), self.zip_data.as_ref()].into_iter().flatten() {
+            let plain = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(['\\', '\0']);
+            if !info.basename.split('/').all(plain) {
+                return Err(bad(format!("the file name {:?} leaves the dataset's folder", info.basename)));
+            }
+            for name in info.hashes.keys() {
+                name.parse::<HashAlgorithm>().map_err(|_| {
+                    unsupported(
+                        format!("the hash {name:?}"),
+                        "use xxh64, xxh3_64, sha256 or another known one",
+                    )
+                })?;
+            }
+        }
+        if self.samples >= u64::from(u32::MAX) || self.raw_data.bytes > u64::from(u32::MAX) {
+            return Err(bad("a shard holds less than 4 GiB and 2^32 samples".into()));
+        }
+        let least = 4 * (self.samples + 2);
+        if self.raw_data.bytes < least {
+            let bytes = self.raw_data.bytes;
+            return Err(bad(format!("{} samples need at least {least} bytes, it has {bytes}", self.samples)));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,105 @@
+use std::{fs::File, os::unix::fs::FileExt, path::Path, sync::Arc};
+
+use crate::{
+    Error, Result,
+    batch::Column,
+    mds::{
+        ColumnSpec, Flaw,
+        flaw::take_u32,
+        sample::{append, parse_sample},
+    },
+};
+
+/// A raw shard on disk whose content was verified: its offsets in memory, its samples read one by one.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    uri: String,
+    /// Kept open: the samples stay readable when the cache drops the file.
+    file: File,
+    offsets: Vec<u32>,
+    columns: Arc<[ColumnSpec]>,
+}
+
+impl Shard {
+    /// `content` is the file's verified content; `uri` its origin, for messages.
+    pub(crate) fn open(
+        path: &Path,
+        uri: String,
+        content: &[u8],
+        samples: u64,
+        columns: Arc<[ColumnSpec]>,
+    ) -> Result<Self> {
+        let offsets = offsets(content).map_err(|flaw| flaw.in_file(&uri, 0))?;
+        check_count(&offsets, samples).map_err(|flaw| flaw.in_file(&uri, 0))?;
+        let file = File::open(path).map_err(Error::io("read", path))?;
+        Ok(Self { uri, file, offsets, columns })
+    }
+
+    /// Decodes the wanted columns of a row and appends them.
+    pub(crate) fn append(&self, row: u64, wanted: &[usize], columns: &mut [Column]) -> Result<()> {
+        let row = row as usize;
+        let [Some(begin), Some(end)] = [self.offsets.get(row), self.offsets.get(row + 1)] else {
+            return Err(Flaw::new(0, format_args!("row {row}"), self.offsets.len() - 1).in_file(&self.uri, 0));
+        };
+        let mut data = vec![0; (end - begin) as usize];
+        self.file.read_exact_at(&mut data, u64::from(*begin)).map_err(Error::io("read", &self.uri))?;
+        append(&self.columns, &data, wanted, columns)
+            .map_err(|flaw| flaw.in_file(&self.uri, u64::from(*begin)))
+    }
+}
+
+/// Checks that a shard's content begins as a shard does and holds `samples`.
+pub(crate) fn check_header(content: &[u8], samples: u64) -> Result<(), Flaw> {
+    check_count(&offsets(content)?, samples)
+}
+
+/// Decodes every sample of a raw shard; the number of samples.
+///
+/// # Errors
+/// The first [`Flaw`], by its offset in `content`.
+pub fn parse_shard(columns: &[ColumnSpec], content: &[u8]) -> Result<u64, Flaw> {
+    let offsets = offsets(content)?;
+    for pair in offsets.windows(2) {
+        let (begin, end) = (pair[0] as usize, pair[1] as usize);
+        parse_sample(columns, &content[begin..end]).map_err(|flaw| flaw.moved(begin))?;
+    }
+    Ok(offsets.len() as u64 - 1)
+}
+
+/// u32 n, then n + 1 absolute offsets that never decrease and end with the file.
+fn offsets(content: &[u8]) -> Result<Vec<u32>, Flaw> {
+    let mut at = 0;
+    let samples = take_u32(content, &mut at, "the number of samples")? as usize;
+    // Before anything is allocated: an absurd count can't be true.
+    if (content.len() - at) / 4 <= samples {
+        return Err(Flaw::new(
+            0,
+            format_args!("{samples} samples' offsets"),
+            format_args!("{} bytes", content.len()),
+        ));
+    }
+    let mut least = (8 + 4 * samples) as u32;
+    let mut offsets = Vec::with_capacity(samples + 1);
+    for _ in 0..=samples {
+        let begin = at;
+        let offset = take_u32(content, &mut at, "an offset")?;
+        if offset < least || offset as usize > content.len() {
+            let expected = format!("an offset from {least} to {}", content.len());
+            return Err(Flaw::new(begin, expected, offset));
+        }
+        least = offset;
+        offsets.push(offset);
+    }
+    if least as usize != content.len() {
+        return Err(Flaw::new(at - 4, format_args!("{}, the end of the file", content.len()), least));
+    }
+    Ok(offsets)
+}
+
+fn check_count(offsets: &[u32], samples: u64) -> Result<(), Flaw> {
+    let found = offsets.len() as u64 - 1;
+    if found == samples {
+        return Ok(());
+    }
+    Err(Flaw::new(0, format_args!("{samples} samples, as the index says"), found))
+}

@@ -1,0 +1,202 @@
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufRead, BufReader, Read},
+    path::Path,
+};
+
+use csv::{Reader, ReaderBuilder, StringRecord};
+use flate2::bufread::MultiGzDecoder;
+
+use crate::{
+    Error, Result,
+    mds::{ColumnSpec, Dtype, Encoding, Notes, Range, Value, Writer},
+    pack::{LabelColumn, PackOptions, PackReport, PackedSplit, options::Deal},
+};
+
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Packs a CSV file of numbers: all columns but the label become one array column, the label an integer column.
+///
+/// The file is read twice, first to check and count it; memory holds one shard of each split.
+///
+/// # Errors
+/// [`Error::Row`] naming line and column of what can't be packed, before anything is written; [`Error::Exists`];
+/// [`Error::Empty`]; storage errors.
+pub fn pack_csv(options: &PackOptions) -> Result<PackReport> {
+    let table = Table::survey(options)?;
+    let features = table.columns - 1;
+    let shape = options.shape.clone().unwrap_or_else(|| vec![features as u32]);
+    if shape.iter().map(|side| u64::from(*side)).product::<u64>() != features as u64 {
+        let rule = format!("one that holds {features} values, a row's features");
+        return Err(Error::option("shape", rule, format!("{shape:?}")));
+    }
+    let deal = Deal::new(&options.splits, table.rows)?;
+    let specs = [
+        (&options.feature_name, Encoding::Array { dtype: Some(options.dtype), shape: Some(shape) }),
+        (&options.label_name, Encoding::Int),
+    ];
+    let specs = specs.map(|(name, encoding)| ColumnSpec { name: name.clone(), encoding });
+    let mut writers = deal
+        .names()
+        .iter()
+        .map(|name| Writer::create(&options.output, name, specs.to_vec(), options.writer.clone()))
+        .collect::<Result<Vec<_>>>()?;
+    let mut labels = vec![BTreeMap::new(); writers.len()];
+    let label_first = options.label_name < options.feature_name;
+    let mut row = 0;
+    table.each(options, |label, features| {
+        let split = deal.split_of(row);
+        row += 1;
+        *labels[split].entry(label).or_default() += 1;
+        let (label, features) = (Value::Int(label), Value::Array(features));
+        writers[split].write(&if label_first { [label, features] } else { [features, label] })
+    })?;
+    let notes = Notes { ranges: table.ranges.clone(), source: options.source.clone() };
+    let mut splits = Vec::new();
+    for ((writer, name), labels) in writers.into_iter().zip(deal.names()).zip(labels) {
+        let index = writer.finish_with(Some(notes.clone()))?;
+        splits.push(PackedSplit {
+            name: name.clone(),
+            samples: index.shards.iter().map(|shard| shard.samples).sum(),
+            shards: index.shards.len(),
+            stored_bytes: index
+                .shards
+                .iter()
+                .map(|shard| shard.zip_data.as_ref().unwrap_or(&shard.raw_data).bytes)
+                .sum(),
+            digest: index.digest(),
+            labels,
+        });
+    }
+    Ok(PackReport { uri: options.output.clone(), splits, ranges: table.ranges })
+}
+
+/// What the first reading found.
+struct Table {
+    rows: u64,
+    columns: usize,
+    label: usize,
+    ranges: BTreeMap<String, Range>,
+}
+
+impl Table {
+    fn survey(options: &PackOptions) -> Result<Self> {
+        let mut reader = open(&options.input, options.header)?;
+        let bad = |line, reason: String| Error::Row { file: options.input.clone(), line, reason };
+        let first = first_record(&mut reader, options)?;
+        let columns = first.len();
+        if columns < 2 {
+            return Err(bad(
+                1,
+                format!("a label and at least one feature are needed, there are {columns} columns"),
+            ));
+        }
+        let label = match &options.label {
+            LabelColumn::First => 0,
+            LabelColumn::Last => columns - 1,
+            LabelColumn::Index(index) if *index < columns => *index,
+            LabelColumn::Index(index) => {
+                return Err(bad(1, format!("there is no column {index}, only {columns}")));
+            }
+            LabelColumn::Name(name) if options.header => {
+                let found = first.iter().position(|header| header.trim() == name);
+                found.ok_or_else(|| bad(1, format!("no column is named {name:?}, they are {first:?}")))?
+            }
+            LabelColumn::Name(name) => {
+                return Err(bad(1, format!("the column {name:?} can't be found in a file without a header")));
+            }
+        };
+        let mut table = Self { rows: 0, columns, label, ranges: BTreeMap::new() };
+        let mut ranges = BTreeMap::new();
+        let mut rows = 0;
+        table.each(options, |label, features| {
+            rows += 1;
+            widen(&mut ranges, &options.label_name, label as f64);
+            features.iter().for_each(|value| widen(&mut ranges, &options.feature_name, *value));
+            Ok(())
+        })?;
+        if rows == 0 {
+            return Err(Error::Empty { uri: options.input.display().to_string() });
+        }
+        (table.rows, table.ranges) = (rows, ranges);
+        Ok(table)
+    }
+
+    /// Hands out label and features of each row.
+    fn each(&self, options: &PackOptions, mut row: impl FnMut(i64, &[f64]) -> Result<()>) -> Result<()> {
+        let mut reader = open(&options.input, options.header)?;
+        let mut features = Vec::with_capacity(self.columns - 1);
+        let mut record = StringRecord::new();
+        while read(&mut reader, &mut record, options)? {
+            let line = record.position().map_or(0, csv::Position::line);
+            let bad = |reason: String| Error::Row { file: options.input.clone(), line, reason };
+            if record.len() != self.columns {
+                return Err(bad(format!(
+                    "{} columns are expected, there are {}",
+                    self.columns,
+                    record.len()
+                )));
+            }
+            features.clear();
+            let mut label = 0;
+            for (column, text) in record.iter().enumerate() {
+                let cell = |what: &str| bad(format!("column {}: {text:?} is not {what}", column + 1));
+                if column == self.label {
+                    label = text.trim().parse().map_err(|_| cell("an integer label"))?;
+                } else {
+                    let value: f64 = text.trim().parse().map_err(|_| cell("a number"))?;
+                    if !fits(options.dtype, value) {
+                        return Err(cell(options.dtype.name()));
+                    }
+                    features.push(value);
+                }
+            }
+            row(label, &features)?;
+        }
+        Ok(())
+    }
+}
+
+fn fits(dtype: Dtype, value: f64) -> bool {
+    let mut out = Vec::new();
+    let one = Encoding::Array { dtype: Some(dtype), shape: Some(vec![1]) };
+    value.is_finite() && Value::Array(&[value]).encode(&one, &mut out).is_ok()
+}
+
+fn widen(ranges: &mut BTreeMap<String, Range>, name: &str, value: f64) {
+    match ranges.get_mut(name) {
+        Some(range) => *range = Range { min: range.min.min(value), max: range.max.max(value) },
+        None => drop(ranges.insert(name.to_owned(), Range { min: value, max: value })),
+    }
+}
+
+type Input = Reader<Box<dyn Read>>;
+
+fn open(path: &Path, header: bool) -> Result<Input> {
+    let mut file = BufReader::new(File::open(path).map_err(Error::io("read", path))?);
+    let gzipped = file.fill_buf().map_err(Error::io("read", path))?.starts_with(&GZIP_MAGIC);
+    let input: Box<dyn Read> = if gzipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    // Rows of another length are ours to report.
+    Ok(ReaderBuilder::new().has_headers(header).flexible(true).from_reader(input))
+}
+
+fn first_record(reader: &mut Input, options: &PackOptions) -> Result<StringRecord> {
+    if options.header {
+        return reader.headers().cloned().map_err(|error| broken(&error, options));
+    }
+    let mut record = StringRecord::new();
+    if !read(reader, &mut record, options)? {
+        return Err(Error::Empty { uri: options.input.display().to_string() });
+    }
+    Ok(record)
+}
+
+fn read(reader: &mut Input, record: &mut StringRecord, options: &PackOptions) -> Result<bool> {
+    reader.read_record(record).map_err(|error| broken(&error, options))
+}
+
+fn broken(error: &csv::Error, options: &PackOptions) -> Error {
+    let line = error.position().map_or(0, csv::Position::line);
+    Error::Row { file: options.input.clone(), line, reason: error.to_string() }
+}
