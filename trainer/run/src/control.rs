@@ -4,7 +4,7 @@
 
 use crate::channel::Channel;
 use crate::status::Live;
-use crate::{Error, Result, RunDir};
+use crate::{ControlKey, Error, Result, RunDir, RunUid};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -29,14 +29,14 @@ pub enum Request {
     },
 }
 
-/// The leader's answer.
+/// An agent's answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Reply {
     /// What the run does now.
     Status(Box<Live>),
     /// The request was taken; the run's record will say when it is done.
     Accepted,
-    /// Ask this leader instead, or nobody leads now.
+    /// This agent lives but doesn't lead.
     NotLeader,
 }
 
@@ -48,13 +48,29 @@ pub async fn ask(dir: &RunDir, request: Request, deadline: Duration) -> Result<O
     let Some(run) = dir.run().await? else { return Ok(None) };
     let Some(membership) = dir.newest_membership().await? else { return Ok(None) };
     let Some(address) = membership.leader_address() else { return Ok(None) };
-    let key = dir.key().await?;
+    ask_at(address, &run.run_uid, &dir.key().await?, request, deadline).await
+}
+
+/// Asks the agent at `address`; `None` where none of this run answers there.
+///
+/// # Errors
+/// [`Error::Deadline`] where something answers the port but not the request.
+pub async fn ask_at(
+    address: &str,
+    run: &RunUid,
+    key: &ControlKey,
+    request: Request,
+    deadline: Duration,
+) -> Result<Option<Reply>> {
     let talk = async {
-        let Ok(mut channel) = Channel::connect(address, &run.run_uid, &key).await else { return Ok(None) };
+        let mut channel = match Channel::connect(address, run, key).await {
+            Ok(channel) => channel,
+            Err(late @ Error::Deadline { .. }) => return Err(late),
+            Err(_) => return Ok(None),
+        };
         channel.send(&Opening::Client(request)).await?;
         channel.recv::<Reply>().await
     };
-    let late =
-        || Error::Deadline { peer: address.to_owned(), what: "answer", seconds: deadline.as_secs_f64() };
+    let late = || Error::Deadline { peer: address.to_owned(), what: "answer", seconds: deadline.as_secs_f64() };
     tokio::time::timeout(deadline, talk).await.map_err(|_| late())?
 }

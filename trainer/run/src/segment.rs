@@ -45,6 +45,8 @@ pub struct Event {
     pub kind: EventKind,
     /// What happened, for people.
     pub text: String,
+    /// The step that it concerns, where it concerns one.
+    pub step: Option<Step>,
     /// How long it took, where that matters: seconds from launch for a first step, from snapshot to commit for a checkpoint.
     pub seconds: Option<f64>,
 }

@@ -223,12 +223,12 @@ impl Driver {
             WorkerMsg::Progress(progress) => self.on_progress(generation, progress),
             WorkerMsg::CheckpointCommitted { step, uri, num_bytes, seconds } => {
                 let text = format!("checkpoint {step} committed, {num_bytes} bytes, {uri}");
-                self.reporter.event(generation, EventKind::Checkpoint, text, Some(seconds));
+                self.reporter.measured(generation, EventKind::Checkpoint, text, Some(step), Some(seconds));
             }
-            WorkerMsg::CheckpointProblem { text, .. } => {
-                self.reporter.event(generation, EventKind::CheckpointProblem, text, None);
+            WorkerMsg::CheckpointProblem { step, text } => {
+                self.reporter.measured(generation, EventKind::CheckpointProblem, text, Some(step), None);
             }
-            WorkerMsg::Warning(text) => self.reporter.event(generation, EventKind::Warning, text, None),
+            WorkerMsg::Warning(text) => self.reporter.event(generation, EventKind::Warning, text),
             // Both belong to the connection, which deals with them itself.
             WorkerMsg::Hello { .. } | WorkerMsg::Finished(_) => {}
         }
@@ -243,7 +243,7 @@ impl Driver {
         let launched = Duration::from_millis(self.facts.args.launched_at);
         let seconds = unix_now().saturating_sub(launched).as_secs_f64();
         let text = format!("first step {seconds:.2} s after launch");
-        self.reporter.event(generation, EventKind::FirstStep, text, Some(seconds));
+        self.reporter.measured(generation, EventKind::FirstStep, text, Some(step), Some(seconds));
     }
 
     fn on_progress(&mut self, generation: Generation, progress: Progress) {

@@ -60,7 +60,7 @@ pub(super) async fn start(
     tokio::spawn(net.clone().listen(listener));
     let reporter = Reporter::start(dir.clone(), known, node, join.incarnation);
     let text = format!("joined as incarnation {} at {}", join.incarnation, join.address);
-    reporter.event(known, EventKind::Joined, text, None);
+    reporter.event(known, EventKind::Joined, text);
 
     let first_step_known = memberships.values().any(|m| m.launch == args.launch);
     let writer = Writer { node, incarnation: join.incarnation, nonce };
@@ -110,8 +110,8 @@ fn read_job(path: &Path) -> anyhow::Result<(JobSpec, serde_json::Value)> {
         std::fs::read_to_string(path).with_context(|| format!("can't read the job at {}", path.display()))?;
     let json: serde_json::Value =
         serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
-    let job = JobSpec::from_json(json.clone())
-        .map_err(|problems| anyhow::anyhow!("{}: {problems}", path.display()))?;
+    let job =
+        JobSpec::from_json(&json).map_err(|problems| anyhow::anyhow!("{}: {problems}", path.display()))?;
     Ok((job, json))
 }
 

@@ -11,6 +11,11 @@ mod node;
 mod stop;
 mod timings;
 
+#[cfg(test)]
+mod scenario;
+#[cfg(test)]
+mod sim;
+
 pub use event::{Action, Event, ExitCode, Note, Proposal};
 pub use timings::{Config, Time, Timings};
 

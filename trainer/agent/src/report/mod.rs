@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use lockstep_run::layout::Series;
 use lockstep_run::link::Progress;
 use lockstep_run::segment::{Event, EventKind, Metric, SegmentWriter};
-use lockstep_run::{Generation, Incarnation, Line, NodeId, RunDir};
+use lockstep_run::{Generation, Incarnation, Line, NodeId, RunDir, Step};
 use std::io::Write;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -53,14 +53,27 @@ impl Reporter {
     /// Something that the state machine noticed.
     pub fn note(&self, note: Note) {
         let Note { kind, generation, node, rank, text } = note;
-        let event = Event { at: Timestamp::now(), generation, node, rank, kind, text, seconds: None };
+        let event =
+            Event { at: Timestamp::now(), generation, node, rank, kind, text, step: None, seconds: None };
         let _ = self.queue.send(Report::Event(event));
     }
 
     /// Something that happened on this node.
-    pub fn event(&self, generation: Generation, kind: EventKind, text: String, seconds: Option<f64>) {
+    pub fn event(&self, generation: Generation, kind: EventKind, text: String) {
+        self.measured(generation, kind, text, None, None);
+    }
+
+    /// The same with the step that it concerns and how long it took.
+    pub fn measured(
+        &self,
+        generation: Generation,
+        kind: EventKind,
+        text: String,
+        step: Option<Step>,
+        seconds: Option<f64>,
+    ) {
         let node = Some(self.node);
-        let event = Event { at: Timestamp::now(), generation, node, rank: None, kind, text, seconds };
+        let event = Event { at: Timestamp::now(), generation, node, rank: None, kind, text, step, seconds };
         let _ = self.queue.send(Report::Event(event));
     }
 

@@ -1,0 +1,128 @@
+//! What must hold of whole runs, under any schedule of faults.
+
+use super::ExitCode;
+use super::sim::{Fault, Sim};
+use lockstep_run::{Generation, Outcome};
+use proptest::prelude::*;
+use std::time::Duration;
+
+const TOTAL: u64 = 400;
+
+fn seconds(s: u64) -> Duration {
+    Duration::from_secs(s)
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    let node = 0u32..4;
+    let span = (100u64..9000).prop_map(Duration::from_millis);
+    prop_oneof![
+        node.clone().prop_map(Fault::KillWorker),
+        node.clone().prop_map(Fault::HangWorker),
+        node.clone().prop_map(Fault::KillAgent),
+        (node, span.clone()).prop_map(|(node, span)| Fault::FreezeAgent(node, span)),
+        span.prop_map(Fault::StoreDown),
+    ]
+}
+
+fn check_records(sim: &Sim) {
+    let numbers: Vec<u64> = sim.records.keys().map(|g| g.0).collect();
+    let expected: Vec<u64> = (1..=numbers.len() as u64).collect();
+    assert_eq!(numbers, expected, "generations grow by one");
+    let mut newest = Generation(0);
+    for (generation, _) in &sim.applied {
+        assert!(*generation >= newest, "a step under generation {generation} after one under {newest}");
+        newest = *generation;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_run_reaches_its_end(
+        num_nodes in 1u32..5,
+        faults in prop::collection::vec(((50u64..20_000).prop_map(Duration::from_millis), fault()), 0..8),
+    ) {
+        let mut sim = Sim::new(num_nodes, TOTAL);
+        sim.run(seconds(120), &faults);
+        check_records(&sim);
+        let exits: Vec<_> = sim.agents.iter().map(|a| a.as_ref().and_then(|a| a.exit)).collect();
+        prop_assert!(exits.iter().all(|e| *e == Some(ExitCode::Done)), "{exits:?}, records {:#?}", sim.records);
+        prop_assert_eq!(sim.applied.last().map(|(_, step)| *step), Some(TOTAL));
+    }
+
+    #[test]
+    fn a_stop_of_every_node_ends_the_run_resumable(
+        num_nodes in 1u32..5,
+        at in 10u64..3000,
+        faults in prop::collection::vec(((50u64..3000).prop_map(Duration::from_millis), fault()), 0..3),
+    ) {
+        let mut all = faults;
+        all.extend((0..num_nodes).map(|n| (Duration::from_millis(at), Fault::Stop(n))));
+        let mut sim = Sim::new(num_nodes, 1_000_000);
+        sim.run(seconds(60), &all);
+        check_records(&sim);
+        let frozen_out = sim.agents.iter().any(|a| a.as_ref().is_none_or(|a| a.exit.is_none()));
+        // A node that was reborn after the request knows nothing of it; then the others have left and it waits for them.
+        let reborn = sim.agents.iter().flatten().any(|a| a.incarnation.0 > 1);
+        prop_assert!(!frozen_out || reborn, "somebody neither stopped nor was reborn");
+    }
+}
+
+#[test]
+fn an_undisturbed_run_needs_one_generation_and_one_end() {
+    let mut sim = Sim::new(3, TOTAL);
+    sim.run(seconds(10), &[]);
+    assert_eq!(sim.records.len(), 2);
+    assert_eq!(sim.records[&Generation(2)].outcome(), Some(&Outcome::Done));
+    assert_eq!(sim.applied.len() as u64, TOTAL, "no step twice");
+}
+
+#[test]
+fn a_killed_worker_is_back_within_a_moment() {
+    let mut sim = Sim::new(2, 1_000_000);
+    sim.run(Duration::from_millis(1500), &[(Duration::from_millis(1000), Fault::KillWorker(1))]);
+    let newest = sim.records.keys().next_back().copied();
+    assert_eq!(newest, Some(Generation(2)));
+    assert_eq!(sim.applied.last().map(|(g, _)| *g), newest, "generation 2 trains within half a second");
+    assert!(sim.records[&Generation(2)].reason.contains("rank 1 on node 1 was killed by SIGKILL"));
+}
+
+#[test]
+fn a_hung_worker_is_found_by_its_silence() {
+    let mut sim = Sim::new(2, 1_000_000);
+    sim.run(seconds(6), &[(seconds(1), Fault::HangWorker(0))]);
+    assert!(
+        sim.records[&Generation(2)].reason.contains("rank 0 on node 0 sent no heartbeat for 3s"),
+        "{:#?}",
+        sim.records
+    );
+    assert_eq!(sim.applied.last().map(|(g, _)| *g), Some(Generation(2)));
+}
+
+#[test]
+fn the_leaders_loss_is_survived_by_another() {
+    let mut sim = Sim::new(3, 1_000_000);
+    sim.run(seconds(4), &[(seconds(1), Fault::KillAgent(0))]);
+    assert_eq!(sim.applied.last().map(|(g, _)| *g), sim.records.keys().next_back().copied());
+    assert!(sim.records.len() >= 2);
+}
+
+#[test]
+fn one_node_that_is_stopped_lets_the_others_wait_after_a_checkpoint() {
+    let mut sim = Sim::new(2, 1_000_000);
+    sim.run(seconds(3), &[(seconds(1), Fault::Stop(1))]);
+    let exits: Vec<_> = sim.agents.iter().map(|a| a.as_ref().and_then(|a| a.exit)).collect();
+    assert_eq!(exits, [None, Some(ExitCode::Stopped)], "node 0 waits for the replacement of node 1");
+    assert!(sim.records.values().all(|r| r.outcome().is_none()), "the run goes on");
+}
+
+#[test]
+fn a_stop_of_all_is_an_end_that_can_be_resumed() {
+    let mut sim = Sim::new(2, 1_000_000);
+    sim.run(seconds(3), &[(seconds(1), Fault::Stop(1)), (seconds(1), Fault::Stop(0))]);
+    let end = sim.records.values().next_back().and_then(|r| r.outcome());
+    assert_eq!(end, Some(&Outcome::Stopped { cause: "SIGTERM".into() }));
+    let exits: Vec<_> = sim.agents.iter().map(|a| a.as_ref().and_then(|a| a.exit)).collect();
+    assert_eq!(exits, [Some(ExitCode::Stopped); 2]);
+}
