@@ -18,9 +18,16 @@ macro_rules! commands {
     };
 }
 
+mod cancel;
+mod checkpoint;
 mod completions;
+mod events;
+mod launch;
+mod logs;
 mod man;
+mod metrics;
 mod schema;
+mod status;
 mod validate;
 
 use std::process::ExitCode;
@@ -49,6 +56,13 @@ struct Cli {
 }
 
 commands! {
+    Launch => launch,
+    Status => status,
+    Logs => logs,
+    Events => events,
+    Metrics => metrics,
+    Cancel => cancel,
+    Checkpoint => checkpoint,
     Validate => validate,
     Schema => schema,
     Completions => completions,

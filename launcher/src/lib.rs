@@ -3,14 +3,20 @@
 //!
 //! Each command is one file in `cli`, with its `Args` and a function `run`.
 
+mod block_on;
 mod bug;
 mod cli;
 mod context;
+mod environment;
 mod error;
 mod exit;
 mod job_file;
+mod local;
 mod output;
+mod runs;
+mod view;
 
+use block_on::block_on;
 pub use bug::guard;
 pub use cli::{command, main};
 pub use context::Context;

@@ -1,0 +1,56 @@
+# One profile for everything that is built here, so that nothing is compiled twice.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
+BIN := $(TARGET)/release
+WORKSPACE := --workspace --release --locked
+
+.PHONY: help
+help: ## show this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.libtorch:
+	@trainer/c10d/scripts/fetch-libtorch.sh
+
+.PHONY: build
+build: .libtorch ## build lockstep, lockstep-agent and lockstep-worker into target/release
+	$(CARGO) build --release --locked -p lockstep -p lockstep-agent -p lockstep-trainer
+
+.PHONY: demo
+demo: build ## train a digit classifier on two nodes of this machine, real data, real DDP
+	$(BIN)/lockstep launch -f trainer/examples/digits.yaml --local --run-dir runs/demo
+
+.PHONY: test
+test: .libtorch python ## all tests (needs no network once libtorch and PyTorch are there)
+	$(CARGO) build $(WORKSPACE) --bins --examples
+	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh --print) $(CARGO) test $(WORKSPACE)
+
+.PHONY: python
+python: ## PyTorch, safetensors and tensorboard as judges, in a venv outside the checkout
+	@tests/scripts/pytorch-venv.sh
+
+.PHONY: check
+check: .libtorch ## quick gate for each commit: format, clippy, unit tests of what needs no libtorch
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(WORKSPACE) --all-targets -- -D warnings
+	$(CARGO) test --release --locked --lib
+
+.PHONY: lint
+lint: .libtorch ## format, clippy, licences and advisories, direction of dependencies
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy $(WORKSPACE) --all-targets -- -D warnings
+	tests/scripts/dependency-direction.sh
+	tests/scripts/deny.sh
+
+.PHONY: doc
+doc: .libtorch ## API documentation, without warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(WORKSPACE) --no-deps
+
+.PHONY: bench
+bench: build python ## measure against PyTorch and torchrun; prints and writes tests/benches/results
+	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh --print) tests/benches/run.py --bin $(BIN)
+
+.PHONY: soak
+soak: build ## the long fault test: 20,000 steps, killed again and again
+	$(CARGO) test --release --locked -p lockstep-e2e --test soak -- --ignored --nocapture

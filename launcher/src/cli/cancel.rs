@@ -1,0 +1,71 @@
+use crate::runs::RunArg;
+use crate::{Context, Exit, Failure, block_on};
+use lockstep_run::control::{self, Reply, Request};
+use lockstep_run::{Outcome, RunDir};
+use serde_json::json;
+use std::time::{Duration, Instant};
+
+/// How long the leader may take to answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(3);
+/// How often the run's records are looked at while it stops.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Stop a run after a checkpoint; launching it again carries on
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    run: RunArg,
+
+    /// How long to wait for the end, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    wait: u64,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    block_on(async {
+        let dir = args.run.open().await?;
+        if let Some(outcome) = outcome(&dir).await? {
+            return Err(
+                Failure::usage(format!("run {} does not run: it {}", args.run.run, word(&outcome))).into()
+            );
+        }
+        let request = Request::Cancel { cause: "cancelled".to_owned() };
+        match control::ask(&dir, request, ANSWER_DEADLINE).await? {
+            Some(Reply::Accepted) => {}
+            Some(_) | None => {
+                return Err(Failure::new(format!("nobody leads run {} now, so there is nobody to ask", args.run.run))
+                    .note("fix", "if it is just forming anew, try again in a few seconds; if its processes are gone, it has stopped")
+                    .into());
+            }
+        }
+        let since = Instant::now();
+        loop {
+            if let Some(outcome) = outcome(&dir).await? {
+                let json = json!({ "run": args.run.run, "outcome": outcome });
+                context.output.result(&json, || format!("run {} {}", args.run.run, word(&outcome)))?;
+                return Ok(Exit::Done);
+            }
+            if since.elapsed() > Duration::from_secs(args.wait) {
+                return Err(Failure::new(format!(
+                    "run {} has not stopped after {} s",
+                    args.run.run, args.wait
+                ))
+                .note("look at", format!("lockstep status {}", args.run.run))
+                .into());
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    })
+}
+
+async fn outcome(dir: &RunDir) -> anyhow::Result<Option<Outcome>> {
+    Ok(dir.newest_membership().await?.and_then(|m| m.outcome().cloned()))
+}
+
+fn word(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Done => "is done".to_owned(),
+        Outcome::Stopped { cause } => format!("has stopped ({cause}); launch it again to carry on"),
+        Outcome::Failed { error } => format!("failed: {error}"),
+    }
+}

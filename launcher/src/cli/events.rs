@@ -1,0 +1,29 @@
+use crate::runs::RunArg;
+use crate::{Context, Exit, block_on};
+use jiff::tz::TimeZone;
+use lockstep_run::segment::Event;
+
+/// Show what happened to a run, in order of time
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    run: RunArg,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    block_on(async {
+        let events = args.run.open().await?.events().await?;
+        context.output.result(&events, || events.iter().map(line).collect::<Vec<_>>().join("\n"))?;
+        Ok(Exit::Done)
+    })
+}
+
+fn line(event: &Event) -> String {
+    let time = event.at.to_zoned_datetime(TimeZone::system()).strftime("%H:%M:%S").to_string();
+    let place = match (event.node, event.rank) {
+        (_, Some(rank)) => format!("rank {rank}"),
+        (Some(node), None) => format!("node {node}"),
+        (None, None) => format!("generation {}", event.generation),
+    };
+    format!("{time}  {place:14}  {}", event.text)
+}

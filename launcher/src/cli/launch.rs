@@ -1,0 +1,237 @@
+use crate::local::{self, Decision, Ended, Found, Launch, RunLock, StopSignal};
+use crate::view::View;
+use crate::{Context, Exit, Failure, Format, JobFile, block_on, environment, runs};
+use lockstep_jobspec::JobSpec;
+use lockstep_run::control::{self, Request};
+use lockstep_run::status::{RunPhase, RunStatus};
+use lockstep_run::{Body, Outcome, RunDir};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long a leader may take to say what it does.
+const STATUS_DEADLINE: Duration = Duration::from_secs(2);
+
+/// Start a job, or carry on with it
+///
+/// A job whose run was stopped, interrupted or ended before its last step carries on from the newest good checkpoint.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    job: JobFile,
+
+    /// Run the nodes as processes on this machine
+    #[arg(long, required = true)]
+    local: bool,
+
+    /// Folder or URI of this run itself, instead of STORAGE/NAME
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<String>,
+
+    /// Start over from nothing; what is there stays, under older generations
+    #[arg(long, conflicts_with = "resume")]
+    fresh: bool,
+
+    /// What to start from: auto (the newest good checkpoint, or nothing), must (an error without one), or the STEP of one
+    #[arg(long, value_name = "WHICH", default_value = "auto", value_parser = resume)]
+    resume: String,
+}
+
+fn resume(text: &str) -> Result<String, String> {
+    match text {
+        "auto" | "must" => Ok(text.to_owned()),
+        step if step.parse::<u64>().is_ok() => Ok(step.to_owned()),
+        _ => Err("it is none of auto, must, or the step of a checkpoint".to_owned()),
+    }
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let launched_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let mut job = args.job.resolve()?.job;
+    let base = args.job.file.parent().unwrap_or(std::path::Path::new("."));
+    job.resolve_paths(base)?;
+    check_env(&job)?;
+    let run_dir = match &args.run_dir {
+        Some(dir) => runs::absolute(dir)?,
+        None => runs::absolute(&format!("{}/{}", job.storage.trim_end_matches('/'), job.name))?,
+    };
+    block_on(launch(args, context, &job, run_dir, launched_at))
+}
+
+async fn launch(
+    args: &Args,
+    context: &Context,
+    job: &JobSpec,
+    run_dir: String,
+    launched_at: Duration,
+) -> anyhow::Result<Exit> {
+    let dir = RunDir::open(&run_dir)?;
+    let json = serde_json::to_value(job)?;
+    let lock = RunLock::take(&run_dir)?;
+    let found = found(&dir, lock.is_err()).await?;
+    match local::decide(&found, &json, args.fresh) {
+        Decision::Start => {}
+        Decision::Done => {
+            eprintln!("{} is done already; start over with: {} --fresh", job.name, command(args));
+            return finish(context, &dir, Exit::Done).await;
+        }
+        Decision::Attach => return attach(context, job, &dir, &run_dir).await,
+        Decision::OtherJobRuns(fields) => {
+            let holder = lock.err().map_or(String::new(), |pid| format!(" (process {pid})"));
+            return Err(Failure::usage(format!(
+                "run {} is running{holder} with another job: {} differ",
+                job.name,
+                fields.join(", ")
+            ))
+            .note("stop it", format!("lockstep cancel {run_dir}"))
+            .note("or", "launch this job under another name, or with another --run-dir")
+            .into());
+        }
+        Decision::OtherMeaning(fields) => {
+            return Err(Failure::usage(format!("{run_dir} holds another job: {} differ", fields.join(", ")))
+                .note("keep it", "launch this job under another name, or with another --run-dir")
+                .note("start over", format!("{} --fresh", command(args)))
+                .into());
+        }
+    }
+    let Ok(_lock) = lock else { return attach(context, job, &dir, &run_dir).await };
+    let mut view = View::new();
+    view.header(&job.name, &what(job), &run_dir);
+    let launch = Launch {
+        agent: local::sibling("lockstep-agent")?,
+        job: json,
+        num_nodes: job.nodes,
+        id: format!("{}-{}", launched_at.as_millis(), std::process::id()),
+        launched_at_unix_ms: launched_at.as_millis() as u64,
+        resume: if args.fresh { "never".to_owned() } else { args.resume.clone() },
+        scratch: environment::cache().join("local"),
+        grace: job.recovery.grace.duration(),
+        run_dir,
+    };
+    let ended = local::run(launch, &dir, &mut view).await;
+    view.finish();
+    let ended = ended?;
+    conclude(args, context, job, &dir, &ended).await
+}
+
+/// What the run's folder and a leader that may live say.
+async fn found(dir: &RunDir, locked: bool) -> anyhow::Result<Found> {
+    let newest = dir.newest_membership().await?;
+    let outcome = newest.as_ref().and_then(|m| m.outcome().cloned());
+    let job = match dir.memberships().await?.into_values().rev().find_map(|m| match m.body {
+        Body::Formed { job, .. } => Some(job),
+        Body::Ended { .. } => None,
+    }) {
+        Some(job) => Some(job),
+        None => dir.run().await?.map(|r| r.job),
+    };
+    let lives = locked
+        || (outcome.is_none()
+            && matches!(control::ask(dir, Request::Status, STATUS_DEADLINE).await, Ok(Some(_))));
+    Ok(Found { job, outcome, lives })
+}
+
+/// Follows a run that somebody else launched until it ends.
+async fn attach(context: &Context, job: &JobSpec, dir: &RunDir, run_dir: &str) -> anyhow::Result<Exit> {
+    let view = View::new();
+    view.header(&job.name, "is running already; Ctrl-C leaves it running", run_dir);
+    let followed = view.follow(dir, STATUS_DEADLINE).await;
+    view.finish();
+    let exit = match followed?.map(|s| s.phase) {
+        Some(RunPhase::Done) => Exit::Done,
+        Some(RunPhase::Failed) => Exit::Failed,
+        Some(_) => Exit::Resumable,
+        None => Exit::Interrupted,
+    };
+    finish(context, dir, exit).await
+}
+
+async fn conclude(
+    args: &Args,
+    context: &Context,
+    job: &JobSpec,
+    dir: &RunDir,
+    ended: &Ended,
+) -> anyhow::Result<Exit> {
+    let carry_on = command(args);
+    match (&ended.outcome, ended.stopped_by) {
+        (Some(Outcome::Done), _) => {
+            let exit = finish(context, dir, Exit::Done).await?;
+            eprintln!(
+                "  again       {carry_on} --fresh      more  lockstep status {}",
+                dir.uri("").trim_end_matches('/')
+            );
+            Ok(exit)
+        }
+        (Some(Outcome::Failed { error }), _) => {
+            let failure = Failure::new(format!("run {} failed: {error}", job.name))
+                .note(
+                    "look at",
+                    format!("lockstep logs {0}      lockstep events {0}", dir.uri("").trim_end_matches('/')),
+                )
+                .note("carry on", carry_on);
+            if context.output.format == Format::Json {
+                finish(context, dir, Exit::Failed).await?;
+            }
+            Err(failure.into())
+        }
+        (outcome, signal) => {
+            let cause = match outcome {
+                Some(Outcome::Stopped { cause }) => cause.as_str(),
+                _ => "ended without a last word",
+            };
+            let exit = match signal {
+                Some(StopSignal::Interrupt) => Exit::Interrupted,
+                Some(StopSignal::Terminate) => Exit::Terminated,
+                None => Exit::Resumable,
+            };
+            finish(context, dir, exit).await?;
+            eprintln!("stopped ({cause}). Carry on with: {carry_on}");
+            Ok(exit)
+        }
+    }
+}
+
+/// The result: a summary for people, the status for scripts.
+async fn finish(context: &Context, dir: &RunDir, exit: Exit) -> anyhow::Result<Exit> {
+    if let Some(status) = dir.status(STATUS_DEADLINE).await? {
+        context.output.result(&status, || summary(&status))?;
+    }
+    Ok(exit)
+}
+
+fn summary(status: &RunStatus) -> String {
+    let word = match status.phase {
+        RunPhase::Done => "done",
+        RunPhase::Failed => "failed",
+        _ => "stopped",
+    };
+    let mut head = vec![format!("{word}  step {}", status.step)];
+    head.extend(status.eval.iter().map(|(name, value)| format!("eval.{name} {value:.3}")));
+    head.extend(status.loss.map(|loss| format!("loss {loss:.4}")));
+    let mut tail = Vec::new();
+    tail.extend(status.last_checkpoint.as_ref().map(|c| format!("checkpoint  {}", c.uri)));
+    tail.push(format!("restarts {}", status.restarts));
+    tail.extend(status.time_to_first_step_seconds.map(|s| format!("time to first step {s:.2}s")));
+    format!("{}\n  {}", head.join("  "), tail.join("   "))
+}
+
+fn what(job: &JobSpec) -> String {
+    let plural = |n: u32, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
+    let by = if job.command.is_some() { "own command" } else { "cpu, gloo" };
+    format!("{} x {}  {by}", plural(job.nodes, "node"), plural(job.ranks_per_node, "rank"))
+}
+
+/// The command that the user typed, without `--fresh` and `--resume`: what carries on.
+fn command(args: &Args) -> String {
+    let mut words =
+        vec!["lockstep launch -f".to_owned(), args.job.file.display().to_string(), "--local".to_owned()];
+    words.extend(args.job.sets.iter().map(|set| format!("--set {set}")));
+    words.extend(args.run_dir.iter().map(|dir| format!("--run-dir {dir}")));
+    words.join(" ")
+}
+
+fn check_env(job: &JobSpec) -> anyhow::Result<()> {
+    job.env.expand(environment::variable).map(drop).map_err(|errors| {
+        let all: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        Failure::usage(all.join("\n")).into()
+    })
+}

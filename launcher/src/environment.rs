@@ -1,0 +1,17 @@
+//! The one place that reads environment variables.
+
+use std::path::PathBuf;
+
+/// A variable's value, as the agents that are started from here will see it.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Where things are kept that can be made again, such as fetched dataset shards.
+pub(crate) fn cache() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    set("LOCKSTEP_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("lockstep")))
+        .or_else(|| set("HOME").map(|dir| dir.join(".cache/lockstep")))
+        .unwrap_or_else(|| std::env::temp_dir().join("lockstep-cache"))
+}

@@ -1,0 +1,35 @@
+use anyhow::Context;
+use rustix::fs::{FlockOperation, flock};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::PathBuf;
+
+/// One launcher for each local run. The kernel lets go of it when the launcher dies, however it dies.
+#[derive(Debug)]
+pub(crate) struct RunLock(#[expect(dead_code, reason = "held, never read")] File);
+
+impl RunLock {
+    /// Takes the lock of the run at `run_dir`; the inner error is the process id of who holds it.
+    pub(crate) fn take(run_dir: &str) -> anyhow::Result<Result<Self, String>> {
+        let path = Self::path(run_dir)?;
+        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = open.with_context(|| format!("can't open the lock {}", path.display()))?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder)?;
+            return Ok(Err(holder.trim().to_owned()));
+        }
+        file.set_len(0)?;
+        file.seek(SeekFrom::Start(0))?;
+        writeln!(file, "{}", std::process::id())?;
+        Ok(Ok(Self(file)))
+    }
+
+    /// Beside no run, so that it works for a bucket as for a folder.
+    fn path(run_dir: &str) -> anyhow::Result<PathBuf> {
+        let folder =
+            std::env::temp_dir().join(format!("lockstep-locks-{}", rustix::process::getuid().as_raw()));
+        std::fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
+        Ok(folder.join(blake3::hash(run_dir.as_bytes()).to_hex().as_str()))
+    }
+}

@@ -1,0 +1,142 @@
+//! Whether a launch starts, attaches, has nothing to do, or is refused.
+
+use lockstep_run::Outcome;
+use serde_json::Value;
+
+/// Fields that say what a run's state means: with another value the state would be another run's.
+const MEANING: [&str; 8] = [
+    "model",
+    "worker",
+    "data.train",
+    "data.format",
+    "data.seed",
+    "data.shuffle",
+    "train.globalBatch",
+    "train.seed",
+];
+
+/// What to do with a launch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Decision {
+    /// Start, or carry on.
+    Start,
+    /// The run lives with this very job: follow it.
+    Attach,
+    /// Every step of this very job is done.
+    Done,
+    /// The run lives with another job. Holds the fields that differ.
+    OtherJobRuns(Vec<String>),
+    /// The run's checkpoints belong to another job. Holds the fields that differ.
+    OtherMeaning(Vec<String>),
+}
+
+/// What is there already.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Found {
+    /// The job of the newest generation, or of the first start.
+    pub(crate) job: Option<Value>,
+    /// How the run ended, if it did.
+    pub(crate) outcome: Option<Outcome>,
+    /// True where a launcher or a leader of it lives.
+    pub(crate) lives: bool,
+}
+
+/// Decides from what is there. `fresh` is `--fresh`.
+pub(crate) fn decide(found: &Found, job: &Value, fresh: bool) -> Decision {
+    let Some(theirs) = &found.job else { return Decision::Start };
+    let differing = differences(theirs, job);
+    if found.lives {
+        return if differing.is_empty() { Decision::Attach } else { Decision::OtherJobRuns(differing) };
+    }
+    if fresh {
+        return Decision::Start;
+    }
+    let meaning: Vec<_> = differing.iter().filter(|path| has_meaning(path)).cloned().collect();
+    if !meaning.is_empty() {
+        return Decision::OtherMeaning(meaning);
+    }
+    match found.outcome {
+        Some(Outcome::Done) if differing.is_empty() => Decision::Done,
+        _ => Decision::Start,
+    }
+}
+
+fn has_meaning(path: &str) -> bool {
+    let below =
+        |field: &str| path == field || path.strip_prefix(field).is_some_and(|rest| rest.starts_with('.'));
+    MEANING.iter().any(|field| below(field))
+}
+
+/// Dotted paths of all leaves that differ, in the order of the fields.
+fn differences(a: &Value, b: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    walk("", a, b, &mut found);
+    found
+}
+
+fn walk(path: &str, a: &Value, b: &Value, found: &mut Vec<String>) {
+    let (Value::Object(left), Value::Object(right)) = (a, b) else {
+        if a != b {
+            found.push(path.to_owned());
+        }
+        return;
+    };
+    let more = right.keys().filter(|key| !left.contains_key(*key));
+    for key in left.keys().chain(more) {
+        let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        walk(&below, left.get(key).unwrap_or(&Value::Null), right.get(key).unwrap_or(&Value::Null), found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn each_situation_has_its_decision() {
+        let job = |steps: u64, seed: u64| json!({"train": {"steps": steps, "seed": seed}, "optimizer": {"lr": 0.1}});
+        let fields = |names: &[&str]| names.iter().map(|n| n.to_string()).collect::<Vec<_>>();
+        let found = |outcome, lives| Found { job: Some(job(10, 0)), outcome, lives };
+        let (done, failed) = (Some(Outcome::Done), Some(Outcome::Failed { error: "x".into() }));
+        let cases = [
+            ("nothing there", Found::default(), job(10, 0), false, Decision::Start),
+            ("lives, same job", found(None, true), job(10, 0), false, Decision::Attach),
+            (
+                "lives, other job",
+                found(None, true),
+                job(11, 1),
+                true,
+                Decision::OtherJobRuns(fields(&["train.steps", "train.seed"])),
+            ),
+            ("interrupted", found(None, false), job(10, 0), false, Decision::Start),
+            ("done", found(done.clone(), false), job(10, 0), false, Decision::Done),
+            (
+                "done, but more steps are wanted",
+                found(done.clone(), false),
+                job(20, 0),
+                false,
+                Decision::Start,
+            ),
+            ("done, again from nothing", found(done, false), job(10, 0), true, Decision::Start),
+            ("failed", found(failed.clone(), false), job(10, 0), false, Decision::Start),
+            (
+                "another seed",
+                found(failed.clone(), false),
+                job(10, 5),
+                false,
+                Decision::OtherMeaning(fields(&["train.seed"])),
+            ),
+            ("another seed, from nothing", found(failed, false), job(10, 5), true, Decision::Start),
+        ];
+        for (what, found, job, fresh, expected) in cases {
+            assert_eq!(decide(&found, &job, fresh), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_field_is_not_its_namesakes_prefix() {
+        assert!(has_meaning("model") && has_meaning("model.hidden") && has_meaning("train.seed"));
+        assert!(!has_meaning("modelling") && !has_meaning("train") && !has_meaning("train.steps"));
+    }
+}

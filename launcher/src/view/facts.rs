@@ -1,0 +1,51 @@
+use lockstep_run::Step;
+use lockstep_run::link::Progress;
+use lockstep_run::segment::{Event, EventKind};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// What a launch's status lines have told so far.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    pub(super) last: Option<Progress>,
+    /// Last loss, as evaluations report none.
+    pub(crate) loss: Option<f64>,
+    /// Last result of each evaluation metric.
+    pub(crate) eval: BTreeMap<String, f64>,
+    pub(super) samples_per_second: Option<f64>,
+    /// Step of the newest checkpoint, and when it was committed.
+    pub(super) checkpoint: Option<(Step, Instant)>,
+    /// Step and time of the first report, from which the speed follows.
+    begun: Option<(Step, Instant)>,
+}
+
+impl Facts {
+    pub(super) fn on_progress(&mut self, progress: &Progress) {
+        self.loss = progress.loss.or(self.loss);
+        self.samples_per_second = progress.samples_per_second.or(self.samples_per_second);
+        self.eval.extend(progress.eval.clone());
+        if self.begun.is_none_or(|(step, _)| step > progress.step) {
+            self.begun = Some((progress.step, Instant::now()));
+        }
+        self.last = Some(progress.clone());
+    }
+
+    pub(super) fn on_event(&mut self, event: &Event) {
+        if event.kind == EventKind::Checkpoint {
+            self.checkpoint = event.step.map(|step| (step, Instant::now()));
+        }
+    }
+
+    /// Steps done, and in all.
+    pub(crate) fn steps(&self) -> Option<(u64, u64)> {
+        self.last.as_ref().map(|p| (p.step.0, p.total_steps.0))
+    }
+
+    /// Time left at the mean speed since the first report.
+    pub(super) fn eta(&self) -> Option<Duration> {
+        let (step, total) = self.steps()?;
+        let (first, at) = self.begun?;
+        let done = step.checked_sub(first.0).filter(|n| *n > 0)?;
+        Some(at.elapsed().mul_f64((total - step.min(total)) as f64 / done as f64))
+    }
+}

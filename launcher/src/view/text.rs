@@ -1,0 +1,114 @@
+//! Facts as words, the same on a terminal and elsewhere.
+
+use super::Facts;
+use lockstep_run::segment::{Event, EventKind};
+use lockstep_run::status::RunPhase;
+use std::time::Duration;
+
+/// `step 412/750  55%  loss 0.0831  eval.accuracy 0.962  61.2k samples/s  eta 2s  checkpoint 400 (1s ago)`
+pub(super) fn progress(facts: &Facts) -> String {
+    let Some((step, total)) = facts.steps() else { return String::new() };
+    let percent = step * 100 / total.max(1);
+    format!("step {step}/{total}  {percent}%  {}", details(facts))
+}
+
+/// The same without the steps, which a bar shows.
+pub(super) fn details(facts: &Facts) -> String {
+    let mut words = Vec::new();
+    words.extend(facts.loss.map(|loss| format!("loss {loss:.4}")));
+    words.extend(facts.eval.iter().map(|(name, value)| format!("eval.{name} {value:.3}")));
+    words.extend(facts.samples_per_second.map(|s| format!("{} samples/s", thousands(s))));
+    words.extend(facts.eta().map(|eta| format!("eta {}", coarse(eta))));
+    words.extend(
+        facts.checkpoint.map(|(step, at)| format!("checkpoint {step} ({} ago)", coarse(at.elapsed()))),
+    );
+    words.join("  ")
+}
+
+/// Head and text of an event; none for those that the live line tells better.
+pub(super) fn event(event: &Event) -> Option<(&'static str, String)> {
+    let head = match event.kind {
+        EventKind::Joined | EventKind::Checkpoint | EventKind::Ended => return None,
+        EventKind::Formed => "formed",
+        EventKind::FirstStep => "started",
+        EventKind::Lost => "lost",
+        EventKind::CheckpointProblem => "checkpoint",
+        EventKind::Warning => "warning",
+        EventKind::Stopping => "stopping",
+    };
+    let text = match event.kind {
+        EventKind::Formed => format!("generation {}: {}", event.generation, event.text),
+        _ => event.text.clone(),
+    };
+    Some((head, text))
+}
+
+/// A phase as the status table shows it.
+pub(crate) fn phase_name(phase: RunPhase) -> &'static str {
+    match phase {
+        RunPhase::Waiting => "waiting",
+        RunPhase::Starting => "starting",
+        RunPhase::Running => "running",
+        RunPhase::Interrupted => "interrupted",
+        RunPhase::Stopped => "stopped",
+        RunPhase::Done => "done",
+        RunPhase::Failed => "failed",
+    }
+}
+
+/// 61234.5 as `61.2k`.
+pub(crate) fn thousands(value: f64) -> String {
+    match value {
+        v if v >= 1e6 => format!("{:.1}M", v / 1e6),
+        v if v >= 1e3 => format!("{:.1}k", v / 1e3),
+        v => format!("{v:.0}"),
+    }
+}
+
+/// A duration in at most two units: `4s`, `3m12s`, `3h12m`.
+pub(crate) fn coarse(duration: Duration) -> String {
+    let s = duration.as_secs();
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
+        3600..86_400 => format!("{}h{:02}m", s / 3600, s / 60 % 60),
+        _ => format!("{}d{:02}h", s / 86_400, s / 3600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockstep_run::Step;
+    use lockstep_run::link::Progress;
+
+    #[test]
+    fn progress_reads_as_designed() {
+        let mut facts = Facts::default();
+        let progress_at = |step, loss, eval: &[(&str, f64)]| Progress {
+            step: Step(step),
+            total_steps: Step(750),
+            epoch: 1.0,
+            loss,
+            lr: None,
+            grad_norm: None,
+            samples_per_second: Some(61_234.0),
+            eval: eval.iter().map(|(k, v)| (k.to_string(), *v)).collect(),
+        };
+        facts.on_progress(&progress_at(400, Some(0.08312), &[]));
+        facts.on_progress(&progress_at(412, None, &[("accuracy", 0.9621)]));
+        let text = progress(&facts);
+        assert!(
+            text.starts_with("step 412/750  54%  loss 0.0831  eval.accuracy 0.962  61.2k samples/s  eta 0s"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn durations_are_coarse() {
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (192, "3m12s"), (11_520, "3h12m"), (90_000, "1d01h")]
+        {
+            assert_eq!(coarse(Duration::from_secs(seconds)), text);
+        }
+    }
+}

@@ -1,0 +1,71 @@
+use crate::{Finished, Launched, Marker};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The checkout.
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// One of the built binaries: it lies in the folder of this test's profile.
+///
+/// # Panics
+/// Where it was not built.
+pub fn binary(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap_or_default();
+    let path = test.parent().and_then(Path::parent).unwrap_or(Path::new("")).join(name);
+    assert!(path.exists(), "{} is missing; `make test` builds it", path.display());
+    path
+}
+
+/// A folder of its own to run in; gone with the value.
+#[derive(Debug)]
+pub struct Workspace {
+    folder: tempfile::TempDir,
+    env: Vec<(String, String)>,
+}
+
+impl Workspace {
+    /// An empty folder with a cache of its own.
+    #[expect(clippy::new_without_default, reason = "a folder on disk is no neutral value")]
+    #[expect(clippy::expect_used, reason = "only tests call this")]
+    pub fn new() -> Self {
+        let folder = tempfile::Builder::new().prefix("lockstep-e2e-").tempdir().expect("a temporary folder");
+        let cache = folder.path().join("cache").to_string_lossy().into_owned();
+        Self { folder, env: vec![("LOCKSTEP_CACHE".to_owned(), cache)] }
+    }
+
+    /// A path in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file in it and returns its path.
+    ///
+    /// # Panics
+    /// Where it can't be written.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        assert!(std::fs::write(&path, text).is_ok(), "can't write {}", path.display());
+        path
+    }
+
+    /// A variable for every command that is run here.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.env.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Starts `lockstep` here with words split at blanks.
+    pub fn start(&self, words: &str) -> Launched {
+        let marker = Marker::new();
+        let mut command = Command::new(binary("lockstep"));
+        command.args(words.split_whitespace()).current_dir(self.folder.path()).envs(self.env.iter().cloned());
+        command.env(marker.variable().0, marker.variable().1).env("OMP_NUM_THREADS", "1");
+        Launched::spawn(command, marker)
+    }
+
+    /// Runs `lockstep` here to its end.
+    pub fn run(&self, words: &str) -> Finished {
+        self.start(words).finish()
+    }
+}
