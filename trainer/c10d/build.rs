@@ -12,8 +12,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     // torch-sys (links = "tch") names the folder that it linked. The real folder is embedded, not the link to it,
     // so that a binary outlives the checkout that it was built in.
     let lib = PathBuf::from(std::env::var("DEP_TCH_LIBTORCH_LIB")?).canonicalize()?;
-    compile_shim(&lib.with_file_name("include"));
+    let include = lib.with_file_name("include");
+    println!("cargo::rustc-env=LIBTORCH_VERSION={}", version(&include)?);
+    compile_shim(&include);
     embed_rpath(&lib)
+}
+
+/// The version that the headers say they are of.
+fn version(include: &Path) -> Result<String, Box<dyn Error>> {
+    let header = include.join("torch/headeronly/version.h");
+    let text = std::fs::read_to_string(&header).map_err(|error| format!("{}: {error}", header.display()))?;
+    let number = |part: &str| {
+        let define = format!("#define TORCH_VERSION_{part} ");
+        let number = text.lines().find_map(|line| line.strip_prefix(&define)).map(str::trim);
+        number.ok_or_else(|| format!("{} does not define TORCH_VERSION_{part}", header.display()))
+    };
+    Ok(format!("{}.{}.{}", number("MAJOR")?, number("MINOR")?, number("PATCH")?))
 }
 
 fn compile_shim(include: &Path) {

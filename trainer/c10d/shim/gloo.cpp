@@ -3,8 +3,8 @@
 #include "handles.h"
 
 #define USE_C10D_GLOO 1
-#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/headeronly/version.h>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
 #include <chrono>
 #include <exception>

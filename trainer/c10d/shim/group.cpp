@@ -61,9 +61,7 @@ int ls_broadcast(LsGroup* group, at::Tensor* tensor, int root) noexcept {
 }
 
 int ls_broadcast_coalesced(LsGroup* group, LsTensors tensors, size_t count, int root) noexcept {
-  return guard([&] {
-    c10d::broadcast_coalesced(group->group, detached(tensors, count), kBroadcastBufferBytes, root);
-  });
+  return guard([&] { c10d::broadcast_coalesced(group->group, detached(tensors, count), kBroadcastBufferBytes, root); });
 }
 
 int ls_all_gather(LsGroup* group, at::Tensor* output, at::Tensor* input) noexcept {

@@ -53,8 +53,7 @@ int ls_adamw_step(LsTensors params, LsTensors exp_avgs, LsTensors exp_avg_sqs, s
   });
 }
 
-int ls_sgd_step(LsTensors params, LsTensors momentum_buffers, size_t count, at::Tensor* skip,
-                LsSgd options) noexcept {
+int ls_sgd_step(LsTensors params, LsTensors momentum_buffers, size_t count, at::Tensor* skip, LsSgd options) noexcept {
   return guard([&] {
     const at::NoGradGuard no_grad;
     auto parameters = tensor_list(params, count);

@@ -15,9 +15,8 @@ struct LsReducer {
 };
 
 int ls_reducer_verify(LsGroup* group, LsTensors params, size_t count) noexcept {
-  return guard([&] {
-    c10d::verify_params_across_processes(group->group, lockstep::tensor_list(params, count), std::nullopt);
-  });
+  return guard(
+      [&] { c10d::verify_params_across_processes(group->group, lockstep::tensor_list(params, count), std::nullopt); });
 }
 
 int ls_reducer_new(LsGroup* group, LsTensors params, const char* const* names, size_t count, LsBuckets buckets,
@@ -33,12 +32,12 @@ int ls_reducer_new(LsGroup* group, LsTensors params, const char* const* names, s
     for (size_t i = 0; i < count; i++) {
       name_of.emplace(i, names[i]);
     }
-    *out = new LsReducer{c10d::Reducer(
-        lockstep::tensor_list(params, count), std::move(indices), group->group,
-        /*expect_sparse_gradients=*/std::vector<bool>(count, false), buckets.cap_bytes,
-        /*find_unused_parameters=*/false, /*gradient_as_bucket_view=*/true, std::move(name_of),
-        buckets.first_cap_bytes, /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false,
-        /*bucket_bytes_cap_list=*/{})};
+    *out = new LsReducer{c10d::Reducer(lockstep::tensor_list(params, count), std::move(indices), group->group,
+                                       /*expect_sparse_gradients=*/std::vector<bool>(count, false), buckets.cap_bytes,
+                                       /*find_unused_parameters=*/false, /*gradient_as_bucket_view=*/true,
+                                       std::move(name_of), buckets.first_cap_bytes,
+                                       /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false,
+                                       /*bucket_bytes_cap_list=*/{})};
   });
 }
 
@@ -66,8 +65,8 @@ int ls_backward(at::Tensor* loss) noexcept {
   return guard([&] { loss->backward(); });
 }
 
-int ls_bucket_assignment(LsTensors params, size_t count, const int64_t* order, size_t first_cap_bytes,
-                         size_t cap_bytes, size_t* bucket_of) noexcept {
+int ls_bucket_assignment(LsTensors params, size_t count, const int64_t* order, size_t first_cap_bytes, size_t cap_bytes,
+                         size_t* bucket_of) noexcept {
   return guard([&] {
     const auto all = lockstep::tensor_list(params, count);
     const std::vector<int64_t> indices(order, order + count);
@@ -75,8 +74,8 @@ int ls_bucket_assignment(LsTensors params, size_t count, const int64_t* order, s
     for (const int64_t index : indices) {
       tensors.push_back(all.at(index));
     }
-    const auto assignment = c10d::compute_bucket_assignment_by_size(
-        tensors, {first_cap_bytes, cap_bytes}, std::vector<bool>(count, false), indices);
+    const auto assignment = c10d::compute_bucket_assignment_by_size(tensors, {first_cap_bytes, cap_bytes},
+                                                                    std::vector<bool>(count, false), indices);
     const auto& buckets = std::get<0>(assignment);
     for (size_t bucket = 0; bucket < buckets.size(); bucket++) {
       for (const size_t index : buckets[bucket]) {

@@ -89,8 +89,8 @@ void ls_reducer_free(LsReducer* reducer) noexcept;
 int ls_reducer_backward(LsReducer* reducer, at::Tensor* loss) noexcept;
 int ls_backward(at::Tensor* loss) noexcept;
 // libtorch's own assignment, for comparison: writes the bucket of each of `order`'s parameters to `bucket_of`.
-int ls_bucket_assignment(LsTensors params, size_t count, const int64_t* order, size_t first_cap_bytes,
-                         size_t cap_bytes, size_t* bucket_of) noexcept;
+int ls_bucket_assignment(LsTensors params, size_t count, const int64_t* order, size_t first_cap_bytes, size_t cap_bytes,
+                         size_t* bucket_of) noexcept;
 
 // optim.cpp: each reads the parameters' gradients and fails if one has none. `skip` may be null; a tensor that holds
 // 1 leaves parameters and state as they are.

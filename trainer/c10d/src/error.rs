@@ -9,7 +9,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Why an operation failed.
 ///
 /// After [`Error::Store`], [`Error::PeerLost`] and [`Error::Aborted`] the group is gone: drop it with everything built
-/// on it and form a new one. The other variants leave the group as it was.
+/// on it and form a new one. The other variants leave the group as it was; except that a [`Reducer`](crate::Reducer) that
+/// libtorch refuses in the middle of a step, with [`Error::Torch`], aborts the group: the fault is in the model, and the
+/// other ranks must not wait for this one.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -52,3 +52,6 @@ pub use params::{GradNorm, Parameters};
 pub use plan::{BucketPlan, ParamSize, PlanError};
 pub use reducer::Reducer;
 pub use store::{MemoryStore, PrefixStore, Store, StoreError};
+
+/// The version of libtorch that this was built against, such as `2.11.0`. The bits of a run may differ between versions.
+pub const LIBTORCH_VERSION: &str = env!("LIBTORCH_VERSION");
