@@ -105,7 +105,9 @@ impl Launched {
         let status = loop {
             match self.child.try_wait() {
                 Ok(Some(status)) => break status,
-                _ if self.started.elapsed() > DEADLINE => panic!("no end after {DEADLINE:?}; stderr:\n{}", self.stderr.text()),
+                _ if self.started.elapsed() > DEADLINE => {
+                    panic!("no end after {DEADLINE:?}; stderr:\n{}", self.stderr.text())
+                }
                 _ => std::thread::sleep(Duration::from_millis(5)),
             }
         };

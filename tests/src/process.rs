@@ -54,7 +54,9 @@ impl Marker {
 
     /// Fails unless all processes with this marker are gone soon.
     pub fn expect_none_left(&self) {
-        wait_for("every process of the launch is gone", Duration::from_secs(10), || self.all().is_empty().then_some(()));
+        wait_for("every process of the launch is gone", Duration::from_secs(10), || {
+            self.all().is_empty().then_some(())
+        });
     }
 }
 

@@ -204,7 +204,9 @@ fn summary(status: &RunStatus) -> String {
         RunPhase::Failed => "failed",
         _ => "stopped",
     };
-    let mut head = vec![format!("{word}  step {}", status.step)];
+    let mut head = vec![word.to_owned()];
+    // A user's own command reports no steps.
+    head.extend(status.total_steps.map(|total| format!("step {}/{total}", status.step)));
     head.extend(status.eval.iter().map(|(name, value)| format!("eval.{name} {value:.3}")));
     head.extend(status.loss.map(|loss| format!("loss {loss:.4}")));
     let mut tail = Vec::new();

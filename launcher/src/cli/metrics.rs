@@ -51,6 +51,7 @@ mod tests {
     fn every_evaluation_has_its_column() {
         let metric = |step, loss, eval: &[(&str, f64)]| Metric {
             step: Step(step),
+            total_steps: Step(9),
             epoch: 0.5,
             loss,
             lr: None,

@@ -71,6 +71,7 @@ pub async fn ask_at(
         channel.send(&Opening::Client(request)).await?;
         channel.recv::<Reply>().await
     };
-    let late = || Error::Deadline { peer: address.to_owned(), what: "answer", seconds: deadline.as_secs_f64() };
+    let late =
+        || Error::Deadline { peer: address.to_owned(), what: "answer", seconds: deadline.as_secs_f64() };
     tokio::time::timeout(deadline, talk).await.map_err(|_| late())?
 }

@@ -12,6 +12,8 @@ use std::collections::BTreeMap;
 pub struct Metric {
     /// The step that it was measured after.
     pub step: Step,
+    /// Steps in all.
+    pub total_steps: Step,
     /// Passes over the data so far, with a fraction.
     pub epoch: f64,
     /// Mean training loss since the last interval; none where only an evaluation is reported.
@@ -178,6 +180,7 @@ mod tests {
     fn metric(step: u64, generation: u64, loss: Option<f64>) -> Metric {
         Metric {
             step: Step(step),
+            total_steps: Step(9),
             epoch: 0.0,
             loss,
             lr: None,

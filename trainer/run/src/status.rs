@@ -143,7 +143,7 @@ fn fold(
         run_dir: String::new(),
         phase,
         step: live.map(|l| l.step).or(metrics.last().map(|m| m.step)).unwrap_or_default(),
-        total_steps: live.and_then(|l| l.total_steps),
+        total_steps: live.and_then(|l| l.total_steps).or(metrics.last().map(|m| m.total_steps)),
         loss: live.and_then(|l| l.loss).or(last.and_then(|m| m.loss)),
         eval: live.map(|l| l.eval.clone()).filter(|e| !e.is_empty()).or(eval).unwrap_or_default(),
         samples_per_second: live

@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// A failed proposal is tried again after this.
 const PROPOSE_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// Ctrl-C or a suspended Job stops every node, one after the other: a node that is the first to be asked isn't let go
+/// before this, so that the run ends with a record instead of waiting for a replacement.
+const STOP_WINDOW: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(super) struct Lead {
@@ -21,8 +24,8 @@ pub(super) struct Lead {
     /// Why the last generation ended.
     reason: String,
     budget: Budget,
-    /// Nodes that were asked to stop.
-    stops: BTreeSet<NodeId>,
+    /// Nodes that were asked to stop, and since when.
+    stops: BTreeMap<NodeId, Time>,
     /// A request that concerns the whole run: its cause, and since when.
     whole: Option<(String, Time)>,
 }
@@ -108,7 +111,7 @@ impl Leading {
 impl Machine {
     pub(super) fn start_gathering(&mut self, now: Time) {
         let whole = None;
-        let (joins, stops, budget) = (BTreeMap::new(), BTreeSet::new(), Budget::default());
+        let (joins, stops, budget) = (BTreeMap::new(), BTreeMap::new(), Budget::default());
         let (state, reason) = (State::Gathering { since: now }, "launched".to_owned());
         self.lead = Some(Lead { state, joins, reason, budget, stops, whole });
     }
@@ -176,7 +179,7 @@ impl Machine {
                 self.on_beats(now, generation, &beats);
             }
             MemberMsg::Stop { cause } => {
-                lead.stops.insert(node);
+                lead.stops.entry(node).or_insert(now);
                 if !self.stop_if_all(now, &cause, out) {
                     self.begin_stop(now, out);
                 }
@@ -227,14 +230,14 @@ impl Machine {
         lead.joins.insert(node, (incarnation, offer));
         match stop {
             Some(cause) => {
-                lead.stops.insert(node);
+                lead.stops.entry(node).or_insert(now);
                 self.stop_if_all(now, &cause, out);
             }
             None => {
                 lead.stops.remove(&node);
             }
         }
-        self.settle(out);
+        self.settle(now, out);
     }
 
     fn stop_if_all(&mut self, now: Time, cause: &str, out: &mut Vec<Action>) -> bool {
@@ -321,7 +324,7 @@ impl Machine {
                 None => {}
                 Some(true) => self.end(Outcome::Done, out),
                 Some(false) => {
-                    let leaving: Vec<u32> = stops.iter().map(|n| n.0).collect();
+                    let leaving: Vec<u32> = stops.keys().map(|n| n.0).collect();
                     match self.lead.as_ref().and_then(|l| l.whole.clone()) {
                         Some((cause, _)) => self.end(Outcome::Stopped { cause }, out),
                         None => self.revoke(
@@ -356,16 +359,16 @@ impl Machine {
                     out.push(Action::ToMember { node: *node, msg: LeaderMsg::Leave });
                 }
             }
+            State::Gathering { .. } => self.settle(now, out),
             State::Proposing { proposal, again } if again.is_some_and(|at| now >= at) => {
                 *again = None;
                 out.push(Action::Propose(proposal.clone()));
             }
-            State::Leading(leading) => {
-                if let Some(problem) = watch(now, leading, &timings, self.config.workers_beat) {
-                    self.reform(now, problem.0, problem.1, problem.2, out);
-                }
-            }
-            State::Gathering { .. } | State::Proposing { .. } | State::Over => {}
+            State::Leading(leading) => match watch(now, leading, &timings, self.config.workers_beat) {
+                Some(problem) => self.reform(now, problem.0, problem.1, problem.2, out),
+                None => self.begin_stop(now, out),
+            },
+            State::Proposing { .. } | State::Over => {}
         }
     }
 
@@ -429,7 +432,7 @@ impl Machine {
         out.push(Action::Note(Note { kind: EventKind::Lost, generation, node, rank, text: reason.clone() }));
         if budget.on_failure(&reason, self.config.same_cause) {
             let error = format!(
-                "{reason}, {} times without progress beyond step {}; look at: lockstep logs RUN",
+                "{reason}, {} times without progress beyond step {}",
                 self.config.same_cause,
                 leading.newest_step()
             );
@@ -451,17 +454,21 @@ impl Machine {
     }
 
     /// Commits the next generation once everybody is here, or lets those go who were asked to stop.
-    fn settle(&mut self, out: &mut Vec<Action>) {
+    fn settle(&mut self, now: Time, out: &mut Vec<Action>) {
         let Some(lead) = &mut self.lead else { return };
         let State::Gathering { .. } = lead.state else { return };
         if let Some((cause, _)) = lead.whole.clone() {
             return self.end(Outcome::Stopped { cause }, out);
         }
-        if let Some(node) = lead.stops.iter().find(|n| lead.joins.contains_key(n)).copied() {
-            lead.stops.remove(&node);
-            lead.joins.remove(&node);
-            out.push(Action::ToMember { node, msg: LeaderMsg::Leave });
-            return self.settle(out);
+        let here: Vec<_> =
+            lead.stops.iter().filter(|(n, _)| lead.joins.contains_key(n)).map(|(n, at)| (*n, *at)).collect();
+        for (node, _) in here.iter().filter(|(_, at)| now >= *at + STOP_WINDOW) {
+            lead.stops.remove(node);
+            lead.joins.remove(node);
+            out.push(Action::ToMember { node: *node, msg: LeaderMsg::Leave });
+        }
+        if !here.is_empty() {
+            return;
         }
         if (lead.joins.len() as u32) < self.config.num_nodes {
             return;
@@ -507,7 +514,7 @@ impl Machine {
         let (kind, node, rank) = (EventKind::Stopping, None, None);
         out.push(Action::Note(Note { kind, generation: self.known, node, rank, text: cause }));
         self.begin_stop(now, out);
-        self.settle(out);
+        self.settle(now, out);
     }
 
     /// Asks the ranks to hold, where a stop is wanted and they run.
@@ -519,9 +526,13 @@ impl Machine {
         }
         if !self.config.workers_beat {
             // A user's own command knows no steps: it gets SIGTERM and the grace period.
+            let first = lead.stops.values().min().copied().unwrap_or(now);
             return match lead.whole.clone() {
                 Some((cause, _)) => self.end(Outcome::Stopped { cause }, out),
-                None => self.revoke(now, "a node was asked to stop".to_owned(), out),
+                None if now >= first + STOP_WINDOW => {
+                    self.revoke(now, "a node was asked to stop".to_owned(), out)
+                }
+                None => {}
             };
         }
         leading.stop = Some(Stop::begin(leading.newest_step()));

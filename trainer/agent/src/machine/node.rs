@@ -315,7 +315,7 @@ impl Machine {
             }
             LeaderMsg::Revoke { generation, .. } if self.runs(generation) => {
                 self.node.state = State::Clearing { leader: self.node.leader(), exit: None };
-                out.push(Action::KillWorkers { gently: false });
+                out.push(Action::KillWorkers { gently: self.node.stop.is_some() });
             }
             LeaderMsg::HoldAt { generation, ask, step } if self.runs(generation) => {
                 out.push(Action::ToWorkers(AgentMsg::HoldAt { ask, step }));

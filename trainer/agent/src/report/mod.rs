@@ -181,6 +181,7 @@ impl Writer {
 fn metric(generation: Generation, progress: &Progress) -> Metric {
     Metric {
         step: progress.step,
+        total_steps: progress.total_steps,
         epoch: progress.epoch,
         loss: progress.loss,
         lr: progress.lr,

@@ -61,6 +61,7 @@ mod tests {
     fn a_record_frames_its_event() {
         let metric = Metric {
             step: lockstep_run::Step(7),
+            total_steps: lockstep_run::Step(9),
             epoch: 0.0,
             loss: Some(0.5),
             lr: None,
