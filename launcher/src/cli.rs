@@ -21,6 +21,7 @@ macro_rules! commands {
 mod cancel;
 mod checkpoint;
 mod completions;
+mod data;
 mod events;
 mod launch;
 mod logs;
@@ -64,6 +65,7 @@ commands! {
     Cancel => cancel,
     Checkpoint => checkpoint,
     Validate => validate,
+    Data => data,
     Schema => schema,
     Completions => completions,
     Man => man,

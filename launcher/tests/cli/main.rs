@@ -2,6 +2,7 @@
 
 mod bug;
 mod common;
+mod data;
 mod help;
 mod offline;
 mod validate;

@@ -1,0 +1,44 @@
+mod inspect;
+mod pack;
+mod verify;
+
+use indicatif::BinaryBytes;
+use lockstep_datasets::SplitSummary;
+
+use crate::{Context, Exit, output::columns};
+
+/// Make, describe and check datasets
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+commands! {
+    Pack => pack,
+    Inspect => inspect,
+    Verify => verify,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    args.command.run(context)
+}
+
+/// The splits of a dataset, a line for each.
+fn splits(splits: &[SplitSummary]) -> String {
+    let row = |split: &SplitSummary| {
+        let name = if split.split.is_empty() { "." } else { &split.split };
+        let columns = split.columns.iter().map(|(name, encoding)| format!("{name}:{encoding}"));
+        [
+            name.to_owned(),
+            split.samples.to_string(),
+            split.shards.to_string(),
+            BinaryBytes(split.stored_bytes).to_string(),
+            split.compression.clone().unwrap_or("-".to_owned()),
+            columns.collect::<Vec<_>>().join(" "),
+            split.digest.clone(),
+        ]
+    };
+    let heading = ["SPLIT", "SAMPLES", "SHARDS", "SIZE", "COMPRESSION", "COLUMNS", "DIGEST"];
+    columns(heading, splits.iter().map(row))
+}

@@ -1,0 +1,22 @@
+use crate::{Context, Exit};
+
+/// Show what a dataset holds, by its indexes alone
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Args {
+    /// The dataset, or one split of it: a folder, or a file:// or s3:// URI
+    uri: String,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let inspection = lockstep_datasets::inspect(&args.uri)?;
+    context.output.result(&inspection, || {
+        let mut text = super::splits(&inspection.splits);
+        for split in &inspection.splits {
+            if let Some(source) = &split.source {
+                text += &format!("\n{}: {source}", if split.split.is_empty() { "." } else { &split.split });
+            }
+        }
+        text
+    })?;
+    Ok(Exit::Done)
+}

@@ -1,0 +1,146 @@
+use std::path::PathBuf;
+
+use indicatif::BinaryBytes;
+use lockstep_datasets::{
+    Compression, Dtype, Encoding, HashAlgorithm, LabelColumn, PackOptions, PackedSplit, Splits,
+    WriterOptions, pack_csv,
+};
+use lockstep_jobspec::ByteSize;
+
+use crate::{Context, Exit, Failure, output::columns};
+
+/// Pack a CSV file into a dataset of MDS shards
+///
+/// Each row is a sample: one column is its label, a whole number, the others are its features.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "For example:  lockstep data pack digits.csv.gz datasets/digits --split train=0.8,test=0.2"
+)]
+pub(in crate::cli) struct Args {
+    /// The CSV file, gzipped or not
+    input: PathBuf,
+
+    /// Where the dataset goes: a folder, or a file:// or s3:// URI
+    dataset: String,
+
+    /// The first line holds the names of the columns
+    #[arg(long)]
+    header: bool,
+
+    /// Column with the label: first, last, its number from 0, or its name in the header
+    #[arg(long, value_name = "COLUMN", default_value = "last", value_parser = label)]
+    label: LabelColumn,
+
+    /// Name of one split for all rows, or names and shares, as in train=0.8,test=0.2
+    #[arg(long, value_name = "SPLIT", value_delimiter = ',', default_value = "train", value_parser = share)]
+    split: Vec<Share>,
+
+    /// Seed by which rows are dealt to splits
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+
+    /// Number type of the features: uint8, int32, float32, ...
+    #[arg(long, value_name = "TYPE", default_value = "float32", value_parser = dtype)]
+    dtype: Dtype,
+
+    /// Shape of a row's features, as in 8,8; without it they are one vector
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    shape: Option<Vec<u32>>,
+
+    /// Compress shards: zstd, zstd:LEVEL or gz
+    #[arg(long, value_name = "METHOD")]
+    compression: Option<Compression>,
+
+    /// Hashes to keep of each file: xxh64, sha256, ...
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "xxh64")]
+    hash: Vec<HashAlgorithm>,
+
+    /// Most that a shard may hold before compression
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    shard_size: ByteSize,
+
+    /// Where the data is from; kept with the dataset
+    #[arg(long, value_name = "TEXT")]
+    source: Option<String>,
+}
+
+/// A split's name, and its share of the rows if they are shared.
+type Share = (String, Option<f64>);
+
+pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let report = pack_csv(&PackOptions {
+        header: args.header,
+        label: args.label.clone(),
+        dtype: args.dtype,
+        shape: args.shape.clone(),
+        splits: splits(args)?,
+        writer: WriterOptions {
+            shard_bytes: args.shard_size.bytes(),
+            compression: args.compression,
+            hashes: args.hash.clone(),
+        },
+        source: args.source.clone(),
+        ..PackOptions::new(&args.input, &args.dataset)
+    })?;
+    context.output.result(&report, || {
+        let row = |split: &PackedSplit| {
+            [
+                split.name.clone(),
+                split.samples.to_string(),
+                split.shards.to_string(),
+                BinaryBytes(split.stored_bytes).to_string(),
+                split.labels.len().to_string(),
+                split.digest.clone(),
+            ]
+        };
+        let heading = ["SPLIT", "SAMPLES", "SHARDS", "SIZE", "LABELS", "DIGEST"];
+        format!("{}\npacked into {}", columns(heading, report.splits.iter().map(row)), report.uri)
+    })?;
+    Ok(Exit::Done)
+}
+
+fn splits(args: &Args) -> anyhow::Result<Splits> {
+    if let [(name, None)] = args.split.as_slice() {
+        return Ok(Splits::One(name.clone()));
+    }
+    let parts = args.split.iter().map(|(name, share)| share.map(|share| (name.clone(), share)));
+    match parts.collect() {
+        Some(parts) => Ok(Splits::Fractions { seed: args.seed, parts }),
+        None => Err(Failure::usage("of several splits each needs a share")
+            .note("fix", "write for example --split train=0.8,test=0.2")
+            .into()),
+    }
+}
+
+fn label(text: &str) -> Result<LabelColumn, String> {
+    Ok(match (text, text.parse()) {
+        ("first", _) => LabelColumn::First,
+        ("last", _) => LabelColumn::Last,
+        (_, Ok(index)) => LabelColumn::Index(index),
+        (name, Err(_)) => LabelColumn::Name(name.to_owned()),
+    })
+}
+
+fn share(text: &str) -> Result<Share, String> {
+    match text.split_once('=') {
+        None => Ok((text.to_owned(), None)),
+        Some((name, share)) => match share.parse() {
+            Ok(share) if share > 0.0 && share <= 1.0 => Ok((name.to_owned(), Some(share))),
+            _ => Err(format!("the share of {name} must be a number from 0 to 1, like 0.8")),
+        },
+    }
+}
+
+fn dtype(text: &str) -> Result<Dtype, String> {
+    match text.parse() {
+        Ok(Encoding::Scalar(dtype)) => Ok(dtype),
+        _ => {
+            Err("write uint8, int8, uint16, int16, float16, uint32, int32, float32, uint64, int64 or float64"
+                .into())
+        }
+    }
+}
+
+fn size(text: &str) -> Result<ByteSize, String> {
+    text.parse().map_err(|error: lockstep_jobspec::UnitError| format!("{error}; {}", error.fix))
+}

@@ -1,0 +1,54 @@
+//! `lockstep data`: pack, inspect, verify.
+
+use crate::common::run;
+use serde_json::Value;
+
+#[test]
+fn what_is_packed_is_inspected_and_verified() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    let (csv, set) = (at("tiny.csv"), at("tiny"));
+    let rows: String = (0..20).map(|i| format!("{i},{},{}\n", i * 2, i % 3)).collect();
+    std::fs::write(&csv, rows).unwrap();
+
+    let (code, stdout, stderr) = run(&["data", "pack", &csv, &set, "--split", "train=0.8,test=0.2"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("train") && stdout.contains("16") && stdout.contains("test"), "{stdout}");
+
+    let (code, stdout, _) = run(&["data", "inspect", &set, "--output", "json"]);
+    let found: Value = serde_json::from_str(&stdout).unwrap();
+    let samples: u64 =
+        found["splits"].as_array().into_iter().flatten().filter_map(|s| s["samples"].as_u64()).sum();
+    assert_eq!((code, samples), (0, 20));
+
+    let (code, stdout, _) = run(&["data", "verify", &set]);
+    assert!(code == 0 && stdout.contains("is good: 20 good samples"), "{stdout}");
+
+    let (code, _, stderr) = run(&["data", "pack", &csv, &set]);
+    assert!(code == 1 && stderr.contains("exists already"), "{stderr}");
+
+    let shard = std::fs::read_dir(dir.path().join("tiny/train"))
+        .unwrap()
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .find(|path| path.extension().is_some_and(|extension| extension == "mds"))
+        .unwrap();
+    let mut bytes = std::fs::read(&shard).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&shard, bytes).unwrap();
+    let (code, stdout, stderr) = run(&["data", "verify", &set]);
+    assert!(code == 1 && stdout.contains("is damaged: 4 good samples"), "{stdout}");
+    assert!(stderr.contains("has 1 problem") && stderr.contains("shard.00000.mds"), "{stderr}");
+}
+
+#[test]
+fn splits_need_shares() {
+    let (code, _, stderr) = run(&["data", "pack", "in.csv", "out", "--split", "train,test"]);
+    assert!(code == 2 && stderr.contains("--split train=0.8,test=0.2"), "{stderr}");
+}
+
+#[test]
+fn a_dataset_that_is_not_there_is_named() {
+    let (code, _, stderr) = run(&["data", "inspect", "nowhere/at/all"]);
+    assert!(code == 1 && stderr.contains("nowhere/at/all"), "{stderr}");
+}
