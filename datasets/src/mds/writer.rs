@@ -48,9 +48,12 @@ impl Writer {
         uri: &str,
         split: &str,
         mut columns: Vec<ColumnSpec>,
-        options: WriterOptions,
+        mut options: WriterOptions,
     ) -> Result<Self> {
         columns.sort_by(|a, b| a.name.cmp(&b.name));
+        // By their names, as MDS's own tools want them.
+        options.hashes.sort_by_key(HashAlgorithm::to_string);
+        options.hashes.dedup();
         if columns.is_empty() || columns.windows(2).any(|pair| pair[0].name == pair[1].name) {
             return Err(Error::option("columns", "distinct and at least one", columns.len()));
         }

@@ -24,8 +24,8 @@ fn every_byte_is_verified() {
     assert_eq!(
         digests,
         [
-            ("test", "sha256:ac3d818b701224d0c7a7de34a95773092e3c5f2b6fbb2cf6ef740f6575ab14c4"),
-            ("train", "sha256:ee6ff151b9275fa5044092d0d2d35609891c147262b13ab2d8c6ae2b4e290991"),
+            ("test", "sha256:51a599f5cd73890a04aad434fb206ded8f202d07ddc0836211cd502c6a43b48d"),
+            ("train", "sha256:c0bd5801017b33a484d343546174d61135f9b34230b5b4e56e12e57f838288a5"),
         ]
     );
 }

@@ -1,0 +1,13 @@
+//! The crate from outside, one file for each behaviour. One binary, since linking takes longer than running.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod cache;
+mod damage;
+mod digits;
+mod fuzz;
+mod mds;
+mod mosaic;
+mod order;
+mod pack;
+mod support;
