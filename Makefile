@@ -24,11 +24,11 @@ demo: build ## train a digit classifier on two nodes of this machine, real data,
 .PHONY: test
 test: .libtorch python ## all tests (needs no network once libtorch and PyTorch are there)
 	$(CARGO) build $(WORKSPACE) --bins --examples
-	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh --print) $(CARGO) test $(WORKSPACE)
+	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) $(CARGO) test $(WORKSPACE)
 
 .PHONY: python
 python: ## PyTorch, safetensors and tensorboard as judges, in a venv outside the checkout
-	@tests/scripts/pytorch-venv.sh
+	@tests/scripts/pytorch-venv.sh > /dev/null
 
 .PHONY: check
 check: .libtorch ## quick gate for each commit: format, clippy, unit tests of what needs no libtorch
@@ -49,8 +49,4 @@ doc: .libtorch ## API documentation, without warnings
 
 .PHONY: bench
 bench: build python ## measure against PyTorch and torchrun; prints and writes tests/benches/results
-	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh --print) tests/benches/run.py --bin $(BIN)
-
-.PHONY: soak
-soak: build ## the long fault test: 20,000 steps, killed again and again
-	$(CARGO) test --release --locked -p lockstep-e2e --test soak -- --ignored --nocapture
+	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) tests/benches/run.py --bin $(BIN)

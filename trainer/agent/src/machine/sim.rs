@@ -46,7 +46,7 @@ struct Worker {
 }
 
 enum Due {
-    Event(u32, Incarnation, Event),
+    Event(u32, Incarnation, Box<Event>),
     Restart(u32),
 }
 
@@ -119,7 +119,7 @@ impl Sim {
     fn tell(&mut self, after: Duration, node: NodeId, event: Event) {
         if let Some(Some(agent)) = self.agents.get(node.0 as usize) {
             let incarnation = agent.incarnation;
-            self.later(after, Due::Event(node.0, incarnation, event));
+            self.later(after, Due::Event(node.0, incarnation, Box::new(event)));
         }
     }
 
@@ -224,7 +224,7 @@ impl Sim {
             }
             while let Some(entry) = self.due.first_entry().filter(|e| e.key().0 <= self.now) {
                 match entry.remove() {
-                    Due::Event(node, incarnation, event) => self.deliver(node, incarnation, event),
+                    Due::Event(node, incarnation, event) => self.deliver(node, incarnation, *event),
                     Due::Restart(node) if self.lives(NodeId(node)).is_some() => self.kill_agent(node),
                     Due::Restart(node) if self.agents[node as usize].is_none() => self.boot(node),
                     Due::Restart(_) => {}
@@ -254,7 +254,7 @@ impl Sim {
         }
         if agent.frozen_until > now {
             let wait = agent.frozen_until - now;
-            return self.later(wait, Due::Event(node, incarnation, event));
+            return self.later(wait, Due::Event(node, incarnation, Box::new(event)));
         }
         let actions = agent.machine.on(now, event);
         actions.into_iter().for_each(|action| self.act(NodeId(node), action));

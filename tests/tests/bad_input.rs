@@ -1,0 +1,99 @@
+//! Wrong input: each ends soon, with one error that names the thing and the fix, and nothing left.
+#![allow(clippy::unwrap_used)] // a panic is this test's verdict
+
+use lockstep_e2e::{Finished, Workspace, repository};
+
+/// A job on data that may be bad, in the workspace.
+fn job(ws: &Workspace, data: &str, more: &str) -> String {
+    let text = format!(
+        "name: bad\nnodes: 2\nmodel: {{ kind: mlp, hidden: [16] }}\n\
+         data: {{ train: {{ uri: {data}, split: train }} }}\n\
+         train: {{ steps: 20, globalBatch: 8 }}\n\
+         optimizer: {{ kind: sgd, lr: 0.1 }}\n{more}"
+    );
+    format!("launch -f {} --local --run-dir d", ws.write("job.yaml", &text).display())
+}
+
+fn digits() -> String {
+    repository().join("datasets/digits").display().to_string()
+}
+
+/// Runs it, and checks the code, the words, and that no process and no panic is left.
+fn expect(ws: &Workspace, launch: &str, code: i32, words: &[&str]) -> Finished {
+    let run = ws.start(launch);
+    let marker = run.marker.clone();
+    let ended = run.finish().expect_code(code);
+    for word in words {
+        assert!(ended.stderr.contains(word), "«{word}» is not in:\n{}", ended.stderr);
+    }
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    marker.expect_none_left();
+    ended
+}
+
+fn copy_digits(ws: &Workspace) -> std::path::PathBuf {
+    let to = ws.path("data");
+    let done = std::process::Command::new("cp").arg("-r").arg(digits()).arg(&to).status().unwrap();
+    assert!(done.success());
+    to
+}
+
+fn shard(data: &std::path::Path) -> std::path::PathBuf {
+    let entries = std::fs::read_dir(data.join("train")).unwrap().map(|e| e.unwrap().path());
+    entries.filter(|p| p.to_string_lossy().contains("shard")).min().unwrap()
+}
+
+#[test]
+fn spec_errors_are_told_at_once() {
+    let ws = Workspace::new();
+    let unknown = job(&ws, &digits(), "nodess: 3\nrecovery: { dead: 3 parsecs }\n");
+    expect(&ws, &unknown, 2, &["nodess", "did you mean", "parsecs"]);
+    let odd = job(&ws, &digits(), "");
+    expect(&ws, &format!("{odd} --set train.globalBatch=9"), 2, &["globalBatch", "9"]);
+}
+
+#[test]
+fn data_errors_name_the_file() {
+    let ws = Workspace::new();
+    expect(&ws, &job(&ws, "./nowhere", ""), 1, &["nowhere"]);
+
+    let empty = ws.path("empty/train");
+    std::fs::create_dir_all(&empty).unwrap();
+    std::fs::write(empty.join("index.json"), r#"{"version": 2, "shards": []}"#).unwrap();
+    expect(&ws, &format!("{} --fresh", job(&ws, "./empty", "")), 1, &["empty"]);
+
+    let data = copy_digits(&ws);
+    let shard = shard(&data);
+    let bytes = std::fs::read(&shard).unwrap();
+    std::fs::write(&shard, &bytes[..bytes.len() / 2]).unwrap();
+    let name = shard.file_name().unwrap().to_str().unwrap();
+    expect(&ws, &format!("{} --fresh", job(&ws, "./data", "")), 1, &[name]);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_by_policy() {
+    let ws = Workspace::new();
+    let launch = format!("{} --set optimizer.lr=1e30 --set train.steps=200", job(&ws, &digits(), ""));
+    expect(&ws, &launch, 1, &["not finite", "train.nonFinite"]);
+}
+
+#[test]
+fn a_worker_that_exits_at_once_is_tried_three_times() {
+    let ws = Workspace::new();
+    let worker = ws.write("worker.sh", "#!/bin/sh\necho no good >&2\nexit 7\n");
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&worker, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let launch = job(&ws, &digits(), &format!("worker: {}\n", worker.display()));
+    expect(&ws, &launch, 1, &["exit code 7", "3 times", "no good"]);
+    let missing = job(&ws, &digits(), "worker: ./not-there\n");
+    expect(&ws, &format!("{missing} --fresh"), 1, &["not-there"]);
+}
+
+#[test]
+fn a_folder_that_cant_be_written_is_named() {
+    let ws = Workspace::new();
+    // Even root can't make a folder below a file.
+    ws.write("file", "");
+    let launch = job(&ws, &digits(), "").replace("--run-dir d", "--run-dir file/run");
+    expect(&ws, &launch, 1, &["file/run"]);
+}

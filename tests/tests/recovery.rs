@@ -1,0 +1,135 @@
+//! Faults: whatever is killed or stopped, the run ends with the same bytes as an undisturbed one, and nothing is left.
+#![allow(clippy::unwrap_used)] // a panic is this test's verdict
+
+use lockstep_e2e::{Launched, Workspace, repository, wait_for};
+use rustix::process::Signal;
+use std::path::Path;
+use std::time::Duration;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+fn launch(steps: u32, more: &str) -> String {
+    let digits = repository().join("trainer/examples/digits.yaml");
+    format!(
+        "launch -f {} --local --set train.steps={steps} --set checkpoint.every=200 --set log.every=20 --run-dir d {more}",
+        digits.display()
+    )
+}
+
+/// The bytes of the newest model file of the run in `d`.
+fn model(ws: &Workspace) -> Vec<u8> {
+    let list = ws.run("checkpoint list d --output json").expect_code(0).json();
+    let folder = list[0]["uri"].as_str().unwrap().to_owned();
+    std::fs::read(Path::new(folder.trim_start_matches("file://")).join("model.safetensors")).unwrap()
+}
+
+fn undisturbed(steps: u32) -> Vec<u8> {
+    let ws = Workspace::new();
+    ws.run(&launch(steps, "")).expect_code(0);
+    model(&ws)
+}
+
+fn wait_for_step(run: &Launched, step: u64) {
+    let newest = || {
+        let text = run.stderr();
+        text.lines().rev().find_map(|l| l.trim_start().strip_prefix("step ")?.split('/').next()?.parse::<u64>().ok())
+    };
+    wait_for(&format!("step {step}"), DEADLINE, || newest().filter(|s| *s >= step));
+}
+
+fn status(ws: &Workspace) -> serde_json::Value {
+    ws.run("status d --output json").expect_code(0).json()
+}
+
+/// Runs to `steps`, does `strike` once at a third of the way, and compares the end with an undisturbed run's.
+fn survives(steps: u32, strike: impl FnOnce(&Launched)) -> serde_json::Value {
+    let ws = Workspace::new();
+    let run = ws.start(&launch(steps, ""));
+    wait_for_step(&run, u64::from(steps) / 3);
+    strike(&run);
+    let marker = run.marker.clone();
+    run.finish().expect_code(0);
+    marker.expect_none_left();
+    let status = status(&ws);
+    assert_eq!(status["step"], steps, "{status:#}");
+    assert!(model(&ws) == undisturbed(steps), "the bytes differ from an undisturbed run's; {status:#}");
+    status
+}
+
+#[test]
+fn a_killed_worker() {
+    for which in [0, 1] {
+        let status = survives(3000, |run| {
+            run.signal_descendant(run.processes("lockstep-worker", 2)[which], Signal::KILL);
+        });
+        assert_eq!(status["restarts"], 1, "{status:#}");
+    }
+}
+
+#[test]
+fn a_worker_that_hangs() {
+    let status = survives(3000, |run| {
+        run.signal_descendant(run.processes("lockstep-worker", 2)[1], Signal::STOP);
+    });
+    assert_eq!(status["restarts"], 1, "{status:#}");
+}
+
+#[test]
+fn a_killed_agent() {
+    for which in [0, 1] {
+        let status = survives(3000, |run| {
+            run.signal_descendant(run.processes("lockstep-agent", 2)[which], Signal::KILL);
+        });
+        assert!(status["generation"].as_u64().unwrap() >= 3, "{status:#}");
+    }
+}
+
+#[test]
+fn an_agent_that_hangs() {
+    survives(3000, |run| {
+        run.signal_descendant(run.processes("lockstep-agent", 2)[0], Signal::STOP);
+    });
+}
+
+#[test]
+fn a_run_that_was_killed_whole_and_launched_again() {
+    let ws = Workspace::new();
+    let run = ws.start(&launch(3000, ""));
+    wait_for_step(&run, 1000);
+    run.kill_everything();
+    let interrupted = status(&ws);
+    assert_eq!(interrupted["phase"], "interrupted", "{interrupted:#}");
+    ws.run(&launch(3000, "")).expect_code(0);
+    assert!(model(&ws) == undisturbed(3000));
+}
+
+#[test]
+fn a_killed_launcher_leaves_nothing_behind() {
+    let ws = Workspace::new();
+    let run = ws.start(&launch(1_000_000, ""));
+    wait_for_step(&run, 100);
+    let marker = run.marker.clone();
+    run.signal(Signal::KILL);
+    marker.expect_none_left();
+}
+
+#[test]
+fn eight_kills_in_twenty_thousand_steps() {
+    const STEPS: u32 = 20_000;
+    let ws = Workspace::new();
+    let run = ws.start(&launch(STEPS, ""));
+    for tenth in 1..=8u64 {
+        wait_for_step(&run, u64::from(STEPS) / 10 * tenth);
+        let workers = run.processes("lockstep-worker", 2);
+        run.signal_descendant(workers[tenth as usize % 2], Signal::KILL);
+        // The next kill must hit a new worker.
+        wait_for("the killed worker is replaced", DEADLINE, || {
+            let now = run.marker.find("lockstep-worker");
+            (now.len() == 2 && now.iter().all(|pid| !workers.contains(pid))).then_some(())
+        });
+    }
+    run.finish().expect_code(0);
+    let status = status(&ws);
+    assert_eq!((&status["step"], &status["restarts"]), (&STEPS.into(), &8.into()), "{status:#}");
+    assert!(model(&ws) == undisturbed(STEPS));
+}
