@@ -26,12 +26,17 @@ dist.destroy_process_group()
 "#;
 
 fn losses(text: &str) -> Vec<String> {
-    text.lines().filter_map(|l| Some(l[l.find("step ")?..].to_owned())).filter(|l| l.contains(" loss ")).collect()
+    text.lines()
+        .filter_map(|l| Some(l[l.find("step ")?..].to_owned()))
+        .filter(|l| l.contains(" loss "))
+        .collect()
 }
 
 #[test]
 fn a_pytorch_ddp_script_trains_as_under_torchrun() {
-    let Ok(python) = std::env::var("LOCKSTEP_PYTHON") else { panic!("LOCKSTEP_PYTHON is not set; use `make test`") };
+    let Ok(python) = std::env::var("LOCKSTEP_PYTHON") else {
+        panic!("LOCKSTEP_PYTHON is not set; use `make test`")
+    };
     let ws = Workspace::new();
     let script = ws.write("train.py", SCRIPT);
     let job = format!(
@@ -46,7 +51,10 @@ fn a_pytorch_ddp_script_trains_as_under_torchrun() {
     let mut command = Command::new("timeout");
     command.args(["120", &torchrun.to_string_lossy(), "--standalone", "--nproc-per-node", "4"]);
     // One machine gives LOCAL_RANK 0..3, so the two checks of the node's layout don't apply.
-    let plain = ws.write("plain.py", &SCRIPT.lines().filter(|l| !l.starts_with("assert")).collect::<Vec<_>>().join("\n"));
+    let plain = ws.write(
+        "plain.py",
+        &SCRIPT.lines().filter(|l| !l.starts_with("assert")).collect::<Vec<_>>().join("\n"),
+    );
     let out = command.arg(&plain).env("OMP_NUM_THREADS", "1").output().unwrap();
     let theirs = losses(&String::from_utf8_lossy(&out.stdout));
     assert_eq!(theirs.len(), 10, "{}", String::from_utf8_lossy(&out.stderr));

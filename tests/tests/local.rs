@@ -24,7 +24,10 @@ fn the_example_reaches_97_percent_and_says_so() {
     let marker = run.marker.clone();
     let status = run.finish().expect_code(0).json();
     assert!(status["eval"]["accuracy"].as_f64().unwrap() >= 0.97, "{status:#}");
-    assert_eq!((&status["phase"], &status["restarts"], &status["generation"]), (&"done".into(), &0.into(), &2.into()));
+    assert_eq!(
+        (&status["phase"], &status["restarts"], &status["generation"]),
+        (&"done".into(), &0.into(), &2.into())
+    );
     assert_eq!(status["step"], status["total_steps"]);
     assert_eq!(status["last_checkpoint"]["step"], status["step"]);
     assert!(status["time_to_first_step_seconds"].as_f64().unwrap() > 0.0);
@@ -39,7 +42,10 @@ fn the_same_launch_again_resumes_or_says_that_it_is_done() {
     let again = ws.run(&launch(200)).expect_code(0);
     assert!(again.stderr.contains("done already"), "{}", again.stderr);
     let status = ws.run("status d --output json").expect_code(0).json();
-    assert_eq!((&status["phase"], &status["step"], &status["generation"]), (&"done".into(), &200.into(), &2.into()));
+    assert_eq!(
+        (&status["phase"], &status["step"], &status["generation"]),
+        (&"done".into(), &200.into(), &2.into())
+    );
     let more = ws.run(&launch(300)).expect_code(0);
     assert!(more.stderr.contains("from checkpoint 200"), "{}", more.stderr);
     let status = ws.run("status d --output json").expect_code(0).json();
@@ -78,7 +84,10 @@ fn a_flipped_byte_anywhere_in_a_checkpoint_is_found() {
 fn a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used() {
     let ws = Workspace::new();
     let launch = |steps: u32| {
-        format!("launch -f {} --local --set train.steps={steps} --set checkpoint.every=100 --run-dir d", digits())
+        format!(
+            "launch -f {} --local --set train.steps={steps} --set checkpoint.every=100 --run-dir d",
+            digits()
+        )
     };
     ws.run(&launch(200)).expect_code(0);
     let model = files(&ws.path("d/checkpoints")).into_iter().find(|p| {
@@ -91,7 +100,11 @@ fn a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used() {
     bytes[middle] ^= 4;
     std::fs::write(&model, bytes).unwrap();
     let more = ws.run(&launch(250)).expect_code(0);
-    assert!(more.stderr.contains("0000000200-1") && more.stderr.contains("model.safetensors"), "{}", more.stderr);
+    assert!(
+        more.stderr.contains("0000000200-1") && more.stderr.contains("model.safetensors"),
+        "{}",
+        more.stderr
+    );
     let status = ws.run("status d --output json").expect_code(0).json();
     assert_eq!(status["step"], 250);
 }
@@ -99,7 +112,8 @@ fn a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used() {
 #[test]
 fn what_happened_can_be_read_afterwards() {
     let ws = Workspace::new();
-    ws.run(&format!("launch -f {} --local --set train.steps=120 --set log.every=20", digits())).expect_code(0);
+    ws.run(&format!("launch -f {} --local --set train.steps=120 --set log.every=20", digits()))
+        .expect_code(0);
     let listed = ws.run("status").expect_code(0).stdout;
     assert!(listed.contains("digits") && listed.contains("120/120"), "{listed}");
     let csv = ws.run("metrics digits --csv").expect_code(0).stdout;
@@ -116,9 +130,12 @@ fn what_happened_can_be_read_afterwards() {
 
 #[test]
 fn tensorboard_reads_the_event_files() {
-    let Ok(python) = std::env::var("LOCKSTEP_PYTHON") else { panic!("LOCKSTEP_PYTHON is not set; use `make test`") };
+    let Ok(python) = std::env::var("LOCKSTEP_PYTHON") else {
+        panic!("LOCKSTEP_PYTHON is not set; use `make test`")
+    };
     let ws = Workspace::new();
-    ws.run(&format!("launch -f {} --local --set train.steps=60 --set log.every=20 --run-dir d", digits())).expect_code(0);
+    ws.run(&format!("launch -f {} --local --set train.steps=60 --set log.every=20 --run-dir d", digits()))
+        .expect_code(0);
     let script = "import sys\n\
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator\n\
         from tensorboard.backend.event_processing.directory_watcher import DirectoryWatcher\n\
@@ -127,5 +144,8 @@ fn tensorboard_reads_the_event_files() {
     let script = ws.write("read.py", script);
     let out = std::process::Command::new(python).arg(script).arg(ws.path("d/tensorboard")).output().unwrap();
     let (text, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(text.contains("[20, 40, 60]") && text.contains("train/lr") && text.contains("eval/accuracy"), "{text}\n{errors}");
+    assert!(
+        text.contains("[20, 40, 60]") && text.contains("train/lr") && text.contains("eval/accuracy"),
+        "{text}\n{errors}"
+    );
 }

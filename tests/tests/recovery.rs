@@ -32,7 +32,9 @@ fn undisturbed(steps: u32) -> Vec<u8> {
 fn wait_for_step(run: &Launched, step: u64) {
     let newest = || {
         let text = run.stderr();
-        text.lines().rev().find_map(|l| l.trim_start().strip_prefix("step ")?.split('/').next()?.parse::<u64>().ok())
+        text.lines()
+            .rev()
+            .find_map(|l| l.trim_start().strip_prefix("step ")?.split('/').next()?.parse::<u64>().ok())
     };
     wait_for(&format!("step {step}"), DEADLINE, || newest().filter(|s| *s >= step));
 }

@@ -6,7 +6,10 @@ use rustix::process::Signal;
 
 fn endless() -> String {
     let digits = repository().join("trainer/examples/digits.yaml");
-    format!("launch -f {} --local --set train.steps=10000000 --set log.every=20 --run-dir d", digits.display())
+    format!(
+        "launch -f {} --local --set train.steps=10000000 --set log.every=20 --run-dir d",
+        digits.display()
+    )
 }
 
 fn start(ws: &Workspace) -> Launched {
@@ -18,7 +21,11 @@ fn start(ws: &Workspace) -> Launched {
 /// The run stopped at one step, whose state is committed, and says how to carry on.
 fn expect_stopped(ws: &Workspace, stderr: &str, cause: &str) {
     let status = ws.run("status d --output json").expect_code(0).json();
-    assert_eq!((status["phase"].as_str(), status["why"].as_str()), (Some("stopped"), Some(cause)), "{status:#}");
+    assert_eq!(
+        (status["phase"].as_str(), status["why"].as_str()),
+        (Some("stopped"), Some(cause)),
+        "{status:#}"
+    );
     assert_eq!(status["last_checkpoint"]["step"], status["step"], "{status:#}");
     assert!(status["step"].as_u64().unwrap() >= 100);
     assert!(stderr.contains("Carry on with: lockstep launch"), "{stderr}");
@@ -64,7 +71,11 @@ fn a_second_launch_attaches_or_is_refused() {
     let ws = Workspace::new();
     let run = start(&ws);
     let refused = ws.run(&format!("{} --set optimizer.lr=0.5", endless())).expect_code(2);
-    assert!(refused.stderr.contains("optimizer.lr") && refused.stderr.contains("lockstep cancel"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("optimizer.lr") && refused.stderr.contains("lockstep cancel"),
+        "{}",
+        refused.stderr
+    );
     let mut attached = ws.start(&endless());
     attached.wait_for_text("is running already");
     attached.signal(Signal::INT);

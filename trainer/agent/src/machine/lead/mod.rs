@@ -1,12 +1,15 @@
 //! The leader's part: gather the nodes, commit a generation, watch over it, end it.
 
+mod leading;
+mod stopping;
+
 use super::budget::Budget;
-use super::stop::Stop;
 use super::{Action, Config, Event, Machine, Note, Proposal, Time};
 use crate::wire::{LeaderMsg, MemberMsg, Offer};
-use lockstep_run::link::{Failure, FailureKind, Phase, WorkerOutcome};
+use leading::{Leading, watch};
+use lockstep_run::link::{Failure, FailureKind, WorkerOutcome};
 use lockstep_run::segment::EventKind;
-use lockstep_run::{Body, Generation, Incarnation, Member, Membership, NodeId, Outcome, Rank, Step};
+use lockstep_run::{Body, Generation, Incarnation, Member, Membership, NodeId, Outcome, Rank};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -38,27 +41,6 @@ enum State {
     Over,
 }
 
-#[derive(Debug)]
-struct Leading {
-    generation: Generation,
-    members: Vec<Member>,
-    heard: BTreeMap<NodeId, Time>,
-    ranks: BTreeMap<Rank, RankView>,
-    stop: Option<Stop>,
-    /// A rank lost its peers; whoever is to blame usually reports within moments.
-    peer_lost: Option<(Time, String)>,
-}
-
-#[derive(Debug)]
-struct RankView {
-    node: NodeId,
-    step: Step,
-    phase: Phase,
-    /// Since when step and phase are what they are.
-    since: Time,
-    outcome: Option<WorkerOutcome>,
-}
-
 impl Lead {
     pub(super) fn generation(&self) -> Option<Generation> {
         match &self.state {
@@ -79,32 +61,6 @@ impl Lead {
             State::Leading(leading) => format!("leads generation {}", leading.generation),
             State::Over => "is over".to_owned(),
         }
-    }
-}
-
-impl Leading {
-    fn new(now: Time, generation: Generation, members: Vec<Member>) -> Self {
-        let heard = members.iter().map(|m| (m.node, now)).collect();
-        let nodes = members.iter().flat_map(|m| (0..m.num_ranks).map(|_| m.node));
-        let view = |node| RankView { node, step: Step(0), phase: Phase::Starting, since: now, outcome: None };
-        let ranks = nodes.enumerate().map(|(rank, node)| (Rank(rank as u32), view(node))).collect();
-        Self { generation, members, heard, ranks, stop: None, peer_lost: None }
-    }
-
-    fn has(&self, node: NodeId, incarnation: Incarnation) -> bool {
-        self.members.iter().any(|m| (m.node, m.incarnation) == (node, incarnation))
-    }
-
-    fn newest_step(&self) -> Step {
-        self.ranks.values().map(|r| r.step).max().unwrap_or_default()
-    }
-
-    /// What all ranks came to, once each has said its last word.
-    fn all_finished(&self) -> Option<bool> {
-        let done = |o: &WorkerOutcome| matches!(o, WorkerOutcome::Done { .. });
-        let finished = |o: &WorkerOutcome| done(o) || matches!(o, WorkerOutcome::Stopped { .. });
-        let outcomes = || self.ranks.values().map(|r| r.outcome.as_ref());
-        outcomes().all(|o| o.is_some_and(finished)).then(|| outcomes().flatten().all(done))
     }
 }
 
@@ -240,14 +196,6 @@ impl Machine {
         self.settle(now, out);
     }
 
-    fn stop_if_all(&mut self, now: Time, cause: &str, out: &mut Vec<Action>) -> bool {
-        let all = self.lead.as_ref().is_some_and(|l| l.stops.len() as u32 >= self.config.num_nodes);
-        if all {
-            self.stop_whole(now, cause.to_owned(), out);
-        }
-        all
-    }
-
     fn on_member_gone(&mut self, now: Time, node: NodeId, incarnation: Incarnation, out: &mut Vec<Action>) {
         let Some(lead) = &mut self.lead else { return };
         if lead.joins.get(&node).is_some_and(|(known, _)| *known == incarnation) {
@@ -271,22 +219,6 @@ impl Machine {
                 (view.step, view.phase, view.since) = (beat.step, beat.phase, now);
             }
             budget.on_step(beat.step);
-        }
-    }
-
-    fn on_held(
-        &mut self,
-        generation: Generation,
-        rank: Rank,
-        ask: u64,
-        started: Step,
-        out: &mut Vec<Action>,
-    ) {
-        let Some(Lead { state: State::Leading(leading), .. }) = &mut self.lead else { return };
-        let num_ranks = leading.ranks.len();
-        let Some(stop) = leading.stop.as_mut().filter(|_| leading.generation == generation) else { return };
-        if stop.on_held(rank, ask, started, num_ranks) {
-            self.tell_stop(out);
         }
     }
 
@@ -504,88 +436,6 @@ impl Machine {
         out.push(Action::Propose(proposal.clone()));
         lead.state = State::Proposing { proposal, again: None };
     }
-
-    fn stop_whole(&mut self, now: Time, cause: String, out: &mut Vec<Action>) {
-        let Some(lead) = &mut self.lead else { return };
-        if lead.whole.is_some() {
-            return;
-        }
-        lead.whole = Some((cause.clone(), now));
-        let (kind, node, rank) = (EventKind::Stopping, None, None);
-        out.push(Action::Note(Note { kind, generation: self.known, node, rank, text: cause }));
-        self.begin_stop(now, out);
-        self.settle(now, out);
-    }
-
-    /// Asks the ranks to hold, where a stop is wanted and they run.
-    fn begin_stop(&mut self, now: Time, out: &mut Vec<Action>) {
-        let Some(lead) = &mut self.lead else { return };
-        let State::Leading(leading) = &mut lead.state else { return };
-        if leading.stop.is_some() || (lead.whole.is_none() && lead.stops.is_empty()) {
-            return;
-        }
-        if !self.config.workers_beat {
-            // A user's own command knows no steps: it gets SIGTERM and the grace period.
-            let first = lead.stops.values().min().copied().unwrap_or(now);
-            return match lead.whole.clone() {
-                Some((cause, _)) => self.end(Outcome::Stopped { cause }, out),
-                None if now >= first + STOP_WINDOW => {
-                    self.revoke(now, "a node was asked to stop".to_owned(), out)
-                }
-                None => {}
-            };
-        }
-        leading.stop = Some(Stop::begin(leading.newest_step()));
-        self.tell_stop(out);
-    }
-
-    fn tell_stop(&mut self, out: &mut Vec<Action>) {
-        let Some(lead) = &self.lead else { return };
-        let State::Leading(leading) = &lead.state else { return };
-        let generation = leading.generation;
-        let reason = lead
-            .whole
-            .as_ref()
-            .map_or_else(|| "a node was asked to stop".to_owned(), |(cause, _)| cause.clone());
-        let msg = match &leading.stop {
-            None => return,
-            Some(Stop::Holding { ask, step, .. }) => LeaderMsg::HoldAt { generation, ask: *ask, step: *step },
-            Some(Stop::At(step)) => LeaderMsg::StopAt { generation, step: *step, reason },
-        };
-        out.extend(leading.members.iter().map(|m| Action::ToMember { node: m.node, msg: msg.clone() }));
-    }
-}
-
-type Problem = (String, Option<NodeId>, Option<Rank>);
-
-/// The first thing that is wrong with a generation, if any.
-fn watch(now: Time, leading: &Leading, timings: &super::Timings, workers_beat: bool) -> Option<Problem> {
-    for (node, heard) in &leading.heard {
-        if now > *heard + timings.dead {
-            return Some((
-                format!("node {node} sent no heartbeat for {:?}", timings.dead),
-                Some(*node),
-                None,
-            ));
-        }
-    }
-    if let Some((since, reason)) = &leading.peer_lost
-        && now > *since + timings.dead + Duration::from_secs(1)
-    {
-        return Some((reason.clone(), None, None));
-    }
-    if !workers_beat || leading.stop.is_some() {
-        return None;
-    }
-    leading.ranks.iter().filter(|(_, view)| view.outcome.is_none()).find_map(|(rank, view)| {
-        let budget = timings.budget(view.phase);
-        let phase = serde_json::to_string(&view.phase).unwrap_or_default().replace(['"', '_'], " ");
-        let reason = format!(
-            "rank {rank} on node {} made no progress for {budget:?}, after step {} while{phase}",
-            view.node, view.step
-        );
-        (now > view.since + budget).then_some((reason, Some(view.node), Some(*rank)))
-    })
 }
 
 fn join_numbers(numbers: &[u32]) -> String {
