@@ -68,15 +68,18 @@ impl Cache {
         }
         let path = self.path(number);
         let lock = self.dir.join("locks").join(format!("{number:05}"));
-        // Held until the shard is in place.
-        let held = FetchLock::acquire(&lock, PATIENCE, || path.exists()).await?;
+        let lock = FetchLock::acquire(&lock, PATIENCE, || path.exists()).await?;
         if let Some(shard) = self.open_cached(number).await? {
             return Ok(shard);
         }
         let raw = self.fetch(number).await?;
-        let shard = self.blocking(move |cache| cache.store(number, &raw, &next_use)).await;
-        drop(held);
-        shard
+        // The lock goes along: were this call given up now, the file would still be written.
+        self.blocking(move |cache| {
+            let shard = cache.store(number, &raw, &next_use);
+            drop(lock);
+            shard
+        })
+        .await
     }
 
     /// `None` when there is no copy, or a damaged one, which is removed.

@@ -78,18 +78,25 @@ fn ranks_of_a_node_fetch_each_shard_once_together() {
     let dataset = Dataset::open_in(storage.clone(), "").unwrap();
     let cache = tempfile::tempdir().unwrap();
     storage.take();
-    thread::scope(|scope| {
-        for rank in 0..4 {
-            let (dataset, cache) = (dataset.clone(), cache.path());
-            scope.spawn(move || {
-                let order = order(&dataset, 24);
-                let part = Part::new(rank, 4).unwrap();
-                epoch(&mut Loader::train(dataset, order, part, cached_in(cache)).unwrap(), 10);
-            });
-        }
+    // A loader that is dropped gives up what it is fetching, and another rank begins anew: all are kept to the end.
+    let loaders = thread::scope(|scope| {
+        let ranks: Vec<_> = (0..4)
+            .map(|rank| {
+                let (dataset, cache) = (dataset.clone(), cache.path());
+                scope.spawn(move || {
+                    let order = order(&dataset, 24);
+                    let part = Part::new(rank, 4).unwrap();
+                    let mut loader = Loader::train(dataset, order, part, cached_in(cache)).unwrap();
+                    epoch(&mut loader, 10);
+                    loader
+                })
+            })
+            .collect();
+        ranks.into_iter().map(|rank| rank.join().unwrap()).collect::<Vec<_>>()
     });
     let fetched = storage.take();
     assert_eq!(fetched.iter().collect::<BTreeSet<_>>().len(), fetched.len(), "{fetched:?}");
+    drop(loaders);
 }
 
 #[test]
