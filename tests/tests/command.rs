@@ -60,3 +60,14 @@ fn a_pytorch_ddp_script_trains_as_under_torchrun() {
     assert_eq!(theirs.len(), 10, "{}", String::from_utf8_lossy(&out.stderr));
     assert_eq!(ours, theirs);
 }
+
+#[test]
+fn what_a_command_leaves_running_is_ended_with_it() {
+    let ws = Workspace::new();
+    // A daemon in a session of its own, which no signal to the worker's group reaches.
+    let job = "name: stray\nnodes: 1\ncommand: [sh, -c, 'setsid sleep 1000 & echo left one']\n";
+    let run = ws.start(&format!("launch -f {} --local", ws.write("job.yaml", job).display()));
+    let marker = run.marker.clone();
+    run.finish().expect_code(0);
+    marker.expect_none_left();
+}

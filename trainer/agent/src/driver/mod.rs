@@ -112,6 +112,9 @@ impl Driver {
 
     fn on_tick(&mut self) {
         self.handle(Event::Tick);
+        if let Some(workers) = &self.workers {
+            workers.reap_strays();
+        }
         let late = self.kv.expire(self.now());
         self.answer(late);
         let reason = self.machine.reason();

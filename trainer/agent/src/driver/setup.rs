@@ -5,7 +5,7 @@ use crate::machine::{Config, Machine, Timings};
 use crate::net::{Arrival, Net};
 use crate::report::Reporter;
 use crate::wire::{Introduction, Offer};
-use crate::workers::{Heard, Program};
+use crate::workers::{Heard, Program, adopt};
 use anyhow::Context;
 use jiff::Timestamp;
 use lockstep_jobspec::JobSpec;
@@ -28,6 +28,7 @@ pub(super) async fn start(
     heard: mpsc::Sender<Heard>,
     done: mpsc::UnboundedSender<Done>,
 ) -> anyhow::Result<Driver> {
+    adopt().context("can't become the parent of orphans")?;
     let (job, job_json) = read_job(&args.job)?;
     let program = program(&job)?;
     let dir = RunDir::open(&args.run_dir)?;

@@ -3,10 +3,12 @@
 mod env;
 mod log;
 mod process;
+mod strays;
 
 pub use env::Contract;
 pub use log::LogLine;
 pub use process::{Heard, Program, Worker};
+pub use strays::adopt;
 
 use lockstep_run::link::{AgentMsg, Start};
 use lockstep_run::{Generation, Rank};
@@ -75,5 +77,12 @@ impl Workers {
         }
         self.by_rank.values().for_each(Worker::kill);
         futures::future::join_all(self.by_rank.values().map(Worker::gone)).await;
+        strays::end_all().await;
+    }
+
+    /// Reaps what workers started and left behind, where it has ended.
+    pub fn reap_strays(&self) {
+        let known: Vec<_> = self.by_rank.values().map(Worker::pid).collect();
+        strays::reap(&known);
     }
 }

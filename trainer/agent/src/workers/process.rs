@@ -96,6 +96,10 @@ impl Worker {
         let _ = self.to.send(message);
     }
 
+    pub(super) fn pid(&self) -> Pid {
+        self.pid
+    }
+
     pub(super) fn kill(&self) {
         self.signal(Signal::KILL);
     }
