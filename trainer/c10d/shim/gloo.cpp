@@ -7,6 +7,7 @@
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
 #include <chrono>
+#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <utility>
@@ -20,6 +21,11 @@ static_assert(sizeof(c10d::ProcessGroupGloo) == 488, "ProcessGroupGloo has anoth
 static_assert(sizeof(c10d::ProcessGroupGloo::Options) == 176, "its Options have another layout");
 
 namespace {
+
+// libtorch's flight recorder notes every collective of the process, and adds each new group to a std::map without taking
+// its lock: groups that start on two threads at once can crash. Nobody reads it here, so it is off, unless the user asks
+// for it. It looks at the environment when the first group is made; this runs before main, when there is one thread only.
+[[maybe_unused]] const int flight_recorder_off = setenv("TORCH_FR_BUFFER_SIZE", "0", /*overwrite=*/0);
 
 // An address that is not this machine's is the caller's mistake, not a lost peer: it gets an error of libtorch's kind.
 std::shared_ptr<gloo::transport::Device> listen_on(const char* host, const char* interface) {
