@@ -1,1 +1,55 @@
-//! The training library and the worker: one process per device.
+//! The training library of Lockstep: what turns a job, a dataset and a [`Task`] into a trained model.
+//!
+//! A user's own worker is a binary of three lines around a [`Task`] (see `trainer/examples/custom-task`):
+//!
+//! ```no_run
+//! # struct MyTask;
+//! # impl lockstep_trainer::Task for MyTask {
+//! #     fn build(&self, _: &lockstep_trainer::Setup<'_>, _: &tch::nn::Path<'_>)
+//! #         -> Result<Box<dyn lockstep_trainer::Model>, lockstep_trainer::TaskError> { unreachable!() }
+//! # }
+//! fn main() -> std::process::ExitCode {
+//!     lockstep_trainer::main(MyTask)
+//! }
+//! ```
+//!
+//! Read in this order: [`Task`] is what a user writes; `train.rs` is the loop; `worker.rs` puts a rank together;
+//! `checkpoint/` saves and loads; `link/` talks to the agent. `schedule.rs`, `plan.rs`, `seed.rs` and `finite.rs` are the
+//! pure decisions of the loop.
+
+mod checkpoint;
+mod control;
+mod cursor;
+mod data;
+mod entry;
+mod env;
+mod error;
+mod eval;
+mod finite;
+mod link;
+mod log;
+mod mds;
+mod meter;
+mod mlp;
+mod optimizer;
+mod plan;
+mod replicas;
+mod report;
+mod schedule;
+mod seed;
+mod task;
+mod train;
+mod variables;
+mod worker;
+mod world;
+
+pub use checkpoint::Dataset;
+pub use control::{Control, Permit, Stop};
+pub use cursor::Cursor;
+pub use data::{Data, EvalSource, Share, TrainSource};
+pub use entry::{built_in_main, main};
+pub use error::{Error, Result};
+pub use link::Outbox;
+pub use mlp::Mlp;
+pub use task::{Batch, Mode, Model, Output, Setup, Task, TaskError};
+pub use worker::{Context, run};

@@ -29,3 +29,7 @@ int ls_rng_set_state(at::Tensor* state) noexcept {
     generator.set_state(*state);
   });
 }
+
+int ls_rng_state_of(uint64_t seed, at::Tensor** out) noexcept {
+  return guard([&] { *out = new at::Tensor(at::detail::createCPUGenerator(seed).get_state()); });
+}

@@ -123,5 +123,7 @@ int ls_zero_grad(LsTensors params, size_t count) noexcept;
 int ls_rng_seed(uint64_t seed) noexcept;
 int ls_rng_state(at::Tensor** out) noexcept;
 int ls_rng_set_state(at::Tensor* state) noexcept;
+// Of a generator that has just been seeded; the default one is not touched. The caller owns the new tensor.
+int ls_rng_state_of(uint64_t seed, at::Tensor** out) noexcept;
 
 }  // extern "C"

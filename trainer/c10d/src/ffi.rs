@@ -157,6 +157,7 @@ unsafe extern "C" {
     pub(crate) fn ls_rng_seed(seed: u64) -> c_int;
     pub(crate) fn ls_rng_state(out: *mut *mut C_tensor) -> c_int;
     pub(crate) fn ls_rng_set_state(state: *mut C_tensor) -> c_int;
+    pub(crate) fn ls_rng_state_of(seed: u64, out: *mut *mut C_tensor) -> c_int;
 }
 
 /// A failure that the shim reported: its code and message.

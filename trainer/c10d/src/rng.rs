@@ -22,6 +22,16 @@ pub fn state() -> Result<Tensor> {
     Ok(unsafe { Tensor::from_ptr(state) })
 }
 
+/// The state that [`seed`] would leave the generator in. The generator itself is not touched.
+pub fn state_of(seed: u64) -> Result<Tensor> {
+    let mut state = std::ptr::null_mut();
+    // SAFETY: the place is written on success.
+    check(unsafe { ffi::ls_rng_state_of(seed, &mut state) })
+        .map_err(|raised| raised.torch("rng::state_of"))?;
+    // SAFETY: on success it is a new tensor that is ours.
+    Ok(unsafe { Tensor::from_ptr(state) })
+}
+
 /// Goes on from a state that [`state`] returned.
 ///
 /// # Errors

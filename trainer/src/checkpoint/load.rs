@@ -1,0 +1,124 @@
+use super::{MODEL, OPTIMIZER, RNG, STATE, State, TensorFile, check_rng};
+use crate::link::Outbox;
+use crate::variables::Variables;
+use crate::world::World;
+use crate::{Error, Result};
+use lockstep_c10d::{Optimizer, Store};
+use lockstep_run::checkpoint::Loaded;
+use lockstep_run::link::WorkerMsg;
+use lockstep_run::{CommitRef, Generation, RunDir, StartFrom, Step};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// Where rank 0 tells the others what it loaded.
+const KEY: &str = "lockstep/loaded";
+
+/// What training goes on from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Resumed {
+    /// The checkpoint.
+    pub(crate) commit: CommitRef,
+    /// Its `state.json`.
+    pub(crate) state: State,
+}
+
+/// What rank 0 says: what it loaded, or why it could not.
+type Word<T> = std::result::Result<T, String>;
+
+/// Where and what to load.
+pub(crate) struct Loading<'a> {
+    /// Holds the checkpoints.
+    pub(crate) run_dir: &'a RunDir,
+    /// Drives the I/O of `run_dir`.
+    pub(crate) runtime: &'a Runtime,
+    /// The generation that loads.
+    pub(crate) generation: Generation,
+    /// What its membership record says.
+    pub(crate) start_from: StartFrom,
+    /// Told of checkpoints that were passed over.
+    pub(crate) outbox: &'a Outbox,
+    /// Carries rank 0's word to the others.
+    pub(crate) store: &'a Arc<dyn Store>,
+    /// How long rank 0 may take.
+    pub(crate) deadline: Duration,
+}
+
+impl Loading<'_> {
+    /// Brings all ranks to the same state: that of the best checkpoint, or rank 0's initial parameters.
+    ///
+    /// Rank 0 alone chooses, reads and verifies, and sends the tensors to the others: storage is read once whatever the
+    /// world size, a damaged checkpoint is found in one place, and the replicas are equal by construction. The others
+    /// wait at the store, not in a collective, because storage may be slower than a collective's deadline.
+    ///
+    /// Collective.
+    pub(crate) fn run(
+        &self,
+        world: &World,
+        variables: &Variables,
+        optimizer: &dyn Optimizer,
+    ) -> Result<Option<Resumed>> {
+        let resumed =
+            if world.is_first() { self.lead(world, variables, optimizer)? } else { self.follow(world)? };
+        let step = resumed.as_ref().map_or(Step(0), |r| r.state.step);
+        world.broadcast("loading", step, &variables.tensors())?;
+        if resumed.is_some() {
+            let moments: Vec<_> = optimizer.state().into_iter().map(|(_, t)| t).collect();
+            world.broadcast("loading", step, &moments)?;
+        }
+        Ok(resumed)
+    }
+
+    /// Reads, and tells the others what, or why not, so that they don't wait for the deadline.
+    fn lead(
+        &self,
+        world: &World,
+        variables: &Variables,
+        optimizer: &dyn Optimizer,
+    ) -> Result<Option<Resumed>> {
+        let resumed = self.read(variables, optimizer);
+        let word: Word<&Option<Resumed>> = resumed.as_ref().map_err(Error::to_string);
+        let word = serde_json::to_vec(&word).map_err(|e| Error::state(STATE, e))?;
+        self.store.set(KEY, &word).map_err(|e| lost(world, e.to_string()))?;
+        resumed
+    }
+
+    fn follow(&self, world: &World) -> Result<Option<Resumed>> {
+        let word = self.store.get(KEY, self.deadline).map_err(|e| lost(world, e.to_string()))?;
+        let word: Word<Option<Resumed>> =
+            serde_json::from_slice(&word).map_err(|e| Error::state(STATE, e))?;
+        word.map_err(|reason| lost(world, format!("rank 0 could not load: {reason}")))
+    }
+
+    fn read(&self, variables: &Variables, optimizer: &dyn Optimizer) -> Result<Option<Resumed>> {
+        if self.start_from == StartFrom::Fresh {
+            return Ok(None);
+        }
+        let Some(loaded) = self.runtime.block_on(self.run_dir.load_checkpoint(self.generation))? else {
+            return Ok(None);
+        };
+        let used = loaded.commit.step;
+        for passed in &loaded.passed {
+            let text = format!("{}; used {used} instead. The damaged one was left in place", passed.problem);
+            self.outbox.send(WorkerMsg::CheckpointProblem { step: passed.checkpoint.step, text });
+        }
+        let state = restore(&loaded, variables, optimizer)?;
+        Ok(Some(Resumed { commit: loaded.commit.as_ref(), state }))
+    }
+}
+
+fn lost(world: &World, reason: String) -> Error {
+    Error::PeerLost { rank: world.rank(), step: Step(0), during: "loading", reason }
+}
+
+fn restore(loaded: &Loaded, variables: &Variables, optimizer: &dyn Optimizer) -> Result<State> {
+    let bytes = |name: &'static str| {
+        loaded.files.get(name).ok_or_else(|| Error::state(name, "its commit record does not name the file"))
+    };
+    let state: State = serde_json::from_slice(bytes(STATE)?).map_err(|e| Error::state(STATE, e))?;
+    check_rng(&TensorFile::parse(RNG, bytes(RNG)?)?, &state)?;
+    TensorFile::parse(MODEL, bytes(MODEL)?)?.restore_all(variables.all())?;
+    TensorFile::parse(OPTIMIZER, bytes(OPTIMIZER)?)?.restore_all(optimizer.state())?;
+    Ok(state)
+}

@@ -1,0 +1,27 @@
+//! Saving and loading: what a checkpoint holds, and how it gets there.
+
+mod load;
+mod rng;
+mod save;
+mod state;
+mod tensors;
+
+pub(crate) use load::Loading;
+use rng::check as check_rng;
+pub(crate) use rng::states as rng_states;
+pub(crate) use save::{Saver, SaverSetup, Snapshot};
+pub use state::Dataset;
+pub(crate) use state::{State, Versions};
+pub(crate) use tensors::HostTensor;
+use tensors::TensorFile;
+
+/// Parameters and buffers.
+pub(crate) const MODEL: &str = "model.safetensors";
+/// The optimizer's moments.
+pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
+/// States of the ranks' generators.
+pub(crate) const RNG: &str = "rng.safetensors";
+/// Everything that is not a tensor.
+pub(crate) const STATE: &str = "state.json";
+/// The resolved job.
+pub(crate) const JOB: &str = "job.yaml";

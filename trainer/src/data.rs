@@ -1,0 +1,55 @@
+//! The seam between training and data: "the batch of (step, rank)". Training knows nothing of files.
+
+use crate::Result;
+use crate::checkpoint::Dataset;
+use crate::cursor::Cursor;
+use crate::task::Batch;
+
+/// What a run trains on and is evaluated on, as one rank sees it.
+pub trait Data: Send {
+    /// The training set, by its content.
+    fn dataset(&self) -> &Dataset;
+
+    /// Samples in the training set.
+    fn num_samples(&self) -> u64;
+
+    /// Number of classes, where samples have labels.
+    fn num_classes(&self) -> Option<i64>;
+
+    /// A batch of no samples: it shows the columns, their kinds and their shapes.
+    fn empty(&self) -> Result<Batch>;
+
+    /// Where the first epoch starts.
+    fn start(&self) -> Cursor;
+
+    /// Training batches from a place on.
+    fn train(&self, from: &Cursor) -> Result<Box<dyn TrainSource>>;
+
+    /// Evaluation batches; none where the job has no evaluation data.
+    fn eval(&self) -> Result<Option<Box<dyn EvalSource>>>;
+}
+
+/// Training batches of one rank, in the order of the steps.
+pub trait TrainSource: Send {
+    /// What this rank computes in the next step; blocks until it is there.
+    fn next(&mut self) -> Result<Share>;
+}
+
+/// One rank's part of one global batch.
+#[derive(Debug)]
+pub struct Share {
+    /// This rank's samples; padding is left out, so there may be fewer than the others have, or none.
+    pub batch: Batch,
+    /// Samples of the whole global batch, over all ranks, without padding.
+    pub global_samples: u64,
+    /// Where the data goes on after this step.
+    pub after: Cursor,
+    /// Passes over the data after this step, with a fraction.
+    pub epoch: f64,
+}
+
+/// One rank's part of the evaluation data. Over all ranks each sample comes exactly once.
+pub trait EvalSource: Send {
+    /// Starts a pass; the batches come in the same order each time.
+    fn batches(&mut self) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>>;
+}

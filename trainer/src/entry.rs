@@ -1,0 +1,154 @@
+//! From `main` to the training thread and back to an exit code.
+
+use crate::control::Control;
+use crate::link::Link;
+use crate::mlp::Mlp;
+use crate::task::Task;
+use crate::worker::{self, Context};
+use crate::{Error, Result, env, log, mds};
+use lockstep_c10d::LIBTORCH_VERSION;
+use lockstep_jobspec::{JobSpec, Model, Recovery};
+use lockstep_run::link::{Failure, WorkerOutcome};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Every step was done.
+const DONE: u8 = 0;
+/// Failed, but another try may succeed.
+const RETRY: u8 = 1;
+/// Stopped as agreed, resumable.
+const STOPPED: u8 = 143;
+/// The run can't go on.
+const FATAL: u8 = 240;
+
+/// The `main` of a worker with a task of its own, for jobs with `worker:` and `model: {kind: custom}`.
+///
+/// Started by an agent it trains and returns the process's exit code: 0 done, 1 failed but worth another try, 143
+/// stopped on request after a checkpoint, 240 failed for good. The agent has been told the reason by then.
+pub fn main(task: impl Task) -> ExitCode {
+    start(|model| match model {
+        Model::Custom { config } => Ok((Box::new(task), config.clone())),
+        other => built_in(other),
+    })
+}
+
+/// The `main` of `lockstep-worker`, which knows the built-in models.
+pub fn built_in_main() -> ExitCode {
+    start(built_in)
+}
+
+fn built_in(model: &Model) -> Result<(Box<dyn Task>, serde_json::Value)> {
+    match model {
+        Model::Mlp { hidden, dropout, activation } => {
+            let task = Mlp { hidden: hidden.clone(), dropout: *dropout, activation: *activation };
+            Ok((Box::new(task), serde_json::Value::Null))
+        }
+        _ => Err(Error::Job {
+            reason: "this worker only has the built-in models; name the binary that has the task in `worker`"
+                .to_owned(),
+        }),
+    }
+}
+
+type Choice = Result<(Box<dyn Task>, serde_json::Value)>;
+
+fn start(choose: impl FnOnce(&Model) -> Choice) -> ExitCode {
+    if let Some(code) = answer_arguments() {
+        return code;
+    }
+    let panics = Panics::keep();
+    let (link, start) = match env::link()
+        .ok_or(Error::NotStartedByAgent)
+        .and_then(|s| Link::connect(&s, env::local_rank()))
+    {
+        Ok(connected) => connected,
+        Err(e) => {
+            eprintln!("error: {e}");
+            return ExitCode::from(RETRY);
+        }
+    };
+    let job = parse(&start.job);
+    let heartbeat = job.as_ref().map_or_else(|_| Recovery::default().heartbeat, |job| job.recovery.heartbeat);
+    let control = Arc::<Control>::default();
+    let served = match link.serve(heartbeat.duration(), Arc::clone(&control)) {
+        Ok(served) => served,
+        Err(e) => {
+            eprintln!("error: {e}");
+            return ExitCode::from(RETRY);
+        }
+    };
+    let (outbox, store) = (served.outbox(), Arc::new(served.store()));
+    let train = || {
+        let job = job?;
+        log::start(&job, &start);
+        tch::set_num_threads(job.train.threads as i32);
+        let model = job.model.as_ref().ok_or_else(|| Error::Job { reason: "it has no model".to_owned() })?;
+        let (task, config) = choose(model)?;
+        let data = mds::open(&job, &start)?;
+        worker::run(task.as_ref(), &config, &data, Context { job, start, control, outbox, store })
+    };
+    // Unwind safe: nothing that the training thread worked on is used again, but for the link, which is whole.
+    let outcome = catch_unwind(AssertUnwindSafe(train)).unwrap_or_else(|_| Err(panics.last()));
+    let outcome = outcome.unwrap_or_else(|e| WorkerOutcome::Failed(e.failure()));
+    if let WorkerOutcome::Failed(failure) = &outcome {
+        tracing::error!("{}", failure.message);
+    }
+    let code = exit_code(&outcome);
+    served.finish(outcome);
+    code
+}
+
+fn parse(job: &str) -> Result<JobSpec> {
+    let bad = |e: &dyn std::fmt::Display| Error::Job { reason: e.to_string() };
+    let value: serde_json::Value = serde_json::from_str(job).map_err(|e| bad(&e))?;
+    JobSpec::from_json(value).map_err(|e| bad(&e))
+}
+
+fn answer_arguments() -> Option<ExitCode> {
+    let argument = std::env::args().nth(1)?;
+    let version = env!("CARGO_PKG_VERSION");
+    match argument.as_str() {
+        "--version" | "-V" => println!("lockstep-worker {version} (libtorch {})", LIBTORCH_VERSION),
+        "--help" | "-h" => println!(
+            "lockstep-worker {version}: trains one rank. Started by an agent, which names its socket in {}; to train, run \
+             `lockstep launch -f JOB --local`.",
+            lockstep_run::link::ENV
+        ),
+        other => {
+            eprintln!("error: unexpected argument `{other}`; try --help");
+            return Some(ExitCode::from(2));
+        }
+    }
+    Some(ExitCode::from(DONE))
+}
+
+fn exit_code(outcome: &WorkerOutcome) -> ExitCode {
+    ExitCode::from(match outcome {
+        WorkerOutcome::Done { .. } => DONE,
+        WorkerOutcome::Stopped { .. } => STOPPED,
+        WorkerOutcome::Failed(Failure { kind, .. }) if kind.is_fatal() => FATAL,
+        WorkerOutcome::Failed(_) => RETRY,
+    })
+}
+
+/// What panics said, so that the agent can be told.
+#[derive(Clone, Default)]
+struct Panics(Arc<Mutex<String>>);
+
+impl Panics {
+    /// Keeps the text of every panic beside what the default hook prints.
+    fn keep() -> Self {
+        let panics = Self::default();
+        let (kept, before) = (panics.clone(), std::panic::take_hook());
+        std::panic::set_hook(Box::new(move |info| {
+            *kept.0.lock().unwrap_or_else(PoisonError::into_inner) = info.to_string().replace('\n', " ");
+            before(info);
+        }));
+        panics
+    }
+
+    fn last(&self) -> Error {
+        Error::Panic { message: self.0.lock().unwrap_or_else(PoisonError::into_inner).clone() }
+    }
+}

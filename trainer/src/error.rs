@@ -1,0 +1,232 @@
+use crate::task::TaskError;
+use lockstep_run::link::{Failure, FailureKind};
+use lockstep_run::{Rank, Step};
+use tch::TchError;
+
+/// The result type of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a worker can't go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Nobody said where the agent listens.
+    #[error(
+        "the environment variable {} is not set: a worker is started by an agent; run `lockstep launch -f JOB --local`",
+        lockstep_run::link::ENV
+    )]
+    NotStartedByAgent,
+
+    /// The agent on the other end of the link is gone or speaks nonsense.
+    #[error("the link to this node's agent failed while {during}: {reason}")]
+    Link {
+        /// What was going on.
+        during: &'static str,
+        /// What happened.
+        reason: String,
+    },
+
+    /// The resolved job is not one that this version can run.
+    #[error("the job can't be run: {reason}")]
+    Job {
+        /// What is wrong and what to change.
+        reason: String,
+    },
+
+    /// The job names a model that this binary does not have.
+    #[error("model.kind is {wanted}, but this worker has {has}; {fix}")]
+    Model {
+        /// What the job says.
+        wanted: &'static str,
+        /// What the binary is made for.
+        has: &'static str,
+        /// The way out.
+        fix: &'static str,
+    },
+
+    /// The user's task failed.
+    #[error("rank {rank} at step {step}: {source}")]
+    Task {
+        /// Where.
+        rank: Rank,
+        /// When.
+        step: Step,
+        /// What the task says.
+        source: TaskError,
+    },
+
+    /// The model has no trainable parameter.
+    #[error("the model has no parameters to train; create them under the `root` that Task::build gets")]
+    NoParameters,
+
+    /// A trainable tensor is not in the store's map of names.
+    #[error(
+        "trainable tensor {index} of the model has no name; create it through the path that Task::build gets"
+    )]
+    UnnamedParameter {
+        /// Its place in the order of creation.
+        index: usize,
+    },
+
+    /// A collective failed: some other rank is gone, or did not come in time.
+    #[error("rank {rank} lost its peers during {during} of step {step}: {reason}")]
+    PeerLost {
+        /// This rank.
+        rank: Rank,
+        /// The step that was being computed.
+        step: Step,
+        /// Which part of it.
+        during: &'static str,
+        /// What the process group says.
+        reason: String,
+    },
+
+    /// Too many steps in a row whose gradient is not finite.
+    #[error(
+        "step {step}: the gradient is not finite for {in_a_row} steps in a row; {culprits} \
+         (train.nonFinite: stop after {in_a_row}); lower optimizer.lr, set train.clipGradNorm, or look at the data"
+    )]
+    NonFinite {
+        /// The last of them.
+        step: Step,
+        /// How many.
+        in_a_row: u32,
+        /// Which ranks had a loss that is not finite.
+        culprits: String,
+    },
+
+    /// Ranks that should hold the same parameters don't.
+    #[error(
+        "step {step}: the parameters of rank {rank} differ from those of rank 0; \
+         this is a defect of hardware or of a task that is not the same on all ranks"
+    )]
+    Diverged {
+        /// When it was noticed.
+        step: Step,
+        /// The first rank that differs.
+        rank: Rank,
+    },
+
+    /// Checkpoints can't be written.
+    #[error(
+        "{in_a_row} checkpoints in a row could not be written (checkpoint.maxFailures); the last: {last}"
+    )]
+    Saving {
+        /// How many.
+        in_a_row: u32,
+        /// Why the last one failed.
+        last: String,
+    },
+
+    /// A save did not end within `recovery.checkpointBudget`.
+    #[error("checkpoint {step} was not written within {seconds} s (recovery.checkpointBudget)")]
+    SavingTooSlow {
+        /// Its step.
+        step: Step,
+        /// The budget.
+        seconds: f64,
+    },
+
+    /// A verified file of a checkpoint does not fit this job.
+    #[error(
+        "{file} of the checkpoint does not fit this job: {reason}; resume with the job that wrote it, or start with --fresh"
+    )]
+    State {
+        /// The file.
+        file: &'static str,
+        /// What is in the way.
+        reason: String,
+    },
+
+    /// A tensor can't be written to or read from a file.
+    #[error("safetensors: {reason}")]
+    Encode {
+        /// Why.
+        reason: String,
+    },
+
+    /// A promise to hold was not followed by a decision.
+    #[error("held before step {} for {seconds} s and no decision came; the leader is gone", step.next())]
+    HeldTooLong {
+        /// The last step that was done.
+        step: Step,
+        /// How long (`recovery.grace`).
+        seconds: f64,
+    },
+
+    /// The training thread panicked.
+    #[error(
+        "a defect in Lockstep or in the task: {message}; run with RUST_BACKTRACE=1 and look at the log of this rank"
+    )]
+    Panic {
+        /// What it said and where.
+        message: String,
+    },
+
+    /// An operating system call failed.
+    #[error("{what}: {source}")]
+    Os {
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+
+    /// The data is missing or bad.
+    #[error(transparent)]
+    Data(#[from] lockstep_datasets::Error),
+
+    /// The run's folder failed.
+    #[error(transparent)]
+    Run(#[from] lockstep_run::Error),
+
+    /// libtorch refused something that no user caused.
+    #[error("libtorch: {0}")]
+    Torch(#[from] TchError),
+
+    /// The process group or an optimizer refused something outside a collective.
+    #[error(transparent)]
+    C10d(#[from] lockstep_c10d::Error),
+}
+
+impl Error {
+    pub(crate) fn state(file: &'static str, reason: impl ToString) -> Self {
+        Self::State { file, reason: reason.to_string() }
+    }
+
+    /// Which sort of failure the agent is told.
+    pub fn kind(&self) -> FailureKind {
+        match self {
+            Self::Job { .. } | Self::Model { .. } | Self::NotStartedByAgent | Self::State { .. } => {
+                FailureKind::Spec
+            }
+            Self::NoParameters | Self::UnnamedParameter { .. } => FailureKind::Spec,
+            Self::Task { source, .. } => match source {
+                TaskError::Config { .. } => FailureKind::Spec,
+                TaskError::Column { .. } | TaskError::Label { .. } => FailureKind::Data,
+                _ => FailureKind::Bug,
+            },
+            Self::PeerLost { .. } | Self::HeldTooLong { .. } | Self::Link { .. } => FailureKind::PeerLost,
+            Self::NonFinite { .. } => FailureKind::NonFinite,
+            Self::Data(_) => FailureKind::Data,
+            Self::Saving { .. } => FailureKind::Storage,
+            Self::Run(e) => of_run(e),
+            _ => FailureKind::Bug,
+        }
+    }
+
+    /// What the agent is told.
+    pub fn failure(&self) -> Failure {
+        Failure { kind: self.kind(), message: self.to_string() }
+    }
+}
+
+/// Storage errors while loading end the run only where trying again can't help.
+fn of_run(error: &lockstep_run::Error) -> FailureKind {
+    use lockstep_run::Error as Run;
+    match error {
+        Run::Fenced { .. } => FailureKind::PeerLost,
+        Run::Storage(e) if e.is_transient() => FailureKind::Bug,
+        _ => FailureKind::Storage,
+    }
+}

@@ -1,0 +1,75 @@
+//! What to do about a gradient that isn't finite: a pure decision that every rank takes alike.
+//!
+//! A NaN or an infinity of one rank reaches all of them through the gradient's sum, so all ranks see the same flag and
+//! count the same number of bad steps in a row without any exchange.
+
+use lockstep_jobspec::{NonFinite, NonFinitePolicy};
+
+/// What happens to the step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Apply the update.
+    Apply,
+    /// Leave parameters and moments as they are and go on; this is the `in_a_row`-th bad step.
+    Skip {
+        /// Bad steps since the last good one, this one included.
+        in_a_row: u32,
+    },
+    /// Too many: end the run.
+    Stop {
+        /// Bad steps since the last good one, this one included.
+        in_a_row: u32,
+    },
+}
+
+/// Counts bad steps.
+#[derive(Debug)]
+pub(crate) struct FiniteGuard {
+    policy: NonFinite,
+    in_a_row: u32,
+}
+
+impl FiniteGuard {
+    /// A guard that has seen nothing yet.
+    pub(crate) fn new(policy: NonFinite) -> Self {
+        Self { policy, in_a_row: 0 }
+    }
+
+    /// Judges one step by whether the norm of its summed gradient is finite.
+    pub(crate) fn judge(&mut self, finite: bool) -> Verdict {
+        if finite {
+            self.in_a_row = 0;
+            return Verdict::Apply;
+        }
+        self.in_a_row += 1;
+        let in_a_row = self.in_a_row;
+        match self.policy.policy {
+            NonFinitePolicy::Stop if in_a_row >= self.policy.after => Verdict::Stop { in_a_row },
+            NonFinitePolicy::Stop | NonFinitePolicy::Skip => Verdict::Skip { in_a_row },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_bad_steps_in_a_row() {
+        let stop = NonFinite { policy: NonFinitePolicy::Stop, after: 2 };
+        let skip = NonFinite { policy: NonFinitePolicy::Skip, after: 2 };
+        let (s1, s2, s3) =
+            (Verdict::Skip { in_a_row: 1 }, Verdict::Skip { in_a_row: 2 }, Verdict::Skip { in_a_row: 3 });
+        let cases = [
+            (stop, vec![true, true], vec![Verdict::Apply, Verdict::Apply]),
+            (stop, vec![false, true, false], vec![s1, Verdict::Apply, s1]),
+            (stop, vec![false, false], vec![s1, Verdict::Stop { in_a_row: 2 }]),
+            (skip, vec![false, false, false, true], vec![s1, s2, s3, Verdict::Apply]),
+        ];
+        for (policy, finite, expected) in cases {
+            let mut guard = FiniteGuard::new(policy);
+            let found: Vec<_> = finite.iter().map(|f| guard.judge(*f)).collect();
+            assert_eq!(found, expected, "{policy:?} {finite:?}");
+        }
+    }
+}

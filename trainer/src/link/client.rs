@@ -1,0 +1,185 @@
+use super::store::{LinkStore, Pending};
+use crate::control::{Control, Stop};
+use crate::{Error, Result};
+use lockstep_run::link::{self, AgentMsg, Start, WorkerMsg, WorkerOutcome};
+use rustix::process::{Signal, getpid, kill_process};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, timeout};
+
+/// How long the agent may take to accept this worker and say what to do.
+const GREETING: Duration = Duration::from_secs(30);
+
+/// How long the last message may take to leave.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+type Receiver = link::Receiver<UnixStream>;
+type Sender = link::Sender<UnixStream>;
+
+/// Takes messages for the agent from any thread, without waiting.
+#[derive(Debug, Clone)]
+pub struct Outbox(mpsc::UnboundedSender<WorkerMsg>);
+
+impl Outbox {
+    /// An outbox and what comes out of it.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<WorkerMsg>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self(sender), receiver)
+    }
+
+    /// Sends a message. Where the agent is gone nothing happens: the link's thread then ends this process.
+    pub fn send(&self, message: WorkerMsg) {
+        let _ = self.0.send(message);
+    }
+}
+
+/// A connection to the agent that has said [`Start`] and waits to be served.
+#[derive(Debug)]
+pub(crate) struct Link {
+    runtime: Runtime,
+    receiver: Receiver,
+    sender: Sender,
+}
+
+/// A connection that is served by its own thread.
+#[derive(Debug)]
+pub(crate) struct Served {
+    outbox: Outbox,
+    pending: Arc<Pending>,
+    ended: std::sync::mpsc::Receiver<()>,
+}
+
+impl Link {
+    /// Connects, introduces this worker, and waits for its orders.
+    ///
+    /// # Errors
+    /// [`Error::Link`] within 30 seconds.
+    pub(crate) fn connect(socket: &Path, local_rank: u32) -> Result<(Self, Start)> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|source| Error::Os { what: "starting the I/O runtime", source })?;
+        let greeting = runtime.block_on(async { timeout(GREETING, greet(socket, local_rank)).await });
+        let (receiver, sender, start) =
+            greeting.map_err(|_| failed("connecting", "no answer within 30 s"))??;
+        Ok((Self { runtime, receiver, sender }, start))
+    }
+
+    /// Hands the connection to a thread that sends heartbeats, serves the agent's requests, and ends this process at
+    /// once where the agent is gone: a worker never outlives its agent.
+    pub(crate) fn serve(self, heartbeat: Duration, control: Arc<Control>) -> Result<Served> {
+        let (outbox, outgoing) = Outbox::new();
+        let (guard, ended) = std::sync::mpsc::channel();
+        let pending = Arc::new(Pending::default());
+        let io = Io { control, pending: Arc::clone(&pending), sender: self.sender, outgoing };
+        let (runtime, receiver) = (self.runtime, self.receiver);
+        std::thread::Builder::new()
+            .name("link".to_owned())
+            .spawn(move || {
+                let _dropped_at_the_end = guard;
+                if let Err(e) = runtime.block_on(io.serve(receiver, heartbeat)) {
+                    eprintln!("lockstep-worker: {e}; leaving");
+                    // Not exit(): its handlers would run beside a training thread that is deep inside libtorch.
+                    let _ = kill_process(getpid(), Signal::KILL);
+                }
+            })
+            .map_err(|source| Error::Os { what: "starting the link's thread", source })?;
+        Ok(Served { outbox, pending, ended })
+    }
+}
+
+impl Served {
+    /// For messages.
+    pub(crate) fn outbox(&self) -> Outbox {
+        self.outbox.clone()
+    }
+
+    /// The store of the generation.
+    pub(crate) fn store(&self) -> LinkStore {
+        LinkStore::new(self.outbox(), Arc::clone(&self.pending))
+    }
+
+    /// Says the last word and waits until it has left.
+    pub(crate) fn finish(&self, outcome: WorkerOutcome) {
+        self.outbox.send(WorkerMsg::Finished(outcome));
+        let _ = self.ended.recv_timeout(FAREWELL);
+    }
+}
+
+async fn greet(socket: &Path, local_rank: u32) -> Result<(Receiver, Sender, Start)> {
+    let stream = UnixStream::connect(socket).await.map_err(|e| failed("connecting", e))?;
+    let (mut receiver, mut sender) = link::split(stream);
+    let pid = std::process::id();
+    sender.send(&WorkerMsg::Hello { pid, local_rank }).await.map_err(|e| failed("introducing itself", e))?;
+    match receiver.recv().await.map_err(|e| failed("waiting for orders", e))? {
+        Some(AgentMsg::Start(start)) => Ok((receiver, sender, *start)),
+        Some(other) => Err(failed("waiting for orders", format!("got {other:?} instead"))),
+        None => Err(failed("waiting for orders", "the agent closed it")),
+    }
+}
+
+/// What the link's thread works with.
+struct Io {
+    control: Arc<Control>,
+    pending: Arc<Pending>,
+    sender: Sender,
+    outgoing: mpsc::UnboundedReceiver<WorkerMsg>,
+}
+
+impl Io {
+    /// Returns once the last message has left.
+    async fn serve(mut self, mut receiver: Receiver, heartbeat: Duration) -> Result<()> {
+        let mut tick = tokio::time::interval(heartbeat);
+        // After a stall one heartbeat says enough.
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let message = tokio::select! {
+                message = receiver.recv() => {
+                    let message = message.map_err(|e| failed("listening", e))?;
+                    self.obey(message.ok_or_else(|| failed("listening", "the agent closed it"))?)
+                }
+                message = self.outgoing.recv() => match message {
+                    Some(last @ WorkerMsg::Finished(_)) => return self.send(last).await,
+                    Some(message) => Some(message),
+                    None => return Ok(()),
+                },
+                _ = tick.tick() => {
+                    let (step, phase) = self.control.pulse();
+                    Some(WorkerMsg::Heartbeat { step, phase })
+                }
+            };
+            if let Some(message) = message {
+                self.send(message).await?;
+            }
+        }
+    }
+
+    fn obey(&self, message: AgentMsg) -> Option<WorkerMsg> {
+        match message {
+            AgentMsg::StoreReply { id, reply } => {
+                self.pending.answer(id, reply);
+                None
+            }
+            AgentMsg::HoldAt { ask, step } => {
+                Some(WorkerMsg::Held { ask, started: self.control.hold_at(ask, step) })
+            }
+            AgentMsg::StopAt { step, reason } => {
+                self.control.stop_at(Stop { step, reason });
+                None
+            }
+            AgentMsg::Start(_) => Some(WorkerMsg::Warning("the agent said Start twice".to_owned())),
+        }
+    }
+
+    async fn send(&mut self, message: WorkerMsg) -> Result<()> {
+        self.sender.send(&message).await.map_err(|e| failed("talking", e))
+    }
+}
+
+fn failed(during: &'static str, reason: impl ToString) -> Error {
+    Error::Link { during, reason: reason.to_string() }
+}

@@ -1,0 +1,7 @@
+//! The worker's end of the link to its agent: a thread of its own that heartbeats whatever the training thread does.
+
+mod client;
+mod store;
+
+pub(crate) use client::Link;
+pub use client::Outbox;

@@ -1,0 +1,99 @@
+//! What rank 0 tells the agent after each logging interval, and what the ranks agree on while they sum for it.
+
+use crate::Result;
+use crate::link::Outbox;
+use crate::meter::Sum;
+use crate::world::World;
+use lockstep_run::Step;
+use lockstep_run::link::{Progress, WorkerMsg};
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+use tch::Tensor;
+
+/// Collects the numbers of one logging interval.
+#[derive(Debug)]
+pub(crate) struct Report {
+    total: Step,
+    loss: Sum,
+    samples: u64,
+    since: Instant,
+    paused: Duration,
+}
+
+/// What a step has to say about itself.
+#[derive(Debug)]
+pub(crate) struct StepFacts {
+    /// The step.
+    pub(crate) step: Step,
+    /// Passes over the data so far.
+    pub(crate) epoch: f64,
+    /// Learning rate of its update.
+    pub(crate) lr: f64,
+    /// Norm of its gradient before clipping, on the device.
+    pub(crate) grad_norm: Tensor,
+}
+
+impl Report {
+    /// An empty interval.
+    pub(crate) fn new(total: Step) -> Self {
+        Self { total, loss: Sum::default(), samples: 0, since: Instant::now(), paused: Duration::ZERO }
+    }
+
+    /// Takes in a step: this rank's sum of losses, and the number of samples of the global batch.
+    pub(crate) fn add(&mut self, loss: &Tensor, global_samples: u64) -> Result<()> {
+        self.samples += global_samples;
+        self.loss.add(loss)
+    }
+
+    /// Leaves time that was not spent on training, such as an evaluation's, out of the rate.
+    pub(crate) fn pause(&mut self, time: Duration) {
+        self.paused += time;
+    }
+
+    /// Sums over the ranks and tells the agent; the interval starts anew. Returns rank 0's `wish`, on all ranks: a
+    /// decision that only one clock may take travels with the sum that is made anyway.
+    ///
+    /// Collective: all ranks, after the same step.
+    pub(crate) fn close(
+        &mut self,
+        world: &World,
+        outbox: &Outbox,
+        facts: &StepFacts,
+        wish: bool,
+    ) -> Result<bool> {
+        let wish = if world.is_first() && wish { 1.0 } else { 0.0 };
+        let sums = world.sum("logging", facts.step, &[self.loss.take()?, wish])?;
+        let samples = std::mem::take(&mut self.samples) as f64;
+        let elapsed = self.since.elapsed().saturating_sub(std::mem::take(&mut self.paused));
+        self.since = Instant::now();
+        if world.is_first() {
+            outbox.send(WorkerMsg::Progress(Progress {
+                step: facts.step,
+                total_steps: self.total,
+                epoch: facts.epoch,
+                loss: Some(sums[0] / samples),
+                lr: Some(facts.lr),
+                grad_norm: Some(facts.grad_norm.f_double_value(&[])?),
+                samples_per_second: Some(samples / elapsed.as_secs_f64()),
+                eval: BTreeMap::new(),
+            }));
+        }
+        Ok(sums[1] > 0.0)
+    }
+
+    /// Tells the agent the results of an evaluation.
+    pub(crate) fn evaluated(&self, outbox: &Outbox, step: Step, epoch: f64, eval: BTreeMap<String, f64>) {
+        let total_steps = self.total;
+        let none = None;
+        outbox.send(WorkerMsg::Progress(Progress {
+            step,
+            total_steps,
+            epoch,
+            loss: none,
+            lr: none,
+            grad_norm: none,
+            samples_per_second: none,
+            eval,
+        }));
+    }
+}

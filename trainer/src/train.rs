@@ -1,0 +1,275 @@
+//! The training loop. All that happens to a step is in this file, in the order in which it happens.
+
+use crate::checkpoint::{Dataset, HostTensor, Saver, Snapshot, State, Versions, rng_states};
+use crate::control::{Control, Permit};
+use crate::cursor::Cursor;
+use crate::data::{EvalSource, Share, TrainSource};
+use crate::eval::evaluate;
+use crate::finite::{FiniteGuard, Verdict};
+use crate::link::Outbox;
+use crate::plan::Plan;
+use crate::report::{Report, StepFacts};
+use crate::schedule::learning_rate;
+use crate::seed::{Stream, seed_of};
+use crate::task::{Batch, Mode, Model, TaskError};
+use crate::variables::Variables;
+use crate::world::World;
+use crate::{Error, Result, replicas};
+use lockstep_c10d::{BucketPlan, GradNorm, Optimizer, Reducer, rng};
+use lockstep_jobspec::JobSpec;
+use lockstep_run::link::{Phase, WorkerMsg, WorkerOutcome};
+use lockstep_run::{Generation, Step};
+use std::sync::Arc;
+use std::time::Instant;
+use tch::{Kind, Tensor};
+
+/// One rank with all that it needs to train. [`crate::worker`] puts it together.
+pub(crate) struct Trainer {
+    pub(crate) job: JobSpec,
+    pub(crate) plan: Plan,
+    pub(crate) generation: Generation,
+    pub(crate) world: World,
+    pub(crate) control: Arc<Control>,
+    pub(crate) outbox: Outbox,
+    pub(crate) model: Box<dyn Model>,
+    pub(crate) variables: Variables,
+    pub(crate) reducer: Reducer,
+    pub(crate) bucket_plan: BucketPlan,
+    pub(crate) optimizer: Box<dyn Optimizer>,
+    pub(crate) dataset: Dataset,
+    pub(crate) source: Box<dyn TrainSource>,
+    pub(crate) eval: Option<Box<dyn EvalSource>>,
+    /// A batch of no samples, with the columns of the data.
+    pub(crate) empty: Batch,
+    /// Rank 0 has one.
+    pub(crate) saver: Option<Saver>,
+    pub(crate) at: Position,
+}
+
+/// How far training is.
+#[derive(Debug, Clone)]
+pub(crate) struct Position {
+    pub(crate) step: Step,
+    pub(crate) samples_seen: u64,
+    pub(crate) cursor: Cursor,
+    pub(crate) epoch: f64,
+    pub(crate) learning_rate: f64,
+}
+
+impl Position {
+    /// Nothing was trained yet.
+    pub(crate) fn start(cursor: Cursor) -> Self {
+        Self { step: Step(0), samples_seen: 0, cursor, epoch: 0.0, learning_rate: 0.0 }
+    }
+
+    /// Where a checkpoint was written.
+    pub(crate) fn of(state: &State) -> Self {
+        let (step, samples_seen, cursor) = (state.step, state.samples_seen, state.cursor.clone());
+        Self { step, samples_seen, cursor, epoch: 0.0, learning_rate: state.learning_rate }
+    }
+}
+
+impl Trainer {
+    /// Trains to the last step, or to the one at which all ranks agreed to stop.
+    ///
+    /// Collective: all ranks of the generation, from the same state.
+    pub(crate) fn run(mut self) -> Result<WorkerOutcome> {
+        let patience = self.job.recovery.grace.duration();
+        let mut guard = FiniteGuard::new(self.job.train.non_finite);
+        let mut report = Report::new(self.plan.total);
+        let mut last_save = Instant::now();
+        self.control.enter(Phase::FirstStep);
+
+        while self.at.step < self.plan.total {
+            let step = self.at.step.next();
+            if let Permit::Stop(_) = self.control.begin(step, patience)? {
+                self.save_for_good()?;
+                return Ok(WorkerOutcome::Stopped { step: self.at.step });
+            }
+
+            rng::seed(seed_of(self.job.train.seed, Stream::Step(step, self.world.rank())))?;
+            let share = self.source.next()?;
+            let loss = self.gradient(step, &share)?;
+            let norm = self.variables.parameters().clip_grad_norm(self.job.train.clip_grad_norm)?;
+            let learning_rate = learning_rate(&self.job.optimizer, step, self.plan.total);
+            // Not finite on one rank is not finite on all, through the sum: each leaves out the same updates.
+            self.optimizer.step(learning_rate, Some(&norm.non_finite))?;
+            self.judge(step, &mut guard, &norm, &loss)?;
+            report.add(&loss, share.global_samples)?;
+
+            self.at = Position {
+                step,
+                samples_seen: self.at.samples_seen + share.global_samples,
+                cursor: share.after,
+                epoch: share.epoch,
+                learning_rate,
+            };
+            self.control.done(step);
+            self.control.enter(Phase::Training);
+
+            let mut save = self.plan.save_due(step);
+            if self.plan.log_due(step) {
+                let facts = StepFacts { step, epoch: self.at.epoch, lr: learning_rate, grad_norm: norm.norm };
+                let wish = self.plan.save_due_by_time(last_save.elapsed());
+                save |= report.close(&self.world, &self.outbox, &facts, wish)?;
+            }
+            if save && step < self.plan.total {
+                self.save()?;
+                last_save = Instant::now();
+            }
+            if self.plan.eval_due(step) {
+                let since = Instant::now();
+                self.evaluate(&report)?;
+                report.pause(since.elapsed());
+            }
+            if let Some(saver) = &mut self.saver {
+                saver.poll()?;
+            }
+        }
+        self.save_for_good()?;
+        Ok(WorkerOutcome::Done { step: self.at.step })
+    }
+
+    /// Leaves the gradient of the mean loss over the global batch in the parameters, the same on all ranks. Returns this
+    /// rank's sum of losses.
+    fn gradient(&mut self, step: Step, share: &Share) -> Result<Tensor> {
+        self.variables.parameters().zero_grad()?;
+        // A loss is a sum over samples; the Reducer divides the ranks' sum by their number.
+        let scale = f64::from(self.world.size()) / share.global_samples as f64;
+        let parts = share.batch.split(self.job.micro_batch(), self.job.accumulation())?;
+        let mut losses = Vec::with_capacity(parts.len());
+        for (i, part) in parts.iter().enumerate() {
+            let output = self.model.forward(part, Mode::Train).map_err(self.task_failed(step))?;
+            let loss = output.loss.f_mul_scalar(scale)?;
+            if i + 1 < parts.len() {
+                self.reducer.accumulate(&loss)?;
+            } else {
+                self.reducer.backward(&loss).map_err(self.world.lost("the backward pass", step))?;
+            }
+            losses.push(output.loss.f_detach()?);
+        }
+        Ok(Tensor::f_stack(&losses, 0)?.f_sum(Kind::Double)?)
+    }
+
+    /// Counts updates that were left out, tells the user, and ends the run where the policy says so.
+    ///
+    /// Collective where the run ends: all ranks count alike, so all get there.
+    fn judge(&self, step: Step, guard: &mut FiniteGuard, norm: &GradNorm, loss: &Tensor) -> Result<()> {
+        match guard.judge(norm.non_finite.f_double_value(&[])? == 0.0) {
+            Verdict::Apply => Ok(()),
+            Verdict::Skip { in_a_row } => {
+                // Once in a long row of bad steps says enough; the first ones are all told.
+                if self.world.is_first() && in_a_row.is_power_of_two() {
+                    let text =
+                        format!("step {step}: the gradient is not finite, no update ({in_a_row} in a row)");
+                    self.outbox.send(WorkerMsg::Warning(text));
+                }
+                Ok(())
+            }
+            Verdict::Stop { in_a_row } => {
+                let losses =
+                    self.world.gather("looking for the bad rank", step, loss.f_double_value(&[])?)?;
+                Err(Error::NonFinite { step, in_a_row, culprits: culprits(&losses) })
+            }
+        }
+    }
+
+    /// Runs the evaluation and reports it.
+    ///
+    /// Collective.
+    fn evaluate(&mut self, report: &Report) -> Result<()> {
+        let Some(source) = &mut self.eval else { return Ok(()) };
+        self.control.enter(Phase::Evaluating);
+        self.variables.sync_buffers(&self.world, self.at.step)?;
+        let results = evaluate(self.model.as_ref(), source.as_mut(), &self.empty, &self.world, self.at.step)?;
+        if self.world.is_first() {
+            report.evaluated(&self.outbox, self.at.step, self.at.epoch, results);
+        }
+        self.control.enter(Phase::Training);
+        Ok(())
+    }
+
+    /// Starts to write a checkpoint, unless the one before is still being written. Training waits for the copy only.
+    ///
+    /// Collective.
+    fn save(&mut self) -> Result<()> {
+        self.agree_on_state()?;
+        if self.saver.as_mut().is_some_and(|saver| saver.is_free_for(self.at.step)) {
+            self.write_snapshot()?;
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the present state is committed before this rank leaves; tries as often as
+    /// `checkpoint.maxFailures` allows.
+    ///
+    /// Collective.
+    fn save_for_good(&mut self) -> Result<()> {
+        self.control.enter(Phase::Saving);
+        self.agree_on_state()?;
+        let budget = self.job.recovery.checkpoint_budget.duration();
+        while let Some(saver) = &mut self.saver {
+            saver.wait(budget)?;
+            if saver.committed() == Some(self.at.step) {
+                break;
+            }
+            self.write_snapshot()?;
+        }
+        Ok(())
+    }
+
+    /// Buffers become those of rank 0; parameters must be equal already.
+    fn agree_on_state(&self) -> Result<()> {
+        self.variables.sync_buffers(&self.world, self.at.step)?;
+        replicas::check(&self.world, self.variables.parameters(), self.at.step)
+    }
+
+    fn write_snapshot(&mut self) -> Result<()> {
+        let snapshot = self.snapshot()?;
+        if let Some(saver) = &mut self.saver {
+            saver.write(snapshot);
+        }
+        Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Snapshot> {
+        let seed = self.job.train.seed;
+        Ok(Snapshot {
+            model: HostTensor::copy_all(self.variables.all())?,
+            optimizer: HostTensor::copy_all(self.optimizer.state())?,
+            rng: rng_states(seed, self.at.step, self.world.size())?,
+            state: State {
+                step: self.at.step,
+                samples_seen: self.at.samples_seen,
+                cursor: self.at.cursor.clone(),
+                seed,
+                learning_rate: self.at.learning_rate,
+                dataset: self.dataset.clone(),
+                parameter_hash: String::new(),
+                num_parameters: self.variables.num_parameters(),
+                world_size: self.world.size(),
+                generation: self.generation,
+                bucket_plan: self.bucket_plan.clone(),
+                versions: Versions::current(),
+            },
+        })
+    }
+
+    fn task_failed(&self, step: Step) -> impl Fn(TaskError) -> Error {
+        let rank = self.world.rank();
+        move |source| Error::Task { rank, step, source }
+    }
+}
+
+/// Names the ranks whose own loss was not finite.
+fn culprits(losses: &[f64]) -> String {
+    let bad: Vec<_> = (losses.iter().enumerate())
+        .filter(|(_, loss)| !loss.is_finite())
+        .map(|(rank, loss)| format!("rank {rank} ({loss})"))
+        .collect();
+    if bad.is_empty() {
+        "the loss itself is finite on all ranks".to_owned()
+    } else {
+        format!("the loss is not finite on {}", bad.join(", "))
+    }
+}

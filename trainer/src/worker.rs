@@ -1,0 +1,143 @@
+//! Puts one rank together: data, group, model, state. Then it trains.
+
+use crate::checkpoint::{Loading, Saver, SaverSetup};
+use crate::control::Control;
+use crate::data::Data;
+use crate::link::Outbox;
+use crate::optimizer;
+use crate::plan::Plan;
+use crate::seed::{Stream, seed_of};
+use crate::task::{Setup, Task};
+use crate::train::{Position, Trainer};
+use crate::variables::Variables;
+use crate::world::World;
+use crate::{Error, Result};
+use lockstep_c10d::{GlooGroup, GlooOptions, Listen, PrefixStore, ProcessGroup, Reducer, Store, rng};
+use lockstep_jobspec::JobSpec;
+use lockstep_run::link::{Start, WorkerOutcome};
+use lockstep_run::{RunDir, Step, Writer};
+use std::sync::{Arc, Mutex, PoisonError};
+use tch::Device;
+use tch::nn::VarStore;
+
+/// Held while a model draws its initial values.
+static BUILDING: Mutex<()> = Mutex::new(());
+
+/// A rank's surroundings.
+#[derive(Debug)]
+pub struct Context {
+    /// The resolved job.
+    pub job: JobSpec,
+    /// The agent's orders.
+    pub start: Start,
+    /// Shared with whoever talks to the agent.
+    pub control: Arc<Control>,
+    /// Messages for the agent.
+    pub outbox: Outbox,
+    /// The store of this generation, empty before its first group.
+    pub store: Arc<dyn Store>,
+}
+
+/// Trains one rank to its end.
+///
+/// Blocking: returns when training is over. Collective: all ranks of the generation, with the same job.
+pub fn run(
+    task: &dyn Task,
+    config: &serde_json::Value,
+    data: &dyn Data,
+    cx: Context,
+) -> Result<WorkerOutcome> {
+    let Context { job, start, control, outbox, store } = cx;
+    let plan = Plan::new(&job, data.num_samples());
+    let world = form(&job, &start, &store)?;
+
+    let vars = VarStore::new(Device::Cpu);
+    let empty = data.empty()?;
+    let setup = Setup { config, columns: &empty, num_classes: data.num_classes(), device: Device::Cpu };
+    let built = {
+        // One generator serves all ranks of a process, where they are threads.
+        let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+        rng::seed(seed_of(job.train.seed, Stream::Init))?;
+        task.build(&setup, &vars.root())
+    };
+    let model = built.map_err(|source| Error::Task { rank: world.rank(), step: Step(0), source })?;
+    let variables = Variables::of(&vars)?;
+    let optimizer = optimizer::build(&job.optimizer, variables.parameters())?;
+
+    let run_dir = RunDir::open(&start.run_dir)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::Os { what: "starting the storage runtime", source })?;
+    let loading = Loading {
+        run_dir: &run_dir,
+        runtime: &runtime,
+        generation: start.generation,
+        start_from: start.start_from,
+        outbox: &outbox,
+        store: &store,
+        deadline: job.recovery.checkpoint_budget.duration(),
+    };
+    let resumed = loading.run(&world, &variables, optimizer.as_ref())?;
+    if let Some(resumed) = &resumed {
+        resumed.state.dataset.check_same(data.dataset())?;
+    }
+    let at = resumed.as_ref().map_or_else(|| Position::start(data.start()), |r| Position::of(&r.state));
+    control.done(at.step);
+
+    // The recorded plan, so that the bits stay the same whatever this version would choose.
+    let bucket_plan = match &resumed {
+        Some(resumed) => resumed.state.bucket_plan.clone(),
+        None => variables.parameters().bucket_plan()?,
+    };
+    let reducer = Reducer::new(world.group().as_ref(), variables.parameters(), &bucket_plan)
+        .map_err(world.lost("building the reducer", at.step))?;
+    let saver = if world.is_first() {
+        let writer = Writer { node: start.node, incarnation: start.incarnation, nonce: rand::random() };
+        let (job, outbox, generation) = (job.clone(), outbox.clone(), start.generation);
+        let parent = resumed.as_ref().map(|r| r.commit);
+        Some(Saver::start(SaverSetup { run_dir, runtime, outbox, job, generation, writer, parent })?)
+    } else {
+        None
+    };
+    let trainer = Trainer {
+        plan,
+        generation: start.generation,
+        control,
+        outbox,
+        model,
+        reducer,
+        bucket_plan,
+        optimizer,
+        dataset: data.dataset().clone(),
+        source: data.train(&at.cursor)?,
+        eval: data.eval()?,
+        empty,
+        saver,
+        at,
+        variables,
+        world,
+        job,
+    };
+    trainer.run()
+}
+
+fn form(job: &JobSpec, start: &Start, store: &Arc<dyn Store>) -> Result<World> {
+    let options = GlooOptions {
+        listen: Listen::Host(start.host.clone()),
+        form_timeout: job.recovery.form.duration(),
+        collective_timeout: job.recovery.collective().duration(),
+        ..GlooOptions::default()
+    };
+    let (rank, size) = (start.rank, start.world_size);
+    let store = Arc::new(PrefixStore::new("group", Arc::clone(store)));
+    let group = GlooGroup::form(store, rank.0 as usize, size as usize, &options);
+    let lost = |e: lockstep_c10d::Error| Error::PeerLost {
+        rank,
+        step: Step(0),
+        during: "rendezvous",
+        reason: e.to_string(),
+    };
+    let group: Arc<dyn ProcessGroup> = Arc::new(group.map_err(lost)?);
+    Ok(World::new(rank, size, group))
+}

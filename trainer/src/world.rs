@@ -1,0 +1,67 @@
+use crate::{Error, Result};
+use lockstep_c10d::{ProcessGroup, ReduceOp};
+use lockstep_run::{Rank, Step};
+use std::sync::Arc;
+use tch::Tensor;
+
+/// This rank among all, and the few collectives that training needs beside the Reducer's.
+#[derive(Debug, Clone)]
+pub(crate) struct World {
+    rank: Rank,
+    size: u32,
+    group: Arc<dyn ProcessGroup>,
+}
+
+impl World {
+    /// A group that has formed.
+    pub(crate) fn new(rank: Rank, size: u32, group: Arc<dyn ProcessGroup>) -> Self {
+        Self { rank, size, group }
+    }
+
+    /// This rank.
+    pub(crate) fn rank(&self) -> Rank {
+        self.rank
+    }
+
+    /// Number of ranks.
+    pub(crate) fn size(&self) -> u32 {
+        self.size
+    }
+
+    /// True on rank 0, which saves and reports.
+    pub(crate) fn is_first(&self) -> bool {
+        self.rank.0 == 0
+    }
+
+    /// The group below.
+    pub(crate) fn group(&self) -> &Arc<dyn ProcessGroup> {
+        &self.group
+    }
+
+    /// Sums each number over the ranks.
+    pub(crate) fn sum(&self, during: &'static str, step: Step, values: &[f64]) -> Result<Vec<f64>> {
+        let tensor = Tensor::f_from_slice(values)?;
+        self.group.all_reduce(&tensor, ReduceOp::Sum).map_err(self.lost(during, step))?;
+        Ok(tensor.try_into()?)
+    }
+
+    /// The number of every rank, in rank order.
+    pub(crate) fn gather(&self, during: &'static str, step: Step, value: f64) -> Result<Vec<f64>> {
+        let all = self.group.all_gather(&Tensor::f_from_slice(&[value])?).map_err(self.lost(during, step))?;
+        Ok(all.f_flatten(0, -1)?.try_into()?)
+    }
+
+    /// Copies rank 0's tensors to all others.
+    pub(crate) fn broadcast(&self, during: &'static str, step: Step, tensors: &[Tensor]) -> Result<()> {
+        self.group.broadcast_coalesced(tensors, 0).map_err(self.lost(during, step))
+    }
+
+    /// Turns what a collective says into the loss of a peer, which is what it means unless libtorch refused the call.
+    pub(crate) fn lost(&self, during: &'static str, step: Step) -> impl Fn(lockstep_c10d::Error) -> Error {
+        let rank = self.rank;
+        move |e| match e {
+            e if e.is_group_lost() => Error::PeerLost { rank, step, during, reason: e.to_string() },
+            e => e.into(),
+        }
+    }
+}

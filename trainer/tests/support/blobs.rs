@@ -1,0 +1,152 @@
+//! A dataset that is a pure function: noisy points around one centre for each class.
+
+use lockstep_datasets::{Order, OrderOptions, Part, Shuffle, Tail};
+use lockstep_jobspec::{self as jobspec, JobSpec};
+use lockstep_trainer::{Batch, Cursor, Data, Dataset, EvalSource, Result, Share, TrainSource};
+use std::sync::Arc;
+use tch::{Kind, Tensor};
+
+pub const NUM_INPUTS: usize = 64;
+pub const NUM_CLASSES: i64 = 10;
+
+/// Some classes of points. Clone it for each rank.
+#[derive(Clone)]
+pub struct Blobs {
+    pub num_train: u64,
+    pub num_eval: u64,
+    /// Changes the labels of single samples.
+    pub label: Arc<dyn Fn(u64) -> i64 + Send + Sync>,
+}
+
+impl Default for Blobs {
+    fn default() -> Self {
+        Self { num_train: 160, num_eval: 0, label: Arc::new(|sample| sample as i64 % NUM_CLASSES) }
+    }
+}
+
+impl Blobs {
+    /// What one rank sees.
+    pub fn rank(&self, rank: u32, job: &JobSpec) -> RankBlobs {
+        let dataset =
+            Dataset { uri: "memory".into(), split: None, digest: format!("blobs-{}", self.num_train) };
+        let tail = match job.data.as_ref().unwrap().tail {
+            jobspec::Tail::Drop => Tail::Drop,
+            jobspec::Tail::Pad => Tail::Pad,
+        };
+        let shuffle = Some(Shuffle { lanes: 4, block: 16 });
+        let options =
+            OrderOptions { seed: job.data_seed(), global_batch: job.train.global_batch, shuffle, tail };
+        let order = Order::new(options, &[self.num_train]).unwrap();
+        let part = Part::new(rank, job.world_size()).unwrap();
+        RankBlobs { blobs: self.clone(), dataset, order, part, job: job.clone() }
+    }
+
+    /// The samples as a batch.
+    ///
+    /// Shapes: x `[n, 64]` u8, label `[n]` i64
+    pub fn batch(&self, samples: Vec<u64>) -> Batch {
+        let mut images = Vec::with_capacity(samples.len() * NUM_INPUTS);
+        let mut labels = Vec::with_capacity(samples.len());
+        for &sample in &samples {
+            labels.push((self.label)(sample));
+            images.extend(image(sample));
+        }
+        let shape = [samples.len() as i64, NUM_INPUTS as i64];
+        let image = Tensor::f_from_data_size(&images, &shape, Kind::Uint8).unwrap();
+        let columns = vec![("x".to_owned(), image), ("label".to_owned(), Tensor::from_slice(&labels))];
+        Batch::new(columns, samples)
+    }
+}
+
+/// Pixels from 0 to 95: the class's centre and noise.
+fn image(sample: u64) -> [u8; NUM_INPUTS] {
+    let bytes = |seed: u64, domain: u8| {
+        let mut bytes = [0; NUM_INPUTS];
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&seed.to_le_bytes()).update(&[domain]).finalize_xof().fill(&mut bytes);
+        bytes
+    };
+    let (centre, noise) = (bytes(sample % NUM_CLASSES as u64, 0), bytes(sample, 1));
+    std::array::from_fn(|i| centre[i] / 4 + noise[i] / 8)
+}
+
+pub struct RankBlobs {
+    blobs: Blobs,
+    dataset: Dataset,
+    order: Order,
+    part: Part,
+    job: JobSpec,
+}
+
+impl Data for RankBlobs {
+    fn dataset(&self) -> &Dataset {
+        &self.dataset
+    }
+
+    fn num_samples(&self) -> u64 {
+        self.blobs.num_train
+    }
+
+    fn num_classes(&self) -> Option<i64> {
+        Some(NUM_CLASSES)
+    }
+
+    fn empty(&self) -> Result<Batch> {
+        Ok(self.blobs.batch(Vec::new()))
+    }
+
+    fn start(&self) -> Cursor {
+        Cursor::before(&self.order, 0)
+    }
+
+    fn train(&self, from: &Cursor) -> Result<Box<dyn TrainSource>> {
+        let index = from.index_in(&self.order)?;
+        Ok(Box::new(Train { blobs: self.blobs.clone(), order: self.order.clone(), part: self.part, index }))
+    }
+
+    fn eval(&self) -> Result<Option<Box<dyn EvalSource>>> {
+        let has_eval = self.job.data.as_ref().is_some_and(|data| data.eval.is_some());
+        let eval = Eval { blobs: self.blobs.clone(), part: self.part, size: self.job.eval_micro_batch() };
+        Ok(has_eval.then(|| Box::new(eval) as Box<dyn EvalSource>))
+    }
+}
+
+struct Train {
+    blobs: Blobs,
+    order: Order,
+    part: Part,
+    index: u64,
+}
+
+impl TrainSource for Train {
+    fn next(&mut self) -> Result<Share> {
+        let (epoch, step) = self.order.epoch_of(self.index);
+        let samples = self.order.epoch(epoch).slots(step, self.part).into_iter().flatten().collect();
+        let global_batch = u64::from(self.order.options().global_batch);
+        let seen = ((step + 1) * global_batch).min(self.blobs.num_train);
+        self.index += 1;
+        Ok(Share {
+            batch: self.blobs.batch(samples),
+            global_samples: seen - step * global_batch,
+            after: Cursor::before(&self.order, self.index),
+            epoch: epoch as f64 + seen as f64 / self.blobs.num_train as f64,
+        })
+    }
+}
+
+struct Eval {
+    blobs: Blobs,
+    part: Part,
+    size: u32,
+}
+
+impl EvalSource for Eval {
+    fn batches(&mut self) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
+        let first = self.blobs.num_train;
+        let all = first + u64::from(self.part.rank())..first + self.blobs.num_eval;
+        let mine: Vec<u64> = all.step_by(self.part.world_size() as usize).collect();
+        let batches: Vec<_> =
+            mine.chunks(self.size as usize).map(|samples| Ok(self.blobs.batch(samples.to_vec()))).collect();
+        Ok(Box::new(batches.into_iter()))
+    }
+}

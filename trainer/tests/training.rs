@@ -1,0 +1,200 @@
+//! The loop on real ranks: equal results however the work is dealt, exact evaluation, policies, stops.
+
+#![allow(clippy::unwrap_used)] // A failed expectation is a failed test.
+
+mod support;
+
+use lockstep_jobspec::Activation;
+use lockstep_run::Step;
+use lockstep_run::link::{FailureKind, WorkerMsg, WorkerOutcome};
+use lockstep_trainer::{Batch, Control, Error, Mlp, Mode, Model, Output, Setup, Stop, Task, TaskError};
+use serde_json::json;
+use std::cell::Cell;
+use std::sync::Arc;
+use support::{World, job};
+use tch::nn;
+
+fn close(a: &[f64], b: &[f64], tolerance: f64) {
+    assert_eq!(a.len(), b.len());
+    for (i, (a, b)) in a.iter().zip(b).enumerate() {
+        assert!((a - b).abs() <= tolerance * a.abs().max(1.0), "step {}: {a} is not {b}", i + 1);
+    }
+}
+
+fn losses(changes: serde_json::Value) -> Vec<f64> {
+    World::new(job(changes)).train().done(30).losses()
+}
+
+/// Sums are added in another order, so the bits differ; over 30 steps the losses stay within 1e-5.
+#[test]
+fn ranks_and_micro_batches_do_not_change_what_is_learned() {
+    let whole = losses(json!({"train": {"steps": 30}}));
+    assert!(whole[29] < whole[0] / 2.0, "it learns: {whole:?}");
+    for nodes in [2, 4] {
+        close(&whole, &losses(json!({"nodes": nodes, "train": {"steps": 30}})), 1e-5);
+    }
+    close(&whole, &losses(json!({"train": {"steps": 30, "microBatch": 4}})), 1e-5);
+    close(&whole, &losses(json!({"nodes": 2, "train": {"steps": 30, "microBatch": 2}})), 1e-5);
+}
+
+#[test]
+fn clipping_with_accumulation_equals_clipping_the_whole_batch() {
+    let train =
+        |micro: u32| json!({"nodes": 2, "train": {"steps": 30, "clipGradNorm": 0.1, "microBatch": micro}});
+    let free = losses(json!({"nodes": 2, "train": {"steps": 30}}));
+    let clipped = losses(train(8));
+    close(&clipped, &losses(train(2)), 1e-5);
+    assert_ne!(free, clipped);
+}
+
+/// Samples of an epoch's last, unfilled step count once each, and padding counts for nothing.
+#[test]
+fn a_padded_tail_equals_the_same_samples_on_one_rank() {
+    let tail = |nodes: u32| {
+        let mut world = World::new(job(json!({
+            "nodes": nodes, "data": {"tail": "pad"}, "train": {"steps": 30, "globalBatch": 16},
+        })));
+        world.data.num_train = 37;
+        world.train().done(30).losses()
+    };
+    let one = tail(1);
+    close(&one, &tail(2), 1e-5);
+    close(&one, &tail(4), 1e-5);
+}
+
+/// 37 samples over 4 ranks in batches of 3: unequal shares, and each sample counts once.
+#[test]
+fn evaluation_is_exact_on_any_number_of_ranks() {
+    let eval = |nodes: u32, num_eval: u64| {
+        let mut world = World::new(job(json!({
+            "nodes": nodes, "data": {"eval": {"uri": "memory"}}, "eval": {"every": "10 steps", "microBatch": 3},
+            "train": {"steps": 10},
+        })));
+        world.data.num_eval = num_eval;
+        world.train().done(10).eval()
+    };
+    let one = eval(1, 37);
+    for nodes in [2, 4] {
+        let many = eval(nodes, 37);
+        assert_eq!(one["accuracy"], many["accuracy"]);
+        close(&[one["loss"]], &[many["loss"]], 1e-5);
+    }
+    assert!((one["accuracy"] * 37.0).fract() < 1e-9, "a count of 37 samples: {}", one["accuracy"]);
+    assert_eq!(eval(4, 2).len(), 2, "ranks without samples take part");
+}
+
+/// From its `from`-th training step on, the loss is NaN on rank 1.
+struct Poison {
+    from: u32,
+}
+
+struct Poisoned {
+    model: Box<dyn Model>,
+    from: u32,
+    steps: Cell<u32>,
+}
+
+impl Task for Poison {
+    fn build(&self, setup: &Setup<'_>, root: &nn::Path<'_>) -> Result<Box<dyn Model>, TaskError> {
+        let mlp = Mlp { hidden: vec![16], dropout: 0.0, activation: Activation::Relu };
+        Ok(Box::new(Poisoned { model: mlp.build(setup, root)?, from: self.from, steps: Cell::new(0) }))
+    }
+}
+
+impl Model for Poisoned {
+    fn forward(&self, batch: &Batch, mode: Mode) -> Result<Output, TaskError> {
+        self.steps.set(self.steps.get() + 1);
+        let mut output = self.model.forward(batch, mode)?;
+        if self.steps.get() >= self.from && std::thread::current().name() == Some("rank 1") {
+            output.loss *= f64::NAN;
+        }
+        Ok(output)
+    }
+}
+
+fn poisoned(from: u32, non_finite: serde_json::Value) -> World {
+    let mut world = World::new(job(json!({"nodes": 2, "train": {"steps": 12, "nonFinite": non_finite}})));
+    world.task = Arc::new(Poison { from });
+    world
+}
+
+fn stop_at(step: u64) -> impl Fn(u32, &Arc<Control>) {
+    move |_, control| control.stop_at(Stop { step: Step(step), reason: "test".into() })
+}
+
+#[test]
+fn a_gradient_that_is_not_finite_changes_nothing_on_any_rank() {
+    let skipping = poisoned(5, json!({"policy": "skip"}));
+    let outcome = skipping.train().done(12);
+    let losses = outcome.losses();
+    assert!(losses[3].is_finite() && losses[4].is_nan() && losses[11].is_nan(), "{losses:?}");
+    let warnings = outcome.messages[0].iter().filter(|m| matches!(m, WorkerMsg::Warning(_))).count();
+    assert_eq!(warnings, 4, "after 1, 2, 4 and 8 steps in a row");
+    let clean = poisoned(u32::MAX, json!({"policy": "skip"}));
+    let outcome = clean.train_with(stop_at(4));
+    assert!(
+        outcome.ranks.iter().all(|r| matches!(r, Ok(WorkerOutcome::Stopped { step: Step(4) }))),
+        "{:?}",
+        outcome.ranks
+    );
+    for file in ["model.safetensors", "optimizer.safetensors"] {
+        assert_eq!(skipping.checkpoint(12)[file], clean.checkpoint(4)[file], "{file}");
+    }
+}
+
+#[test]
+fn too_many_steps_in_a_row_that_are_not_finite_stop_all_ranks_and_name_the_culprit() {
+    let outcome = poisoned(5, json!({"policy": "stop", "after": 3})).train();
+    for error in outcome.errors() {
+        assert!(matches!(error, Error::NonFinite { step: Step(7), in_a_row: 3, .. }), "{error}");
+        assert!(error.to_string().contains("the loss is not finite on rank 1 (NaN)"), "{error}");
+        assert_eq!(error.kind(), FailureKind::NonFinite);
+    }
+}
+
+#[test]
+fn a_label_out_of_range_names_the_sample() {
+    let mut world = World::new(job(json!({"nodes": 2})));
+    world.data.label = Arc::new(|sample| if sample == 77 { 10 } else { sample as i64 % 10 });
+    let outcome = world.train();
+    let (bad, lost): (Vec<_>, Vec<_>) =
+        outcome.errors().into_iter().partition(|e| e.kind() == FailureKind::Data);
+    assert_eq!((bad.len(), lost.len()), (1, 1));
+    assert!(
+        bad[0].to_string().contains("sample 77 has label 10, but the model has 10 classes (0 to 9)"),
+        "{}",
+        bad[0]
+    );
+    assert_eq!(lost[0].kind(), FailureKind::PeerLost, "{}", lost[0]);
+}
+
+#[test]
+fn ranks_stop_after_the_agreed_step_with_a_checkpoint_and_go_on_from_it() {
+    let world = World::new(job(json!({"nodes": 2})));
+    world.train_with(stop_at(6));
+    assert_eq!(world.committed(), [6]);
+    world.resume(6).train().done(10);
+    assert_eq!(world.committed(), [6, 10]);
+}
+
+/// Clocks differ between ranks, so rank 0's decides; a checkpoint each 1 ms means one after every report.
+#[test]
+fn checkpoints_by_the_clock_are_agreed() {
+    let world = World::new(job(json!({
+        "nodes": 4, "checkpoint": {"every": "1ms", "keepLast": 100}, "log": {"every": "2 steps"}, "train": {"steps": 20},
+    })));
+    let outcome = world.train().done(20);
+    let committed = world.committed();
+    assert!(committed.len() > 1 && committed.iter().all(|step| *step == 1 || step % 2 == 0), "{committed:?}");
+    let told = |m: &WorkerMsg| matches!(m, WorkerMsg::CheckpointCommitted { .. });
+    assert_eq!(outcome.messages[0].iter().filter(|m| told(m)).count(), committed.len());
+    assert!(outcome.messages[1].is_empty(), "only rank 0 reports");
+}
+
+#[test]
+fn only_the_newest_checkpoints_stay() {
+    let world = World::new(job(json!({"checkpoint": {"every": "2 steps", "keepLast": 2}})));
+    world.train().done(10);
+    let committed = world.committed();
+    assert_eq!((committed.len(), committed.last()), (2, Some(&10)), "{committed:?}");
+}
