@@ -33,17 +33,6 @@ pub enum Error {
         reason: String,
     },
 
-    /// The job names a model that this binary does not have.
-    #[error("model.kind is {wanted}, but this worker has {has}; {fix}")]
-    Model {
-        /// What the job says.
-        wanted: &'static str,
-        /// What the binary is made for.
-        has: &'static str,
-        /// The way out.
-        fix: &'static str,
-    },
-
     /// The user's task failed.
     #[error("rank {rank} at step {step}: {source}")]
     Task {
@@ -53,19 +42,6 @@ pub enum Error {
         step: Step,
         /// What the task says.
         source: TaskError,
-    },
-
-    /// The model has no trainable parameter.
-    #[error("the model has no parameters to train; create them under the `root` that Task::build gets")]
-    NoParameters,
-
-    /// A trainable tensor is not in the store's map of names.
-    #[error(
-        "trainable tensor {index} of the model has no name; create it through the path that Task::build gets"
-    )]
-    UnnamedParameter {
-        /// Its place in the order of creation.
-        index: usize,
     },
 
     /// A collective failed: some other rank is gone, or did not come in time.
@@ -197,10 +173,7 @@ impl Error {
     /// Which sort of failure the agent is told.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::Job { .. } | Self::Model { .. } | Self::NotStartedByAgent | Self::State { .. } => {
-                FailureKind::Spec
-            }
-            Self::NoParameters | Self::UnnamedParameter { .. } => FailureKind::Spec,
+            Self::Job { .. } | Self::NotStartedByAgent | Self::State { .. } => FailureKind::Spec,
             Self::Task { source, .. } => match source {
                 TaskError::Config { .. } => FailureKind::Spec,
                 TaskError::Column { .. } | TaskError::Label { .. } => FailureKind::Data,
@@ -208,6 +181,8 @@ impl Error {
             },
             Self::PeerLost { .. } | Self::HeldTooLong { .. } | Self::Link { .. } => FailureKind::PeerLost,
             Self::NonFinite { .. } => FailureKind::NonFinite,
+            // What the store can't do now it may do for the next try.
+            Self::Data(lockstep_datasets::Error::Storage(e)) if e.is_transient() => FailureKind::Bug,
             Self::Data(_) => FailureKind::Data,
             Self::Saving { .. } => FailureKind::Storage,
             Self::Run(e) => of_run(e),

@@ -67,14 +67,17 @@ impl Report {
         let elapsed = self.since.elapsed().saturating_sub(std::mem::take(&mut self.paused));
         self.since = Instant::now();
         if world.is_first() {
+            let loss = sums[0] / samples;
+            let samples_per_second = samples / elapsed.as_secs_f64();
+            tracing::info!(step = %facts.step, loss, lr = facts.lr, samples_per_second, "trained");
             outbox.send(WorkerMsg::Progress(Progress {
                 step: facts.step,
                 total_steps: self.total,
                 epoch: facts.epoch,
-                loss: Some(sums[0] / samples),
+                loss: Some(loss),
                 lr: Some(facts.lr),
                 grad_norm: Some(facts.grad_norm.f_double_value(&[])?),
-                samples_per_second: Some(samples / elapsed.as_secs_f64()),
+                samples_per_second: Some(samples_per_second),
                 eval: BTreeMap::new(),
             }));
         }

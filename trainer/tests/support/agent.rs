@@ -47,7 +47,7 @@ impl Workers {
     }
 
     /// Waits for a message that `wanted` takes; the others are thrown away.
-    pub fn wait_for<T>(&self, what: &str, wanted: impl Fn(u32, &WorkerMsg) -> Option<T>) -> T {
+    pub fn wait_for<T>(&self, what: &str, mut wanted: impl FnMut(u32, &WorkerMsg) -> Option<T>) -> T {
         let until = Instant::now() + DEADLINE;
         loop {
             let left = until.saturating_duration_since(Instant::now());

@@ -1,0 +1,95 @@
+"""The same training in PyTorch: DistributedDataParallel over Gloo, one process a rank.
+
+usage: pytorch_twin.py FOLDER
+
+FOLDER holds twin.json (what to do), initial.safetensors and final.safetensors (written by Lockstep) and
+batches.safetensors. Prints one JSON object: the mean loss of each step, and the largest difference between the final
+parameters of the two.
+"""
+
+import json
+import os
+import socket
+import sys
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch.nn.parallel import DistributedDataParallel
+
+
+class Mlp(torch.nn.Module):
+    def __init__(self, widths):
+        super().__init__()
+        pairs = zip(widths, widths[1:])
+        self.layers = torch.nn.ModuleList(torch.nn.Linear(a, b) for a, b in pairs)
+
+    def forward(self, x):
+        x = F.layer_norm(x.float(), x.shape[1:])
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.layers[-1](x)
+
+
+def optimizer_of(job, parameters):
+    kind, options = job["optimizer"]["kind"], job["optimizer"]["options"]
+    return {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[kind](parameters, lr=0.0, **options)
+
+
+def train(rank, folder, port, answers):
+    job = json.load(open(f"{folder}/twin.json"))
+    torch.set_num_threads(1)
+    world_size, parts = job["worldSize"], job["accumulation"]
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world_size)
+    model = Mlp(job["widths"])
+    model.load_state_dict(load_file(f"{folder}/initial.safetensors"))
+    ddp = DistributedDataParallel(model)
+    optimizer = optimizer_of(job, model.parameters())
+    batches = load_file(f"{folder}/batches.safetensors")
+    losses = []
+    for step, lr in enumerate(job["learningRates"]):
+        x = batches["x"][step, rank].chunk(parts)
+        labels = batches["label"][step, rank].chunk(parts)
+        optimizer.zero_grad()
+        total = torch.zeros(())
+        for part in range(parts):
+            ddp.require_backward_grad_sync = part + 1 == parts
+            loss = F.cross_entropy(ddp(x[part]), labels[part]) / parts
+            loss.backward()
+            total += loss.detach()
+        if job["clipGradNorm"] is not None:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), job["clipGradNorm"])
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        optimizer.step()
+        dist.all_reduce(total)
+        losses.append(total.item() / world_size)
+    if rank == 0:
+        with safe_open(f"{folder}/final.safetensors", framework="pt") as ours:
+            assert sorted(ours.keys()) == sorted(model.state_dict()), ours.keys()
+            differences = [(ours.get_tensor(k) - v).abs().max().item() for k, v in model.state_dict().items()]
+        answers.put({"losses": losses, "difference": max(differences)})
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def main():
+    folder = sys.argv[1]
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    answers = mp.get_context("spawn").SimpleQueue()
+    world_size = json.load(open(f"{folder}/twin.json"))["worldSize"]
+    processes = mp.spawn(train, args=(folder, port, answers), nprocs=world_size, join=False)
+    answer = answers.get()
+    while not processes.join():
+        pass
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()
