@@ -1,0 +1,1 @@
+"""What every row needs: processes with deadlines, the two sides, figures and their tables."""

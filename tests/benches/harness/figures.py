@@ -1,0 +1,45 @@
+"""Numbers, what is claimed with them, and whether it holds."""
+
+from dataclasses import dataclass, field
+from statistics import median
+
+
+def spread(values, unit="", digits=2):
+    """`0.28 [0.27..0.31] s`"""
+    if not values:
+        return "none"
+    text = f"{median(values):.{digits}f} [{min(values):.{digits}f}..{max(values):.{digits}f}]"
+    return f"{text} {unit}".rstrip()
+
+
+def ratio(theirs, ours):
+    return median(theirs) / median(ours)
+
+
+@dataclass
+class Claim:
+    """One line of the table: what was measured on both sides, what follows, and what it should be."""
+
+    what: str
+    ours: str
+    theirs: str
+    result: str
+    reach: str
+    met: bool | None
+    """None for a line that is information only."""
+
+    @property
+    def verdict(self):
+        return {True: "met", False: "MISSED", None: ""}[self.met]
+
+
+@dataclass
+class Row:
+    """All that one measurement gave."""
+
+    name: str
+    claims: list[Claim]
+    values: dict[str, list[float]]
+    notes: list[str] = field(default_factory=list)
+    busy: float = 0.0
+    """Share of the cores that was in use by others right before."""

@@ -1,0 +1,28 @@
+"""Results as a page for people and as JSON for scripts."""
+
+import json
+from dataclasses import asdict
+
+
+def page(command, facts, rows):
+    lines = ["# Figures", "", f"`{command}`", ""]
+    lines += [f"- {name}: {value}" for name, value in facts.items()]
+    lines += ["", "Both sides in one run, in turns; median [least..greatest].", ""]
+    lines += table(rows)
+    lines += ["", "## Notes", ""]
+    for row in rows:
+        busy = f"{row.busy:.0%} of the cores were in use by others right before"
+        lines += [f"- **{row.name}**: {' '.join([*row.notes, busy])}."]
+    return "\n".join(lines) + "\n"
+
+
+def table(rows):
+    lines = ["| what | Lockstep | PyTorch | result | reach | verdict |", "|---|---|---|---|---|---|"]
+    for claim in (claim for row in rows for claim in row.claims):
+        cells = [claim.what, claim.ours, claim.theirs, claim.result, claim.reach, claim.verdict]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def data(command, facts, rows):
+    return json.dumps({"command": command, "facts": facts, "rows": [asdict(row) for row in rows]}, indent=1) + "\n"
