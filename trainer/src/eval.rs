@@ -29,7 +29,7 @@ pub(crate) fn evaluate(
             if i == sums.len() {
                 sums.push((name, Sum::default()));
             }
-            sums[i].1.add(&value)?;
+            sums[i].1.add([value])?;
         }
         samples += batch.len();
         Ok(())

@@ -152,20 +152,29 @@ impl EvalSource for Eval {
 
 /// Columns of numbers become tensors; others are left out. Rows that only fill up a step are dropped.
 fn to_tensors(batch: datasets::Batch) -> Result<Batch, TchError> {
-    let rows: Vec<i64> =
-        (batch.samples.iter().enumerate()).filter_map(|(row, sample)| sample.map(|_| row as i64)).collect();
-    let is_whole = rows.len() == batch.samples.len();
-    let index = Tensor::f_from_slice(&rows)?;
+    let kept = rows_with_samples(&batch.samples)?;
     let mut columns = Vec::with_capacity(batch.columns.len());
     for column in &batch.columns {
         let Some(flat) = to_tensor(column)? else { continue };
         let mut shape = vec![column.rows as i64];
         shape.extend(column.shape.iter().flatten().map(|&side| side as i64));
-        let rows = flat.f_view(shape.as_slice())?;
-        let rows = if is_whole { rows } else { rows.f_index_select(0, &index)? };
+        let all = flat.f_view(shape.as_slice())?;
+        let rows = match &kept {
+            Some(kept) => all.f_index_select(0, kept)?,
+            None => all,
+        };
         columns.push((column.name.clone(), rows));
     }
     Ok(Batch::new(columns, batch.samples.into_iter().flatten().collect()))
+}
+
+/// The rows that hold samples; none where all do.
+fn rows_with_samples(samples: &[Option<u64>]) -> Result<Option<Tensor>, TchError> {
+    if samples.iter().all(Option::is_some) {
+        return Ok(None);
+    }
+    let rows = samples.iter().enumerate().filter(|(_, sample)| sample.is_some());
+    Tensor::f_from_slice(&rows.map(|(row, _)| row as i64).collect::<Vec<_>>()).map(Some)
 }
 
 fn to_tensor(column: &Column) -> Result<Option<Tensor>, TchError> {

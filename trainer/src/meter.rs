@@ -13,9 +13,9 @@ pub(crate) struct Sum {
 }
 
 impl Sum {
-    /// Takes in one scalar.
-    pub(crate) fn add(&mut self, value: &Tensor) -> Result<()> {
-        self.pending.push(value.f_detach()?);
+    /// Takes in scalars that no graph hangs on.
+    pub(crate) fn add(&mut self, values: impl IntoIterator<Item = Tensor>) -> Result<()> {
+        self.pending.extend(values);
         if self.pending.len() > MAX_PENDING {
             let folded = self.fold()?;
             self.pending.push(folded);
@@ -46,7 +46,7 @@ mod tests {
     fn sums_in_double_precision_and_starts_anew() {
         let mut sum = Sum::default();
         for _ in 0..5000 {
-            sum.add(&Tensor::from(0.1f32)).unwrap();
+            sum.add([Tensor::from(0.1f32)]).unwrap();
         }
         assert!((sum.take().unwrap() - 5000.0 * f64::from(0.1f32)).abs() < 1e-9);
         assert_eq!(sum.take().unwrap(), 0.0);

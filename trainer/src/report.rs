@@ -39,10 +39,10 @@ impl Report {
         Self { total, loss: Sum::default(), samples: 0, since: Instant::now(), paused: Duration::ZERO }
     }
 
-    /// Takes in a step: this rank's sum of losses, and the number of samples of the global batch.
-    pub(crate) fn add(&mut self, loss: &Tensor, global_samples: u64) -> Result<()> {
+    /// Takes in a step: this rank's sums of losses, and the number of samples of the global batch.
+    pub(crate) fn add(&mut self, losses: Vec<Tensor>, global_samples: u64) -> Result<()> {
         self.samples += global_samples;
-        self.loss.add(loss)
+        self.loss.add(losses)
     }
 
     /// Leaves time that was not spent on training, such as an evaluation's, out of the rate.

@@ -19,9 +19,10 @@ use lockstep_c10d::{BucketPlan, GradNorm, Optimizer, Reducer, rng};
 use lockstep_jobspec::JobSpec;
 use lockstep_run::link::{Phase, WorkerMsg, WorkerOutcome};
 use lockstep_run::{Generation, Step};
+use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 /// One rank with all that it needs to train. [`crate::worker`] puts it together.
 pub(crate) struct Trainer {
@@ -89,13 +90,13 @@ impl Trainer {
 
             rng::seed(seed_of(self.job.train.seed, Stream::Step(step, self.world.rank())))?;
             let share = self.source.next()?;
-            let loss = self.gradient(step, &share)?;
+            let losses = self.gradient(step, &share)?;
             let norm = self.variables.parameters().clip_grad_norm(self.job.train.clip_grad_norm)?;
             let learning_rate = learning_rate(&self.job.optimizer, step, self.plan.total);
             // Not finite on one rank is not finite on all, through the sum: each leaves out the same updates.
             self.optimizer.step(learning_rate, Some(&norm.non_finite))?;
-            self.judge(step, &mut guard, &norm, &loss)?;
-            report.add(&loss, share.global_samples)?;
+            self.judge(step, &mut guard, &norm, &losses)?;
+            report.add(losses, share.global_samples)?;
 
             self.at = Position {
                 step,
@@ -131,12 +132,19 @@ impl Trainer {
     }
 
     /// Leaves the gradient of the mean loss over the global batch in the parameters, the same on all ranks. Returns this
-    /// rank's sum of losses.
-    fn gradient(&mut self, step: Step, share: &Share) -> Result<Tensor> {
+    /// rank's loss of each micro batch, summed over its samples.
+    fn gradient(&mut self, step: Step, share: &Share) -> Result<Vec<Tensor>> {
         self.variables.parameters().zero_grad()?;
         // A loss is a sum over samples; the Reducer divides the ranks' sum by their number.
         let scale = f64::from(self.world.size()) / share.global_samples as f64;
-        let parts = share.batch.split(self.job.micro_batch(), self.job.accumulation())?;
+        let cut;
+        let parts = match self.job.accumulation() {
+            1 => slice::from_ref(&share.batch),
+            num_parts => {
+                cut = share.batch.split(self.job.micro_batch(), num_parts)?;
+                cut.as_slice()
+            }
+        };
         let mut losses = Vec::with_capacity(parts.len());
         for (i, part) in parts.iter().enumerate() {
             let output = self.model.forward(part, Mode::Train).map_err(self.task_failed(step))?;
@@ -148,13 +156,13 @@ impl Trainer {
             }
             losses.push(output.loss.f_detach()?);
         }
-        Ok(Tensor::f_stack(&losses, 0)?.f_sum(Kind::Double)?)
+        Ok(losses)
     }
 
     /// Counts updates that were left out, tells the user, and ends the run where the policy says so.
     ///
     /// Collective where the run ends: all ranks count alike, so all get there.
-    fn judge(&self, step: Step, guard: &mut FiniteGuard, norm: &GradNorm, loss: &Tensor) -> Result<()> {
+    fn judge(&self, step: Step, guard: &mut FiniteGuard, norm: &GradNorm, losses: &[Tensor]) -> Result<()> {
         match guard.judge(norm.non_finite.f_double_value(&[])? == 0.0) {
             Verdict::Apply => Ok(()),
             Verdict::Skip { in_a_row } => {
@@ -167,8 +175,8 @@ impl Trainer {
                 Ok(())
             }
             Verdict::Stop { in_a_row } => {
-                let losses =
-                    self.world.gather("looking for the bad rank", step, loss.f_double_value(&[])?)?;
+                let loss = losses.iter().map(|loss| loss.f_double_value(&[])).sum::<Result<f64, _>>()?;
+                let losses = self.world.gather("looking for the bad rank", step, loss)?;
                 Err(Error::NonFinite { step, in_a_row, culprits: culprits(&losses) })
             }
         }

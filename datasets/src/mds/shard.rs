@@ -10,14 +10,24 @@ use crate::{
     },
 };
 
-/// A raw shard on disk whose content was verified: its offsets in memory, its samples read one by one.
+/// A shard up to this size stays in memory: a system call for each of its small samples costs more than decoding them.
+/// A loader keeps a few hundred shards open, so that is some 16 MiB at most.
+const IN_MEMORY_BYTES: usize = 64 << 10;
+
+/// A raw shard whose content was verified: its offsets in memory, its samples read one by one.
 #[derive(Debug)]
 pub(crate) struct Shard {
     uri: String,
-    /// Kept open: the samples stay readable when the cache drops the file.
-    file: File,
+    content: Content,
     offsets: Vec<u32>,
     columns: Arc<[ColumnSpec]>,
+}
+
+#[derive(Debug)]
+enum Content {
+    InMemory(Box<[u8]>),
+    /// Kept open: the samples stay readable when the cache drops the file.
+    OnDisk(File),
 }
 
 impl Shard {
@@ -31,8 +41,12 @@ impl Shard {
     ) -> Result<Self> {
         let offsets = offsets(content).map_err(|flaw| flaw.in_file(&uri, 0))?;
         check_count(&offsets, samples).map_err(|flaw| flaw.in_file(&uri, 0))?;
-        let file = File::open(path).map_err(Error::io("read", path))?;
-        Ok(Self { uri, file, offsets, columns })
+        let content = if content.len() <= IN_MEMORY_BYTES {
+            Content::InMemory(content.into())
+        } else {
+            Content::OnDisk(File::open(path).map_err(Error::io("read", path))?)
+        };
+        Ok(Self { uri, content, offsets, columns })
     }
 
     /// Decodes the wanted columns of a row and appends them.
@@ -41,9 +55,17 @@ impl Shard {
         let [Some(begin), Some(end)] = [self.offsets.get(row), self.offsets.get(row + 1)] else {
             return Err(Flaw::new(0, format_args!("row {row}"), self.offsets.len() - 1).in_file(&self.uri, 0));
         };
-        let mut data = vec![0; (end - begin) as usize];
-        self.file.read_exact_at(&mut data, u64::from(*begin)).map_err(Error::io("read", &self.uri))?;
-        append(&self.columns, &data, wanted, columns)
+        let mut read = Vec::new();
+        let data = match &self.content {
+            // The offsets were checked against the content.
+            Content::InMemory(content) => &content[*begin as usize..*end as usize],
+            Content::OnDisk(file) => {
+                read.resize((end - begin) as usize, 0);
+                file.read_exact_at(&mut read, u64::from(*begin)).map_err(Error::io("read", &self.uri))?;
+                &read
+            }
+        };
+        append(&self.columns, data, wanted, columns)
             .map_err(|flaw| flaw.in_file(&self.uri, u64::from(*begin)))
     }
 }
