@@ -3,6 +3,7 @@ use crate::control::{Control, Stop};
 use crate::{Error, Result};
 use lockstep_run::link::{self, AgentMsg, Start, WorkerMsg, WorkerOutcome};
 use rustix::process::{Signal, getpid, kill_process};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,8 +82,16 @@ impl Link {
             .name("link".to_owned())
             .spawn(move || {
                 let _dropped_at_the_end = guard;
-                if let Err(e) = runtime.block_on(io.serve(receiver, heartbeat)) {
-                    eprintln!("lockstep-worker: {e}; leaving");
+                // Unwind safe: after a panic the process ends.
+                let served =
+                    catch_unwind(AssertUnwindSafe(|| runtime.block_on(io.serve(receiver, heartbeat))));
+                let problem = match served {
+                    Ok(Ok(())) => None,
+                    Ok(Err(e)) => Some(e.to_string()),
+                    Err(_) => Some("the link's thread panicked".to_owned()),
+                };
+                if let Some(problem) = problem {
+                    eprintln!("lockstep-worker: {problem}; leaving");
                     // Not exit(): its handlers would run beside a training thread that is deep inside libtorch.
                     let _ = kill_process(getpid(), Signal::KILL);
                 }
