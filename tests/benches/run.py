@@ -51,11 +51,11 @@ def main():
     # So that every `with` block ends its children.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     python = os.environ.get("LOCKSTEP_PYTHON", sys.executable)
-    command = " ".join(["tests/benches/run.py", *sys.argv[1:]])
+    command = f"tests/benches/run.py --n {args.n} --rows {','.join(args.rows)} --patience {args.patience:.0f}"
     bench = Bench(args.bin, python, 1 if args.quick else args.n, args.quick, say)
     try:
-        rows = measure(bench, args.rows, 0 if args.quick else args.patience)
         facts = machine.facts(bench)
+        rows = measure(bench, args.rows, 0 if args.quick else args.patience)
     except Failed as failed:
         sys.exit(f"error: {failed}")
     finally:

@@ -16,6 +16,12 @@ def ratio(theirs, ours):
     return median(theirs) / median(ours)
 
 
+def by_side(ours, theirs):
+    """Samples, each a dictionary, as lists of values named `ours KEY` and `theirs KEY`."""
+    sides = (("ours", ours), ("theirs", theirs))
+    return {f"{side} {key}": [sample[key] for sample in samples] for side, samples in sides for key in samples[0]}
+
+
 @dataclass
 class Claim:
     """One line of the table: what was measured on both sides, what follows, and what it should be."""

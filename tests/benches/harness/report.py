@@ -3,16 +3,21 @@
 import json
 from dataclasses import asdict
 
+# With more than this in use by others, figures of time say little.
+NOISY = 0.20
+
 
 def page(command, facts, rows):
     lines = ["# Figures", "", f"`{command}`", ""]
     lines += [f"- {name}: {value}" for name, value in facts.items()]
+    if (most := max(row.busy for row in rows)) > NOISY:
+        lines += ["", f"**The machine was not quiet: other work used up to {most:.0%} of the cores. Take the times again.**"]
     lines += ["", "Both sides in one run, in turns; median [least..greatest].", ""]
     lines += table(rows)
     lines += ["", "## Notes", ""]
     for row in rows:
-        busy = f"{row.busy:.0%} of the cores were in use by others right before"
-        lines += [f"- **{row.name}**: {' '.join([*row.notes, busy])}."]
+        busy = f"Right before, other work used {row.busy:.0%} of the cores"
+        lines += [f"- **{row.name}**: {'. '.join([*row.notes, busy])}."]
     return "\n".join(lines) + "\n"
 
 

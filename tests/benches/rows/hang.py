@@ -17,8 +17,9 @@ def measure(bench):
     patience = 10.0 if bench.quick else 60.0
     seen = _theirs(bench, patience)
     met = max(ours) <= REACH
-    claim = Claim("stop a worker (SIGSTOP) → first new step", spread(ours, "s"), seen, "", "≤ 5 s: dead (3 s) + 2 s", met)
-    note = f"torchrun is watched once, for {patience:.0f} s; the slowest of ours must keep the reach"
+    what = "stop a worker (SIGSTOP) → first new step"
+    claim = Claim(what, spread(ours, "s"), seen, "", "≤ 5 s: dead (3 s) + 2 s", met)
+    note = f"Torchrun is watched once, for {patience:.0f} s; the slowest of ours must keep the reach"
     return Row("hang", [claim], {"ours": ours}, [note])
 
 

@@ -1,6 +1,7 @@
 """What launcher, agents and the control channel cost while training goes on."""
 
 import time
+from statistics import median
 
 from harness import proc
 from harness.figures import Claim, Row, spread
@@ -13,12 +14,14 @@ def measure(bench):
         used = _used(bench, seconds)
         for key, cpu in used.items():
             values[key].append(cpu)
-        shares.append((used["launcher and agents"] + used["link threads"]) / (used["launcher and agents"] + used["workers"]) * 100)
+        keepers, links, workers = used.values()
+        shares.append((keepers + links) / (keepers + workers) * 100)
         bench.say(f"  {shares[-1]:.2f} %: " + ", ".join(f"{key} {cpu:.3f} s" for key, cpu in used.items()))
     values["share"] = shares
-    met = sorted(shares)[len(shares) // 2] <= 1.0
-    claim = Claim("launcher, agents and the workers' link threads, of all CPU time", spread(shares, "%"), "", "", "≤ 1 %", met)
-    note = f"over {seconds:.0f} s of training with the default log and checkpoint intervals; a link thread is a worker's end of the control channel"
+    what = "launcher, agents and the workers' link threads, of all CPU time"
+    claim = Claim(what, spread(shares, "%"), "", "", "≤ 1 %", median(shares) <= 1.0)
+    note = f"Over {seconds:.0f} s of training with the default log and checkpoint intervals. A link thread is a "
+    note += "worker's end of the control channel"
     return Row("overhead", [claim], values, [note])
 
 

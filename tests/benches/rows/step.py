@@ -47,7 +47,8 @@ def _claims(batch, of, same):
     apart = max(abs(curve[name] / curve["ours"] - 1) for name in ("default", "fused"))
     claims = [Claim(
         f"{head}: mean loss of steps 51 to 500", f"{curve['ours']:.4f}",
-        f"{curve['default']:.4f}, fused {curve['fused']:.4f}", f"{apart:.1%} apart", f"≤ {CURVE_WITHIN:.0%}", apart <= CURVE_WITHIN,
+        f"{curve['default']:.4f}, fused {curve['fused']:.4f}",
+        f"{apart:.1%} apart", f"≤ {CURVE_WITHIN:.0%}", apart <= CURVE_WITHIN,
     )]
     same = same and apart <= CURVE_WITHIN
     for name, reach in (("default", 1.8), ("fused", 1.4)):
@@ -56,6 +57,12 @@ def _claims(batch, of, same):
             f"{head}, against {name} AdamW", spread(of["ours"]["ms"], "ms", 3), spread(of[name]["ms"], "ms", 3),
             f"{times:.2f}x" if same else f"{times:.2f}x, but the losses differ", f"≥ {reach}x", same and times >= reach,
         ))
+    least = {name: min(of[name]["least_ms"]) for name in of}
+    claims.append(Claim(
+        f"{head}: the fastest 50 steps of all", f"{least['ours']:.3f} ms",
+        f"{least['default']:.3f} ms, fused {least['fused']:.3f} ms",
+        f"{least['default'] / least['ours']:.2f}x, fused {least['fused'] / least['ours']:.2f}x", "", None,
+    ))
     claims.append(Claim(
         f"{head}: CPU time of a rank", spread(of["ours"]["cpu_ms"], "ms", 3),
         f"{spread(of['default']['cpu_ms'], 'ms', 3)}, fused {spread(of['fused']['cpu_ms'], 'ms', 3)}", "", "", None,
@@ -126,4 +133,4 @@ def _twin(bench, batch, weights, *more):
 
 
 def _sample(ms, cpu_ms, losses):
-    return {"ms": median(ms[WARM_UP:]), "cpu_ms": cpu_ms, "curve": mean(losses[CURVE])}
+    return {"ms": median(ms[WARM_UP:]), "least_ms": min(ms[WARM_UP:]), "cpu_ms": cpu_ms, "curve": mean(losses[CURVE])}
