@@ -57,6 +57,7 @@ fn start(choose: impl FnOnce(&Model) -> Choice) -> ExitCode {
     if let Some(code) = answer_arguments() {
         return code;
     }
+    lockstep_c10d::release_startup_code();
     let panics = Panics::keep();
     let (link, start) = match env::link()
         .ok_or(Error::NotStartedByAgent)

@@ -38,6 +38,7 @@ pub mod conformance;
 mod error;
 mod ffi;
 mod group;
+mod memory;
 mod optim;
 mod params;
 mod plan;
@@ -47,6 +48,7 @@ mod store;
 
 pub use error::{Error, Result};
 pub use group::{C10dGroup, GlooGroup, GlooOptions, Listen, ProcessGroup, ReduceOp};
+pub use memory::release_startup_code;
 pub use optim::{AdamW, AdamWOptions, Optimizer, Sgd, SgdOptions};
 pub use params::{GradNorm, Parameters};
 pub use plan::{BucketPlan, ParamSize, PlanError};
