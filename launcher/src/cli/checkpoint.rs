@@ -62,7 +62,8 @@ async fn list(dir: &RunDir, context: &Context) -> anyhow::Result<Exit> {
                 ]);
                 rows.push(json!({
                     "step": commit.step, "generation": commit.generation, "at": commit.at, "bytes": commit.num_bytes(),
-                    "state_hash": commit.state_hash, "current": current, "uri": dir.uri(&commit.folder),
+                    "state_hash": commit.state_hash,
+                    "model_hash": commit.files.get("model.safetensors").map(|f| &f.blake3), "current": current, "uri": dir.uri(&commit.folder),
                 }));
             }
             Err(error) => {

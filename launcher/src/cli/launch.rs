@@ -93,7 +93,8 @@ async fn launch(
         }
     }
     let Ok(_lock) = lock else { return attach(context, job, &dir, &run_dir).await };
-    let mut view = View::new();
+    // The built-in worker prints what the progress line tells already.
+    let mut view = View::new(job.command.is_some() || job.worker.is_some());
     view.header(&job.name, &what(job), &run_dir);
     let launch = Launch {
         agent: local::sibling("lockstep-agent")?,
@@ -131,7 +132,7 @@ async fn found(dir: &RunDir, locked: bool) -> anyhow::Result<Found> {
 
 /// Follows a run that somebody else launched until it ends.
 async fn attach(context: &Context, job: &JobSpec, dir: &RunDir, run_dir: &str) -> anyhow::Result<Exit> {
-    let view = View::new();
+    let view = View::new(false);
     view.header(&job.name, "is running already; Ctrl-C leaves it running", run_dir);
     let followed = view.follow(dir, STATUS_DEADLINE).await;
     view.finish();

@@ -4,7 +4,7 @@ use super::agent::{Agent, Said};
 use crate::view::View;
 use anyhow::Context;
 use lockstep_run::control::{self, Request};
-use lockstep_run::{Line, NodeId, Outcome, RunDir};
+use lockstep_run::{ControlKey, Line, NodeId, Outcome, RunDir, RunUid};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -78,6 +78,7 @@ pub(crate) async fn run(launch: Launch, dir: &RunDir, view: &mut View) -> anyhow
     for node in (0..launch.num_nodes).map(NodeId) {
         nodes.insert(node, Kept::start(&launch, &job, node, &said_in)?);
     }
+    let mut seal = None;
     let mut stop = Stop { by: None, since: None };
     let mut probes = tokio::time::interval(PROBE_EVERY);
     probes.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -106,7 +107,7 @@ pub(crate) async fn run(launch: Launch, dir: &RunDir, view: &mut View) -> anyhow
             _ = probes.tick() => {
                 view.tick();
                 stop.enforce(launch.grace, &nodes);
-                probe(dir, &mut nodes, view).await;
+                probe(dir, &mut seal, &mut nodes, view).await;
             }
         }
     }
@@ -114,6 +115,9 @@ pub(crate) async fn run(launch: Launch, dir: &RunDir, view: &mut View) -> anyhow
     let outcome = newest.filter(|m| m.launch == launch.id).and_then(|m| m.outcome().cloned());
     Ok(Ended { outcome, stopped_by: stop.by })
 }
+
+/// What opens the run's control channel; it never changes.
+type Seal = (RunUid, ControlKey);
 
 /// One node and what is known of its agent's lives.
 struct Kept {
@@ -177,17 +181,19 @@ impl Stop {
 }
 
 /// Does what a kubelet's liveness probe does: an agent that stopped answering is killed, and so comes back.
-async fn probe(dir: &RunDir, nodes: &mut BTreeMap<NodeId, Kept>, view: &mut View) {
-    let (Ok(Some(run)), Ok(key)) = (dir.run().await, dir.key().await) else { return };
+async fn probe(dir: &RunDir, seal: &mut Option<Seal>, nodes: &mut BTreeMap<NodeId, Kept>, view: &mut View) {
+    if seal.is_none()
+        && let (Ok(Some(run)), Ok(key)) = (dir.run().await, dir.key().await)
+    {
+        *seal = Some((run.run_uid, key));
+    }
+    let Some((run, key)) = seal else { return };
     let ask = |node: NodeId| {
-        let (run, key) = (&run, &key);
+        let (run, key) = (&*run, &*key);
         async move {
             let Ok(Some(join)) = dir.newest_join(node).await else { return (node, true) };
             // Nobody there yet is no sign of a hang; a port that takes the call and then stays silent is.
-            (
-                node,
-                control::ask_at(&join.address, &run.run_uid, key, Request::Status, PROBE_EVERY).await.is_ok(),
-            )
+            (node, control::ask_at(&join.address, run, key, Request::Status, PROBE_EVERY).await.is_ok())
         }
     };
     let alive = nodes.iter().filter(|(_, kept)| kept.agent.is_some()).map(|(node, _)| ask(*node));

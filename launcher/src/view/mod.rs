@@ -20,14 +20,16 @@ pub(crate) struct View {
     facts: Facts,
     /// None where stderr is no terminal.
     bar: Option<ProgressBar>,
+    /// Whether what workers print is shown; `lockstep logs` shows it in any case.
+    logs: bool,
     dim: Style,
     bold: Style,
     warn: Style,
 }
 
 impl View {
-    /// A view on stderr: a live line on a terminal, plain lines elsewhere. NO_COLOR is obeyed by the styles themselves.
-    pub(crate) fn new() -> Self {
+    /// A view on stderr, with or without what workers print: a live line on a terminal, plain lines elsewhere. NO_COLOR is obeyed by the styles themselves.
+    pub(crate) fn new(logs: bool) -> Self {
         let live = Term::stderr().is_term();
         let style = Style::new().for_stderr();
         let bar = live.then(|| {
@@ -39,6 +41,7 @@ impl View {
         Self {
             facts: Facts::default(),
             bar,
+            logs,
             dim: style.clone().dim(),
             bold: style.clone().bold(),
             warn: style.yellow(),
@@ -54,6 +57,7 @@ impl View {
     pub(crate) fn on_line(&mut self, line: Option<Line>, raw: &str) {
         match line {
             None => self.print(&format!("  {raw}")),
+            Some(Line::Log { .. }) if !self.logs => {}
             Some(Line::Log { rank, text }) => {
                 self.print(&format!("{} {text}", self.dim.apply_to(format!("[rank {rank}]"))))
             }

@@ -26,6 +26,8 @@ use tokio::time::MissedTickBehavior;
 
 /// The state machine's clock ticks this often.
 const TICK: Duration = Duration::from_millis(50);
+/// Strays are reaped and waits are told this often.
+const CHORES_EVERY: Duration = Duration::from_secs(1);
 /// A wait shorter than this isn't worth a word.
 const WAIT_WORTH_A_WORD: Duration = Duration::from_secs(5);
 
@@ -59,6 +61,7 @@ struct Driver {
     first_step_known: bool,
     /// What the machine last gave as its reason, since when, and how long it had lasted when it was last said.
     waiting: (String, Instant, Duration),
+    chores: Instant,
     exit: Option<ExitCode>,
 }
 
@@ -112,11 +115,19 @@ impl Driver {
 
     fn on_tick(&mut self) {
         self.handle(Event::Tick);
+        let late = self.kv.expire(self.now());
+        self.answer(late);
+        if self.chores.elapsed() > CHORES_EVERY {
+            self.chores = Instant::now();
+            self.do_chores();
+        }
+    }
+
+    /// What is not urgent, and too dear for every tick.
+    fn do_chores(&mut self) {
         if let Some(workers) = &self.workers {
             workers.reap_strays();
         }
-        let late = self.kv.expire(self.now());
-        self.answer(late);
         let reason = self.machine.reason();
         if reason != self.waiting.0 {
             self.waiting = (reason, Instant::now(), Duration::ZERO);

@@ -88,6 +88,7 @@ pub(super) async fn start(
         done,
         live: live(known),
         waiting: (String::new(), started, Duration::ZERO),
+        chores: started,
         exit: None,
     })
 }
