@@ -5,6 +5,8 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 BIN := $(TARGET)/release
 WORKSPACE := --workspace --release --locked
+# The link's absolute target, so that checkouts which share a target folder share torch-sys too.
+WITH_LIBTORCH := LIBTORCH=$${LIBTORCH:-$$(readlink -f .libtorch)}
 
 .PHONY: help
 help: ## show this help
@@ -15,7 +17,7 @@ help: ## show this help
 
 .PHONY: build
 build: .libtorch ## build lockstep, lockstep-agent and lockstep-worker into target/release
-	$(CARGO) build --release --locked -p lockstep -p lockstep-agent -p lockstep-trainer
+	$(WITH_LIBTORCH) $(CARGO) build --release --locked -p lockstep -p lockstep-agent -p lockstep-trainer
 
 .PHONY: demo
 demo: build ## train a digit classifier on two nodes of this machine, real data, real DDP
@@ -23,8 +25,8 @@ demo: build ## train a digit classifier on two nodes of this machine, real data,
 
 .PHONY: test
 test: .libtorch python ## all tests (needs no network once libtorch and PyTorch are there)
-	$(CARGO) build $(WORKSPACE) --bins --examples
-	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) $(CARGO) test $(WORKSPACE)
+	$(WITH_LIBTORCH) $(CARGO) build $(WORKSPACE) --bins --examples
+	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) $(WITH_LIBTORCH) $(CARGO) test $(WORKSPACE)
 
 .PHONY: python
 python: ## PyTorch, safetensors and tensorboard as judges, in a venv outside the checkout
@@ -33,19 +35,19 @@ python: ## PyTorch, safetensors and tensorboard as judges, in a venv outside the
 .PHONY: check
 check: .libtorch ## quick gate for each commit: format, clippy, unit tests of what needs no libtorch
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy $(WORKSPACE) --all-targets -- -D warnings
-	$(CARGO) test --release --locked --lib
+	$(WITH_LIBTORCH) $(CARGO) clippy $(WORKSPACE) --all-targets -- -D warnings
+	$(WITH_LIBTORCH) $(CARGO) test --release --locked --lib
 
 .PHONY: lint
 lint: .libtorch ## format, clippy, licences and advisories, direction of dependencies
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy $(WORKSPACE) --all-targets -- -D warnings
+	$(WITH_LIBTORCH) $(CARGO) clippy $(WORKSPACE) --all-targets -- -D warnings
 	tests/scripts/dependency-direction.sh
 	tests/scripts/deny.sh
 
 .PHONY: doc
 doc: .libtorch ## API documentation, without warnings
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(WORKSPACE) --no-deps
+	RUSTDOCFLAGS="-D warnings" $(WITH_LIBTORCH) $(CARGO) doc $(WORKSPACE) --no-deps
 
 .PHONY: bench
 bench: build python ## measure against PyTorch and torchrun; prints and writes tests/benches/results

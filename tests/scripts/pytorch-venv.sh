@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Makes the Python environment with PyTorch that tests and benchmarks compare Lockstep against, and prints its
 # interpreter's path. It lies outside the checkout and is made once (about a minute, 5 GB).
-#   LOCKSTEP_PYTHON   an interpreter that has torch, numpy and safetensors: used as it is, nothing is installed
+#   LOCKSTEP_PYTHON   an interpreter that has torch, numpy, safetensors and tensorboard: used as it is, nothing is installed
 #   LOCKSTEP_CACHE    where the environment is kept (default ${XDG_CACHE_HOME:-$HOME/.cache}/lockstep)
 set -euo pipefail
 
 torch=2.11.0
 
 if [ -n "${LOCKSTEP_PYTHON:-}" ]; then
-    "$LOCKSTEP_PYTHON" -c 'import torch, numpy, safetensors' || {
-        echo "pytorch-venv: LOCKSTEP_PYTHON=$LOCKSTEP_PYTHON lacks torch, numpy or safetensors;" \
+    "$LOCKSTEP_PYTHON" -c 'import torch, numpy, safetensors, tensorboard' || {
+        echo "pytorch-venv: LOCKSTEP_PYTHON=$LOCKSTEP_PYTHON lacks torch, numpy, safetensors or tensorboard;" \
             "install them there or unset LOCKSTEP_PYTHON" >&2
         exit 1
     }
@@ -24,17 +24,17 @@ exec 9>"$cache/.pytorch-venv.lock"
 flock 9
 
 # The stamp is written last: a half-made environment is made again.
-if [ ! -e "$venv/.complete" ]; then
+if [ ! -e "$venv/.complete-with-tensorboard" ]; then
     echo "pytorch-venv: installing torch $torch into $venv (about a minute, 5 GB)" >&2
     rm -rf "$venv"
     python3 -m venv "$venv" || {
         echo "pytorch-venv: python3 -m venv failed; on Debian install python3-venv" >&2
         exit 1
     }
-    "$venv/bin/pip" install --quiet --disable-pip-version-check "torch==$torch" numpy safetensors >&2 || {
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "torch==$torch" numpy safetensors "tensorboard==2.21.0" >&2 || {
         echo "pytorch-venv: pip could not install torch $torch; check the network, or set LOCKSTEP_PYTHON" >&2
         exit 1
     }
-    touch "$venv/.complete"
+    touch "$venv/.complete-with-tensorboard"
 fi
 echo "$venv/bin/python"

@@ -85,7 +85,7 @@ fn a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used() {
     let ws = Workspace::new();
     let launch = |steps: u32| {
         format!(
-            "launch -f {} --local --set train.steps={steps} --set checkpoint.every=100 --run-dir d",
+            "launch -f {} --local --set train.steps={steps} --set checkpoint.every=100steps --run-dir d",
             digits()
         )
     };
@@ -112,7 +112,7 @@ fn a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used() {
 #[test]
 fn what_happened_can_be_read_afterwards() {
     let ws = Workspace::new();
-    ws.run(&format!("launch -f {} --local --set train.steps=120 --set log.every=20", digits()))
+    ws.run(&format!("launch -f {} --local --set train.steps=120 --set log.every=20steps", digits()))
         .expect_code(0);
     let listed = ws.run("status").expect_code(0).stdout;
     assert!(listed.contains("digits") && listed.contains("120/120"), "{listed}");
@@ -134,8 +134,11 @@ fn tensorboard_reads_the_event_files() {
         panic!("LOCKSTEP_PYTHON is not set; use `make test`")
     };
     let ws = Workspace::new();
-    ws.run(&format!("launch -f {} --local --set train.steps=60 --set log.every=20 --run-dir d", digits()))
-        .expect_code(0);
+    ws.run(&format!(
+        "launch -f {} --local --set train.steps=60 --set log.every=20steps --run-dir d",
+        digits()
+    ))
+    .expect_code(0);
     let script = "import sys\n\
         from tensorboard.backend.event_processing.event_accumulator import EventAccumulator\n\
         from tensorboard.backend.event_processing.directory_watcher import DirectoryWatcher\n\
@@ -145,7 +148,7 @@ fn tensorboard_reads_the_event_files() {
     let out = std::process::Command::new(python).arg(script).arg(ws.path("d/tensorboard")).output().unwrap();
     let (text, errors) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(
-        text.contains("[20, 40, 60]") && text.contains("train/lr") && text.contains("eval/accuracy"),
+        text.contains("[1, 20, 40, 60]") && text.contains("train/lr") && text.contains("eval/accuracy"),
         "{text}\n{errors}"
     );
 }

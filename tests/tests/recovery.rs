@@ -11,7 +11,7 @@ const DEADLINE: Duration = Duration::from_secs(60);
 fn launch(steps: u32, more: &str) -> String {
     let digits = repository().join("trainer/examples/digits.yaml");
     format!(
-        "launch -f {} --local --set train.steps={steps} --set checkpoint.every=200 --set log.every=20 --run-dir d {more}",
+        "launch -f {} --local --set train.steps={steps} --set checkpoint.every=200steps --set log.every=20steps --run-dir d {more}",
         digits.display()
     )
 }

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 fn endless() -> String {
     let digits = repository().join("trainer/examples/digits.yaml");
     format!(
-        "launch -f {} --local --set train.steps=10000000 --set log.every=20 --run-dir d",
+        "launch -f {} --local --set train.steps=10000000 --set log.every=20steps --run-dir d",
         digits.display()
     )
 }
