@@ -1,8 +1,8 @@
 //! Who is in the run and what this agent does about it: a pure state machine.
 //!
 //! `(now, state, event) -> (state, actions, reason)`. Nothing here reads a clock, a socket or a store, so the same code
-//! runs under the driver, in table tests, and in a simulation of many nodes with virtual time. [`node`] is every
-//! agent's own part, [`lead`] the part of the one that leads.
+//! runs under the driver, in table tests, and in a simulation of many nodes with virtual time. `node` is every
+//! agent's own part, `lead` the part of the one that leads.
 
 mod budget;
 mod event;
