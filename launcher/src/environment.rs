@@ -7,6 +7,11 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
+/// The object store that bucket URIs mean, where it isn't the provider's own.
+pub(crate) fn storage_endpoint() -> Option<String> {
+    ["AWS_ENDPOINT_URL", "AWS_ENDPOINT"].into_iter().find_map(variable)
+}
+
 /// Where things are kept that can be made again, such as fetched dataset shards.
 pub(crate) fn cache() -> PathBuf {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

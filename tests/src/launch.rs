@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// Nothing here takes longer; a test that hits this has found a hang.
 const DEADLINE: Duration = Duration::from_secs(400);
 
+/// What one condition inside a run may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A `lockstep` command at work. Dropping it kills it and everything that it started.
 #[derive(Debug)]
 pub struct Launched {
@@ -48,18 +51,31 @@ impl Launched {
         self.stderr.text()
     }
 
+    /// Waits until `check` gives something, while the command is at work.
+    ///
+    /// # Panics
+    /// At the deadline, and where the command ended before: with what it printed on stderr.
+    pub fn wait_until<T>(&mut self, what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+        let since = Instant::now();
+        loop {
+            let over = matches!(self.child.try_wait(), Ok(Some(_)));
+            if let Some(found) = check() {
+                return found;
+            }
+            let elapsed = since.elapsed();
+            assert!(!over, "{what}: the command ended first, after {elapsed:?}; stderr:\n{}", self.stderr());
+            assert!(elapsed < PATIENCE, "{what}: not within {PATIENCE:?}; stderr:\n{}", self.stderr());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Waits until stderr has `text`.
     ///
     /// # Panics
     /// Where that doesn't happen.
     pub fn wait_for_text(&mut self, text: &str) {
         let stderr = self.stderr.clone();
-        let child = &mut self.child;
-        let found = wait_for(&format!("«{text}» on stderr"), DEADLINE, || {
-            let over = matches!(child.try_wait(), Ok(Some(_)));
-            (stderr.text().contains(text) || over).then(|| stderr.text())
-        });
-        assert!(found.contains(text) || self.stderr.text().contains(text), "no «{text}» in:\n{found}");
+        self.wait_until(&format!("«{text}» on stderr"), || stderr.text().contains(text).then_some(()));
     }
 
     /// Waits until one of its processes named `name` lives, and returns the newest `num` of them in order of age.

@@ -1,9 +1,8 @@
 //! The same run on S3: checkpoints, recovery and resume give the same model as on files.
 #![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
-use lockstep_e2e::{Workspace, repository, wait_for};
-use lockstep_storage_testing::S3Server;
-use std::time::Duration;
+use lockstep_e2e::{Workspace, repository};
+use lockstep_storage_testing::{Call, Fault, S3Server};
 
 fn launch(storage: &str) -> String {
     let digits = repository().join("trainer/examples/digits.yaml");
@@ -25,8 +24,8 @@ fn a_run_on_s3_survives_the_loss_of_everything() {
     let mut ws = Workspace::new();
     server.env().into_iter().for_each(|(name, value)| ws.set_env(name, &value));
     let uri = server.uri("runs/digits");
-    let run = ws.start(&launch(&uri));
-    wait_for("a checkpoint on S3", Duration::from_secs(60), || {
+    let mut run = ws.start(&launch(&uri));
+    run.wait_until("a checkpoint on S3", || {
         let list = ws.run(&format!("checkpoint list {uri} --output json"));
         list.stdout.contains("model_hash").then_some(())
     });
@@ -37,6 +36,36 @@ fn a_run_on_s3_survives_the_loss_of_everything() {
     assert_eq!((&status["phase"], &status["step"]), (&"done".into(), &600.into()), "{status:#}");
     ws.run(&launch("d")).expect_code(0);
     assert_eq!(model_hash(&ws, &uri), model_hash(&ws, "d"));
+}
+
+#[test]
+fn who_attaches_to_a_launcher_that_dies_before_the_run_began_is_told() {
+    let server = S3Server::start().unwrap();
+    let mut ws = Workspace::new();
+    server.env().into_iter().for_each(|(name, value)| ws.set_env(name, &value));
+    let uri = server.uri("runs/digits");
+    server.faults().add(Call::List, "", Fault::Silent, 1);
+    let mut first = ws.start(&launch(&uri));
+    first.wait_until("its first question", || (server.faults().left() == 0).then_some(()));
+    let mut second = ws.start(&launch(&uri));
+    second.wait_for_text("is running already");
+    first.kill_everything();
+    let told = second.finish().expect_code(1);
+    assert!(told.stderr.contains("ended before the run began"), "{}", told.stderr);
+}
+
+#[test]
+fn the_same_uri_at_another_endpoint_is_another_run() {
+    let servers = [S3Server::start().unwrap(), S3Server::start().unwrap()];
+    let runs = servers.each_ref().map(|server| {
+        let mut ws = Workspace::new();
+        server.env().into_iter().for_each(|(name, value)| ws.set_env(name, &value));
+        (ws.start(&launch(&server.uri("runs/digits"))), ws)
+    });
+    for (run, _ws) in runs {
+        let done = run.finish().expect_code(0);
+        assert!(!done.stderr.contains("is running already"), "{}", done.stderr);
+    }
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use crate::local::{self, Decision, Ended, Found, Launch, RunLock, StopSignal};
-use crate::view::View;
+use crate::view::{Followed, View};
 use crate::{Context, Exit, Failure, Format, JobFile, block_on, environment, runs};
 use lockstep_jobspec::JobSpec;
 use lockstep_run::control::{self, Request};
@@ -134,13 +134,20 @@ async fn found(dir: &RunDir, locked: bool) -> anyhow::Result<Found> {
 async fn attach(context: &Context, job: &JobSpec, dir: &RunDir, run_dir: &str) -> anyhow::Result<Exit> {
     let view = View::new(false);
     view.header(&job.name, "is running already; Ctrl-C leaves it running", run_dir);
-    let followed = view.follow(dir, STATUS_DEADLINE).await;
+    let followed = view.follow(dir, STATUS_DEADLINE, || RunLock::is_held(run_dir)).await;
     view.finish();
-    let exit = match followed?.map(|s| s.phase) {
-        Some(RunPhase::Done) => Exit::Done,
-        Some(RunPhase::Failed) => Exit::Failed,
-        Some(_) => Exit::Resumable,
-        None => Exit::Interrupted,
+    let exit = match followed? {
+        Followed::Ended(status) => match status.phase {
+            RunPhase::Done => Exit::Done,
+            RunPhase::Failed => Exit::Failed,
+            _ => Exit::Resumable,
+        },
+        Followed::Detached => Exit::Interrupted,
+        Followed::Abandoned => {
+            return Err(Failure::new(format!("the launcher of run {} ended before the run began", job.name))
+                .note("start it", "the same command again")
+                .into());
+        }
     };
     finish(context, dir, exit).await
 }

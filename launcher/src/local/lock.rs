@@ -1,3 +1,4 @@
+use crate::environment;
 use anyhow::Context;
 use rustix::fs::{FlockOperation, flock};
 use std::fs::{File, OpenOptions};
@@ -25,11 +26,19 @@ impl RunLock {
         Ok(Ok(Self(file)))
     }
 
+    /// Whether some launcher of the run at `run_dir` lives.
+    pub(crate) fn is_held(run_dir: &str) -> bool {
+        let file = Self::path(run_dir).ok().and_then(|path| File::open(path).ok());
+        file.is_some_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+    }
+
     /// Beside no run, so that it works for a bucket as for a folder.
     fn path(run_dir: &str) -> anyhow::Result<PathBuf> {
         let folder =
             std::env::temp_dir().join(format!("lockstep-locks-{}", rustix::process::getuid().as_raw()));
         std::fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
-        Ok(folder.join(blake3::hash(run_dir.as_bytes()).to_hex().as_str()))
+        // The same URI at another endpoint is another run.
+        let place = format!("{}\n{run_dir}", environment::storage_endpoint().unwrap_or_default());
+        Ok(folder.join(blake3::hash(place.as_bytes()).to_hex().as_str()))
     }
 }

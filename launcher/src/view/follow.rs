@@ -6,14 +6,32 @@ use std::time::Duration;
 /// How often the run is asked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
+/// Why following a run ended.
+#[derive(Debug)]
+pub(crate) enum Followed {
+    /// The run ended, or nobody runs it any more.
+    Ended(RunStatus),
+    /// The user pressed Ctrl-C; the run goes on.
+    Detached,
+    /// Its launcher is gone and had not begun a run.
+    Abandoned,
+}
+
 impl View {
-    /// Shows a run that others launched until it ends; `None` where the user pressed Ctrl-C before that.
+    /// Shows a run that others launched until it ends. `launcher_lives` says whether somebody may yet begin it.
     ///
     /// # Errors
     /// Where the run's folder can't be read.
-    pub(crate) async fn follow(&self, dir: &RunDir, deadline: Duration) -> anyhow::Result<Option<RunStatus>> {
+    pub(crate) async fn follow(
+        &self,
+        dir: &RunDir,
+        deadline: Duration,
+        launcher_lives: impl Fn() -> bool,
+    ) -> anyhow::Result<Followed> {
         let mut last = None;
         loop {
+            // Asked first: a launcher that ends in between has left its last word.
+            let lives = launcher_lives();
             let status = dir.status(deadline).await?;
             if let Some(status) = status {
                 let line = line(&status);
@@ -22,12 +40,14 @@ impl View {
                     last = Some(line);
                 }
                 if !matches!(status.phase, RunPhase::Waiting | RunPhase::Starting | RunPhase::Running) {
-                    return Ok(Some(status));
+                    return Ok(Followed::Ended(status));
                 }
+            } else if !lives {
+                return Ok(Followed::Abandoned);
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
-                pressed = tokio::signal::ctrl_c() => return pressed.map(|()| None).map_err(Into::into),
+                pressed = tokio::signal::ctrl_c() => return pressed.map(|()| Followed::Detached).map_err(Into::into),
             }
         }
     }

@@ -5,6 +5,7 @@ mod follow;
 mod text;
 
 use facts::Facts;
+pub(crate) use follow::Followed;
 pub(crate) use text::{coarse, phase_name};
 
 use console::{Style, Term};
