@@ -6,6 +6,8 @@
 #include <torch/headeronly/version.h>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 
+#include <sched.h>
+
 #include <chrono>
 #include <cstdlib>
 #include <exception>
@@ -27,8 +29,32 @@ namespace {
 // for it. It looks at the environment when the first group is made; this runs before main, when there is one thread only.
 [[maybe_unused]] const int flight_recorder_off = setenv("TORCH_FR_BUFFER_SIZE", "0", /*overwrite=*/0);
 
+// The thread that a Gloo device makes polls the connections. When it wakes while another thread holds a connection's lock,
+// it looks again and again; where it took that very thread's core to do so, both lose a time slice, and a step of a small
+// model takes twice as long. A batch thread wakes without taking a core from anybody. Policies are inherited.
+class BatchThreads {
+ public:
+  BatchThreads() : policy_(sched_getscheduler(0)) {
+    if (policy_ == SCHED_OTHER) set(SCHED_BATCH);
+  }
+  ~BatchThreads() {
+    if (policy_ == SCHED_OTHER) set(SCHED_OTHER);
+  }
+  BatchThreads(const BatchThreads&) = delete;
+  BatchThreads& operator=(const BatchThreads&) = delete;
+
+ private:
+  // Only the speed depends on it, so a kernel that refuses is no error.
+  static void set(int policy) {
+    const sched_param none{};
+    sched_setscheduler(0, policy, &none);
+  }
+  int policy_;
+};
+
 // An address that is not this machine's is the caller's mistake, not a lost peer: it gets an error of libtorch's kind.
 std::shared_ptr<gloo::transport::Device> listen_on(const char* host, const char* interface) {
+  const BatchThreads batch;
   try {
     return host != nullptr ? c10d::ProcessGroupGloo::createDeviceForHostname(host)
                            : c10d::ProcessGroupGloo::createDeviceForInterface(interface);
@@ -54,6 +80,6 @@ int ls_group_new_gloo(const LsStore* store, int rank, int world_size, const char
     auto group = c10::make_intrusive<c10d::ProcessGroup>(store->store, rank, world_size);
     group->setBackend(c10::DeviceType::CPU, c10d::ProcessGroup::BackendType::GLOO, gloo);
     group->setDefaultBackend(c10d::ProcessGroup::BackendType::GLOO);
-    *out = new LsGroup{std::move(group)};
+    *out = new LsGroup{std::move(group), milliseconds(collective_timeout_ms)};
   });
 }

@@ -6,10 +6,14 @@
 #include <torch/csrc/distributed/c10d/ProcessGroup.hpp>
 #include <torch/csrc/distributed/c10d/Store.hpp>
 
+#include <chrono>
+
 struct LsStore {
   c10::intrusive_ptr<c10d::Store> store;
 };
 
 struct LsGroup {
   c10::intrusive_ptr<c10d::ProcessGroup> group;
+  // How long one operation may take.
+  std::chrono::milliseconds timeout;
 };

@@ -1,4 +1,5 @@
 #include "handles.h"
+#include "one_shot.h"
 
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 
@@ -20,7 +21,7 @@ int ls_reducer_verify(LsGroup* group, LsTensors params, size_t count) noexcept {
 }
 
 int ls_reducer_new(LsGroup* group, LsTensors params, const char* const* names, size_t count, LsBuckets buckets,
-                   LsReducer** out) noexcept {
+                   int one_shot, LsReducer** out) noexcept {
   return guard([&] {
     std::vector<std::vector<size_t>> indices;
     const size_t* next = buckets.indices;
@@ -38,6 +39,9 @@ int ls_reducer_new(LsGroup* group, LsTensors params, const char* const* names, s
                                        std::move(name_of), buckets.first_cap_bytes,
                                        /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false,
                                        /*bucket_bytes_cap_list=*/{})};
+    if (one_shot != 0) {
+      (*out)->reducer.register_comm_hook(lockstep::one_shot_hook(*group));
+    }
   });
 }
 

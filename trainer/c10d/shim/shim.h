@@ -83,8 +83,9 @@ typedef struct {
 } LsBuckets;
 
 int ls_reducer_verify(LsGroup* group, LsTensors params, size_t count) noexcept;
+// `one_shot`: not 0 where each rank sends its gradients to every other at once, instead of all-reducing them.
 int ls_reducer_new(LsGroup* group, LsTensors params, const char* const* names, size_t count, LsBuckets buckets,
-                   LsReducer** out) noexcept;
+                   int one_shot, LsReducer** out) noexcept;
 void ls_reducer_free(LsReducer* reducer) noexcept;
 int ls_reducer_backward(LsReducer* reducer, at::Tensor* loss) noexcept;
 int ls_backward(at::Tensor* loss) noexcept;

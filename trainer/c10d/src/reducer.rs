@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ffi::{self, LsBuckets, LsReducer, Owned, Raised, check, raw, raw_list};
 use crate::group::{Failure, OwnedReducer, Shared, State};
-use crate::{BucketPlan, Error, Parameters, ProcessGroup, Result};
+use crate::{BucketPlan, Error, ParamSize, Parameters, ProcessGroup, Result};
 
 /// Averages gradients over the ranks of a group, as PyTorch's `DistributedDataParallel` does: libtorch's own reducer, with
 /// buckets that never change.
@@ -41,12 +41,14 @@ impl Reducer {
     /// [`Error::Plan`] if the plan does not fit the parameters, [`Error::Mismatch`] on all ranks if they differ: the group
     /// stays usable. Otherwise as any collective.
     pub fn new(group: &dyn ProcessGroup, params: &Parameters, plan: &BucketPlan) -> Result<Self> {
-        plan.check(&params.sizes()?)?;
+        let sizes = params.sizes()?;
+        plan.check(&sizes)?;
         verify(group, params, plan)?;
         let shared = Arc::clone(group.c10d().shared());
         let id = next_id();
+        let one_shot = is_one_shot(plan, &sizes, group.world_size());
         shared.run("Reducer::new", |state| {
-            let handle = make(state, params, plan).map_err(Failure::Refused)?;
+            let handle = make(state, params, plan, one_shot).map_err(Failure::Refused)?;
             state.reducers.push(OwnedReducer { id, thread: thread::current().id(), handle });
             Ok(())
         })?;
@@ -151,7 +153,22 @@ fn digest(params: &Parameters, plan: &BucketPlan) -> Result<i64> {
     Ok(xxh3_64(&text).cast_signed())
 }
 
-fn make(state: &State, params: &Parameters, plan: &BucketPlan) -> Result<Owned<LsReducer>, Raised> {
+/// Where every rank sends its gradients to every other at once: a ring's rounds cost more than so few bytes.
+///
+/// A function of what a checkpoint records, because the bits of a sum of three ranks or more depend on it.
+fn is_one_shot(plan: &BucketPlan, sizes: &[ParamSize], world_size: usize) -> bool {
+    const MAX_SENT_BYTES: u64 = 256 << 10;
+    let bytes: u64 = sizes.iter().map(|size| size.bytes).sum();
+    let num_others = world_size.saturating_sub(1) as u64;
+    plan.buckets().len() == 1 && (1..=MAX_SENT_BYTES).contains(&bytes.saturating_mul(num_others))
+}
+
+fn make(
+    state: &State,
+    params: &Parameters,
+    plan: &BucketPlan,
+    one_shot: bool,
+) -> Result<Owned<LsReducer>, Raised> {
     let c_names: Result<Vec<_>, _> = params.names().iter().map(|name| CString::new(name.as_str())).collect();
     let c_names = c_names.map_err(|error| Raised { code: ffi::LS_TORCH, message: error.to_string() })?;
     let names: Vec<_> = c_names.iter().map(|name| name.as_ptr()).collect();
@@ -169,7 +186,15 @@ fn make(state: &State, params: &Parameters, plan: &BucketPlan) -> Result<Owned<L
     // SAFETY: the group is live and locked. The lists live through the call; `lengths` sums up to the length of
     // `indices`, whose entries are below the number of parameters, by `check`.
     Owned::make(|out| unsafe {
-        ffi::ls_reducer_new(state.group(), list.as_ptr(), names.as_ptr(), list.len(), buckets, out)
+        ffi::ls_reducer_new(
+            state.group(),
+            list.as_ptr(),
+            names.as_ptr(),
+            list.len(),
+            buckets,
+            c_int::from(one_shot),
+            out,
+        )
     })
 }
 
@@ -180,4 +205,25 @@ fn require_scalar(operation: &'static str, loss: &Tensor) -> Result<()> {
         return Err(Error::invalid(operation, problem));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Kind;
+
+    #[test]
+    fn only_a_single_small_bucket_goes_in_one_shot() {
+        let size = |bytes| ParamSize { bytes, kind: Kind::Float };
+        let case = |sizes: &[u64], world_size| {
+            let sizes: Vec<_> = sizes.iter().copied().map(size).collect();
+            let plan = BucketPlan::new(&sizes, BucketPlan::FIRST_CAP_BYTES, BucketPlan::CAP_BYTES).unwrap();
+            is_one_shot(&plan, &sizes, world_size)
+        };
+        assert!(case(&[38_440], 2) && case(&[38_000, 440], 4));
+        assert!(!case(&[38_440], 1), "one rank has nobody to send to");
+        assert!(!case(&[38_440], 16), "each of 16 ranks would send 577 kB");
+        assert!(!case(&[300 << 10], 2), "too large");
+        assert!(!case(&[1 << 20, 16], 2), "two buckets overlap with backward");
+    }
 }

@@ -80,6 +80,37 @@ fn four_ranks_have_the_same_bits_in_every_run() {
 }
 
 #[test]
+fn one_bucket_is_averaged_to_the_same_bits_on_all_ranks() {
+    for world_size in [2, 3, 4] {
+        let all = ranks(world_size, move |rank| {
+            let group = rank.form("group").unwrap();
+            let model = Model::new();
+            let plan = BucketPlan::new(&model.params.sizes().unwrap(), 1 << 20, 25 << 20).unwrap();
+            assert_eq!(plan.buckets().len(), 1);
+            let mut reducer = Reducer::new(&group, &model.params, &plan).unwrap();
+            let mut steps = Vec::new();
+            for step in 0..3 {
+                model.params.zero_grad().unwrap();
+                let start = (step * world_size as i64 + rank.rank as i64) * 8;
+                reducer.backward(&model.loss(start, 8)).unwrap();
+                steps.push(model.grads().copy());
+            }
+            steps
+        });
+        for step in 0..3 {
+            let alone = Model::new();
+            let samples = 8 * world_size as i64;
+            alone.loss(step as i64 * samples, samples).backward();
+            for grads in &all {
+                assert_eq!(bits(&grads[step]), bits(&all[0][step]), "{world_size} ranks, step {step}");
+                let difference = max_difference(&grads[step], &alone.grads());
+                assert!(difference <= 1e-6, "{world_size} ranks, step {step}: {difference:e}");
+            }
+        }
+    }
+}
+
+#[test]
 fn buckets_change_the_bits_so_they_must_not_change() {
     let grads = |caps: (u64, u64)| {
         let all = ranks(4, move |rank| {
