@@ -52,3 +52,19 @@ doc: .libtorch ## API documentation, without warnings
 .PHONY: bench
 bench: build python ## measure against PyTorch and torchrun; prints and writes tests/benches/results
 	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) tests/benches/run.py --bin $(BIN)
+
+.PHONY: cluster-up
+cluster-up: ## start a Kubernetes cluster on this machine (as root); prints the exports that a shell needs
+	@tests/cluster/up.sh
+
+.PHONY: cluster-down
+cluster-down: ## take that cluster away
+	@tests/cluster/down.sh
+
+.PHONY: image
+image: build ## Lockstep's image as an OCI tar, reproducibly, into target/lockstep-image.tar
+	tests/cluster/image.sh --bin $(BIN)
+
+.PHONY: test-cluster
+test-cluster: build ## tests on a real cluster (as root; builds its parts on first use)
+	tests/cluster/self-test.sh

@@ -1,0 +1,36 @@
+# Sourced by self-test.sh: the faults that tests make, and that they are mended.
+# shellcheck shell=bash disable=SC2154 # shared with the script that sources it
+
+lost() { kubectl wait --for=condition=Ready=Unknown "$@" --timeout=40s; }
+back() { kubectl wait --for=condition=Ready "$@" --timeout=40s; }
+allocatable() { kubectl get node n1 -o jsonpath='{.status.allocatable}'; }
+
+extended_resources() {
+  fault resource n1 nvidia.com/gpu 4
+  fault resource n1 nvidia.com/mig-1g.5gb 2
+  allocatable | grep '"nvidia.com/gpu":"4","nvidia.com/mig-1g.5gb":"2"'
+  fault resource n1 nvidia.com/gpu 0
+  fault resource n1 nvidia.com/mig-1g.5gb 0
+  [[ $(allocatable) != *nvidia* ]]
+}
+
+apiserver_restarts() {
+  fault restart kube-apiserver
+  kubectl get namespace self-test
+}
+
+silent_nodes() {
+  fault partition n1
+  fault freeze n2
+  lost node/n1 node/n2
+  fault heal n1
+  fault thaw n2
+  back node/n1 node/n2
+}
+
+killed_node() {
+  fault kill n2
+  lost node/n2
+  fault start n2
+  back node/n2
+}

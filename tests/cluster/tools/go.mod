@@ -1,0 +1,3 @@
+module lockstep.test/tools
+
+go 1.26.0
