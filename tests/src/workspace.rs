@@ -1,4 +1,5 @@
 use crate::{Finished, Launched, Marker};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -57,9 +58,20 @@ impl Workspace {
 
     /// Starts `lockstep` here with words split at blanks.
     pub fn start(&self, words: &str) -> Launched {
+        self.start_in(&[], "lockstep", words)
+    }
+
+    /// Starts one of the binaries here below another command, such as `unshare`, which gets its path and words last.
+    pub fn start_in(&self, around: &[&str], name: &str, words: &str) -> Launched {
         let marker = Marker::new();
-        let mut command = Command::new(binary("lockstep"));
-        command.args(words.split_whitespace()).current_dir(self.folder.path()).envs(self.env.iter().cloned());
+        let binary = binary(name);
+        let (program, more) = match around {
+            [] => (binary.as_os_str(), None),
+            [first, ..] => (OsStr::new(first), Some(binary.as_os_str())),
+        };
+        let mut command = Command::new(program);
+        command.args(around.iter().skip(1)).args(more).args(words.split_whitespace());
+        command.current_dir(self.folder.path()).envs(self.env.iter().cloned());
         command.env(marker.variable().0, marker.variable().1).env("OMP_NUM_THREADS", "1");
         Launched::spawn(command, marker)
     }

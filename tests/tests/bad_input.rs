@@ -1,7 +1,7 @@
 //! Wrong input: each ends soon, with one error that names the thing and the fix, and nothing left.
 #![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
-use lockstep_e2e::{Finished, Workspace, repository};
+use lockstep_e2e::{Finished, Launched, Workspace, repository};
 
 /// A job on data that may be bad, in the workspace.
 fn job(ws: &Workspace, data: &str, more: &str) -> String {
@@ -20,7 +20,10 @@ fn digits() -> String {
 
 /// Runs it, and checks the code, the words, and that no process and no panic is left.
 fn expect(ws: &Workspace, launch: &str, code: i32, words: &[&str]) -> Finished {
-    let run = ws.start(launch);
+    expect_end(ws.start(launch), code, words)
+}
+
+fn expect_end(run: Launched, code: i32, words: &[&str]) -> Finished {
     let marker = run.marker.clone();
     let ended = run.finish().expect_code(code);
     for word in words {
@@ -96,4 +99,35 @@ fn a_folder_that_cant_be_written_is_named() {
     ws.write("file", "");
     let launch = job(&ws, &digits(), "").replace("--run-dir d", "--run-dir file/run");
     expect(&ws, &launch, 1, &["file/run"]);
+}
+
+#[test]
+fn a_full_disk_ends_the_run_and_the_last_checkpoint_stays_good() {
+    let ws = Workspace::new();
+    std::fs::create_dir(ws.path("small")).unwrap();
+    let more = "checkpoint: { every: 20 steps }\n";
+    let launch = job(&ws, &digits(), more).replace("--run-dir d", "--run-dir small/run")
+        + " --set model.hidden=[1024] --set train.steps=2000 --set optimizer.momentum=0.9";
+    // The disk is gone with the command, so the checkpoints are looked at before that.
+    let inside = "mount -t tmpfs -o size=1200k tmpfs small && \"$0\" \"$@\"; code=$?; \
+                  \"$0\" checkpoint verify small/run && exit $code";
+    let around = ["unshare", "--map-root-user", "--mount", "sh", "-c", inside];
+    let words = ["no space left", "small/run/checkpoints/", "checkpoint.maxFailures", "free some space"];
+    let ended = expect_end(ws.start_in(&around, "lockstep", &launch), 1, &words);
+    assert!(
+        ended.stdout.contains(" good, 0 damaged") && !ended.stdout.contains("0 good"),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[test]
+fn a_port_that_is_taken_is_not_tried_again() {
+    let ws = Workspace::new();
+    // What a program does whose MASTER_PORT somebody took: it fails. In its next life it gets another port.
+    let script = "port=port-$TORCHELASTIC_RESTART_COUNT; echo $MASTER_PORT > $port; \
+                  [ $TORCHELASTIC_RESTART_COUNT != 0 ] || exit 1; ! cmp port-0 $port";
+    let text = format!("name: port\nnodes: 1\ncommand: [sh, -c, {script:?}]\n");
+    let job = ws.write("job.yaml", &text);
+    expect(&ws, &format!("launch -f {} --local --run-dir d", job.display()), 0, &[]);
 }

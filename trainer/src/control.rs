@@ -93,9 +93,10 @@ impl Control {
         self.changed.notify_all();
     }
 
-    /// Says what this rank does now.
-    pub fn enter(&self, phase: Phase) {
-        self.lock().phase = phase;
+    /// Says what this rank does now; true where it did something else before.
+    pub fn enter(&self, phase: Phase) -> bool {
+        let before = std::mem::replace(&mut self.lock().phase, phase);
+        before != phase
     }
 
     /// Says that a step is done, or that its state was loaded.

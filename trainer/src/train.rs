@@ -79,7 +79,7 @@ impl Trainer {
         let mut guard = FiniteGuard::new(self.job.train.non_finite);
         let mut report = Report::new(self.plan.total);
         let mut last_save = Instant::now();
-        self.control.enter(Phase::FirstStep);
+        self.enter(Phase::FirstStep);
 
         while self.at.step < self.plan.total {
             let step = self.at.step.next();
@@ -106,7 +106,7 @@ impl Trainer {
                 learning_rate,
             };
             self.control.done(step);
-            self.control.enter(Phase::Training);
+            self.enter(Phase::Training);
 
             let mut save = self.plan.save_due(step);
             if self.plan.log_due(step) {
@@ -120,7 +120,9 @@ impl Trainer {
             }
             if self.plan.eval_due(step) {
                 let since = Instant::now();
+                self.enter(Phase::Evaluating);
                 self.evaluate(&report)?;
+                self.enter(Phase::Training);
                 report.pause(since.elapsed());
             }
             if let Some(saver) = &mut self.saver {
@@ -129,6 +131,14 @@ impl Trainer {
         }
         self.save_for_good()?;
         Ok(WorkerOutcome::Done { step: self.at.step })
+    }
+
+    /// Says what this rank does now; the agent hears of a change at once, not with the next heartbeat.
+    fn enter(&self, phase: Phase) {
+        if self.control.enter(phase) {
+            let (step, phase) = self.control.pulse();
+            self.outbox.send(WorkerMsg::Heartbeat { step, phase });
+        }
     }
 
     /// Leaves the gradient of the mean loss over the global batch in the parameters, the same on all ranks. Returns this
@@ -187,13 +197,11 @@ impl Trainer {
     /// Collective.
     fn evaluate(&mut self, report: &Report) -> Result<()> {
         let Some(source) = &mut self.eval else { return Ok(()) };
-        self.control.enter(Phase::Evaluating);
         self.variables.sync_buffers(&self.world, self.at.step)?;
         let results = evaluate(self.model.as_ref(), source.as_mut(), &self.empty, &self.world, self.at.step)?;
         if self.world.is_first() {
             report.evaluated(&self.outbox, self.at.step, self.at.epoch, results);
         }
-        self.control.enter(Phase::Training);
         Ok(())
     }
 
@@ -213,7 +221,7 @@ impl Trainer {
     ///
     /// Collective.
     fn save_for_good(&mut self) -> Result<()> {
-        self.control.enter(Phase::Saving);
+        self.enter(Phase::Saving);
         self.agree_on_state()?;
         let budget = self.job.recovery.checkpoint_budget.duration();
         while let Some(saver) = &mut self.saver {

@@ -1,5 +1,5 @@
 use super::propose::propose;
-use super::{Done, Driver};
+use super::{Done, Driver, setup};
 use crate::machine::{Action, Event};
 use crate::workers::{Contract, Workers};
 use lockstep_run::link::{Failure, FailureKind, Start, WorkerOutcome};
@@ -36,7 +36,7 @@ impl Driver {
             Action::ToMember { node, msg } => self.to_member(node, msg),
             Action::StartWorkers(record) => self.start_workers(&record),
             Action::KillWorkers { gently } => {
-                let (workers, done) = (self.workers.take(), self.done.clone());
+                let (workers, done, facts) = (self.workers.take(), self.done.clone(), self.facts.clone());
                 let grace = gently
                     .then(|| self.facts.job.recovery.grace.duration())
                     .filter(|_| !self.facts.program.speaks);
@@ -44,7 +44,8 @@ impl Driver {
                     if let Some(workers) = workers {
                         workers.end(grace).await;
                     }
-                    let _ = done.send(Done::Event(Box::new(Event::WorkersGone)));
+                    let free_port = setup::free_port(&facts.args.host).ok();
+                    let _ = done.send(Done::Event(Box::new(Event::WorkersGone { free_port })));
                 });
             }
             Action::KillWorker(rank) => {

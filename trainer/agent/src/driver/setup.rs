@@ -35,7 +35,7 @@ pub(super) async fn start(
     let run = dir.run_or_create(new_run(&job, &job_json)).await?;
     let key = dir.key_or_create().await?;
 
-    let bind: IpAddr = args.host.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]));
+    let bind = bind(&args.host);
     let listener = TcpListener::bind((bind, 0)).await.with_context(|| format!("can't listen on {bind}"))?;
     let address = format!("{}:{}", args.host, listener.local_addr()?.port());
     let nonce = rand::random();
@@ -50,7 +50,7 @@ pub(super) async fn start(
         node,
         incarnation: join.incarnation,
         num_nodes: job.nodes,
-        offer: Offer { address, num_ranks: job.ranks_per_node, free_port: free_port(bind)? },
+        offer: Offer { address, num_ranks: job.ranks_per_node, free_port: free_port(&args.host)? },
         launch: args.launch.clone(),
         timings: timings(&job, args.launched_at),
         same_cause: job.recovery.same_cause,
@@ -166,8 +166,13 @@ fn new_join(
 }
 
 /// A port that is free now, for MASTER_PORT; whoever takes it in between makes the generation fail, and the next one tries another.
-fn free_port(bind: IpAddr) -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind((bind, 0))?.local_addr()?.port())
+pub(super) fn free_port(host: &str) -> std::io::Result<u16> {
+    Ok(std::net::TcpListener::bind((bind(host), 0))?.local_addr()?.port())
+}
+
+/// Where to listen in order to be reached at `host`: a name may mean another of this node's addresses later.
+fn bind(host: &str) -> IpAddr {
+    host.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]))
 }
 
 fn timings(job: &JobSpec, launched_at_unix_ms: u64) -> Timings {

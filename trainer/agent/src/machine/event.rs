@@ -55,7 +55,10 @@ pub enum Event {
         how: Result<WorkerOutcome, String>,
     },
     /// Answer to [`Action::KillWorkers`]: no worker of this node lives.
-    WorkersGone,
+    WorkersGone {
+        /// A port for the next generation, if there is one: the last one's may be why it failed.
+        free_port: Option<u16>,
+    },
     /// This agent was told to stop.
     StopRequested {
         /// By whom or what.

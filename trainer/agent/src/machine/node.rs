@@ -127,7 +127,10 @@ impl Machine {
                     Err(cause) => MemberMsg::Lost { generation, rank, cause },
                 }));
             }
-            Event::WorkersGone => self.on_workers_gone(now, out),
+            Event::WorkersGone { free_port } => {
+                self.config.offer.free_port = free_port.unwrap_or(self.config.offer.free_port);
+                self.on_workers_gone(now, out);
+            }
             Event::StopRequested { cause } if self.node.stop.is_none() => {
                 self.node.stop = Some((cause.clone(), now));
                 match self.node.leader() {

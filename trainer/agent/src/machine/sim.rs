@@ -315,7 +315,7 @@ impl Sim {
             }
             Action::KillWorkers { .. } => {
                 agent.worker = None;
-                self.tell(Duration::from_millis(5), me, Event::WorkersGone);
+                self.tell(Duration::from_millis(5), me, Event::WorkersGone { free_port: None });
             }
             Action::KillWorker(_) => self.end_worker(me.0, Err("was killed by SIGKILL".to_owned())),
             Action::ToWorkers(msg) => {
