@@ -27,6 +27,7 @@ mod launch;
 mod logs;
 mod man;
 mod metrics;
+mod render;
 mod schema;
 mod status;
 mod validate;
@@ -65,6 +66,7 @@ commands! {
     Cancel => cancel,
     Checkpoint => checkpoint,
     Validate => validate,
+    Render => render,
     Data => data,
     Schema => schema,
     Completions => completions,

@@ -6,10 +6,11 @@ cd "$(dirname "$0")/../.."
 allowed() {
   case $1 in
     lockstep-jobspec | lockstep-storage | lockstep-c10d) ;;
+    lockstep-render) echo lockstep-jobspec ;;
     lockstep-storage-testing) echo lockstep-storage ;;
     lockstep-datasets | lockstep-run) echo lockstep-storage ;;
     lockstep-agent) echo lockstep-jobspec lockstep-run lockstep-storage ;;
-    lockstep) echo lockstep-jobspec lockstep-run lockstep-storage lockstep-datasets ;;
+    lockstep) echo lockstep-jobspec lockstep-render lockstep-run lockstep-storage lockstep-datasets ;;
     lockstep-trainer) echo lockstep-c10d lockstep-datasets lockstep-jobspec lockstep-run lockstep-storage ;;
     *) echo any ;;
   esac

@@ -88,6 +88,10 @@ impl Checker<'_> {
         let text = match (&node.typed, &node.value) {
             (Some(typed), _) => typed.clone(),
             (None, Value::Text(text)) => text.clone(),
+            // `4` is as good an amount of cores as `500m`.
+            (None, Value::Number(number)) if unit.is_some_and(|unit| unit(&number.to_string()).is_ok()) => {
+                number.to_string()
+            }
             (None, value) => {
                 let plain = node.to_json().to_string();
                 let hint = unit.and_then(|unit| unit(&plain).err());

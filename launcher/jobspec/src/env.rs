@@ -104,3 +104,20 @@ pub(crate) fn is_variable_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
+
+/// What the agent sets for each worker.
+const RESERVED: [&str; 8] = [
+    "RANK",
+    "LOCAL_RANK",
+    "GROUP_RANK",
+    "WORLD_SIZE",
+    "LOCAL_WORLD_SIZE",
+    "GROUP_WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+];
+
+/// Whether a variable of this name is the agent's own: it sets it for each worker.
+pub fn is_reserved_variable(name: &str) -> bool {
+    RESERVED.contains(&name) || name.starts_with("LOCKSTEP_") || name.starts_with("TORCHELASTIC_")
+}

@@ -3,7 +3,10 @@ use std::path::Path;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Checkpoint, Data, Env, Eval, Limits, Log, Model, Optimizer, Recovery, RunName, Tail, Train};
+use crate::{
+    ByteSize, Checkpoint, Data, Env, Eval, Kubernetes, Limits, Log, Model, Optimizer, Recovery, RunName,
+    Tail, Train,
+};
 
 /// A training job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,7 +18,8 @@ pub struct JobSpec {
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 100_000), extend("x-unit" = "nodes"))]
     pub nodes: u32,
-    /// Worker processes on each node. Unit: ranks. Default: 1.
+    /// Worker processes on each node; where kubernetes.gpu is given, one for each GPU unless this says otherwise.
+    /// Unit: ranks. Default: 1.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1024), extend("x-unit" = "ranks"))]
     pub ranks_per_node: u32,
@@ -61,6 +65,9 @@ pub struct JobSpec {
     /// How long each sign of life may take, and what follows.
     #[serde(default)]
     pub recovery: Recovery,
+    /// How the job runs on a cluster. Default: it only runs with `--local`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<Kubernetes>,
 }
 
 impl JobSpec {
@@ -73,6 +80,11 @@ impl JobSpec {
         let seed = self.data_seed();
         if let Some(data) = &mut self.data {
             data.seed = Some(seed);
+        }
+        let grace = self.recovery.grace;
+        if let Some(kubernetes) = &mut self.kubernetes {
+            kubernetes.shm_size = Some(kubernetes.shm_size());
+            kubernetes.grace_period = Some(kubernetes.grace_period(grace));
         }
     }
 
@@ -104,6 +116,13 @@ impl JobSpec {
     /// The fewest nodes that may train.
     pub fn min_nodes(&self) -> u32 {
         self.recovery.min_nodes.unwrap_or(self.nodes)
+    }
+
+    /// Disk space for what a node keeps in its scratch folder: the dataset cache and what it overshoots by while shards
+    /// arrive, or little without a dataset.
+    pub fn cache_volume(&self) -> ByteSize {
+        let size = self.data.as_ref().map_or(0, |data| data.cache.size.bytes());
+        ByteSize::new((size.saturating_add(size / 4)).max(1 << 30))
     }
 
     /// Optimizer steps in one pass over `num_samples` samples.

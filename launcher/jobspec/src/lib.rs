@@ -9,6 +9,7 @@ mod env;
 mod eval;
 mod explain;
 mod job;
+mod kubernetes;
 mod limits;
 mod log;
 mod model;
@@ -29,10 +30,14 @@ mod units;
 
 pub use checkpoint::Checkpoint;
 pub use data::{Cache, Data, Format, Prefetch, Shuffle, Split, Tail};
-pub use env::{Env, EnvError};
+pub use env::{Env, EnvError, is_reserved_variable};
 pub use eval::Eval;
 pub use explain::{Explained, explain};
 pub use job::JobSpec;
+pub use kubernetes::{
+    CronSchedule, Effect, Gpu, Kubernetes, Operator, Pdb, PullPolicy, Resources, SecretEnv, Spot, Toleration,
+    TopologySpread, Volume, WhenUnsatisfiable,
+};
 pub use limits::Limits;
 pub use log::{Level, Log};
 pub use model::{Activation, Model};
@@ -44,4 +49,4 @@ pub use recovery::Recovery;
 pub use schedule::Schedule;
 pub use schema::schema;
 pub use train::{NonFinite, NonFinitePolicy, Train};
-pub use units::{ByteSize, Cadence, Interval, RunName, Span, UnitError, Warmup};
+pub use units::{ByteSize, Cadence, Cpu, Interval, RunName, Span, UnitError, Warmup};

@@ -13,6 +13,30 @@ pub struct Resolved {
     /// The job, every default filled in.
     pub job: JobSpec,
     pub(crate) tree: Node,
+    source: String,
+}
+
+impl Resolved {
+    /// Finds what keeps this job from running on a cluster.
+    ///
+    /// # Errors
+    /// All problems at once: no `kubernetes` section, a storage that pods don't share, paths that they don't have.
+    pub fn check_for_cluster(&self) -> Result<(), Problems> {
+        let mut list = Vec::new();
+        rules::apply_cluster(&self.job, &self.tree, &mut list);
+        if list.is_empty() {
+            Ok(())
+        } else {
+            Err(Problems { source: self.source.clone(), list: sorted(list) })
+        }
+    }
+
+    /// A problem that was found elsewhere with the field at `path`, with its place.
+    pub fn problem(&self, path: &str, what: impl Into<String>, fix: impl Into<String>) -> Problems {
+        let place = self.tree.place_of(path).clone();
+        let problem = Problem { place, path: path.to_owned(), what: what.into(), fix: fix.into() };
+        Problems { source: self.source.clone(), list: vec![problem] }
+    }
 }
 
 /// Reads a job file, with `path=value` overrides. Either there is a job in which everything is right, or all problems
@@ -41,13 +65,14 @@ impl JobSpec {
 }
 
 fn finish(source: String, tree: Node, mut problems: Vec<Problem>) -> Result<Resolved, Problems> {
-    let value = check(&tree, &JOB, &mut problems);
+    let mut value = check(&tree, &JOB, &mut problems);
+    value.iter_mut().for_each(one_rank_for_each_gpu);
     match value.map(serde_json::from_value::<JobSpec>) {
         Some(Ok(mut job)) => {
             rules::apply(&job, &tree, &mut problems);
             if problems.is_empty() {
                 job.fill_in();
-                return Ok(Resolved { job, tree });
+                return Ok(Resolved { job, tree, source });
             }
         }
         // The checks know all that the type knows; if ever not, its own words are better than none.
@@ -59,8 +84,20 @@ fn finish(source: String, tree: Node, mut problems: Vec<Problem>) -> Result<Reso
         }),
         Some(Err(_)) | None => {}
     }
+    Err(Problems { source, list: sorted(problems) })
+}
+
+/// The one default that depends on another field before the job is a job: other defaults follow from it.
+fn one_rank_for_each_gpu(job: &mut Json) {
+    let count = job.pointer("/kubernetes/gpu/count").cloned();
+    if let (Some(count), Some(job)) = (count, job.as_object_mut()) {
+        job.entry("ranksPerNode").or_insert(count);
+    }
+}
+
+fn sorted(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort_by_key(|problem| order(&problem.place));
-    Err(Problems { source, list: problems })
+    problems
 }
 
 /// The file's problems first, by line, then the others as they were found.

@@ -1,7 +1,9 @@
 //! What must hold between fields; one file per concern.
 
 mod batch;
+mod cluster;
 mod env;
+mod kubernetes;
 mod names;
 mod secrets;
 mod timeouts;
@@ -19,8 +21,14 @@ pub(crate) fn apply(job: &JobSpec, tree: &Node, problems: &mut Vec<Problem>) {
     batch::check(job, &mut found);
     names::check(job, &mut found);
     env::check(job, &mut found);
+    kubernetes::check(job, &mut found);
     secrets::check(job, &mut found);
     timeouts::check(job, &mut found);
+}
+
+/// The same for a job that is to run on a cluster; to be asked for once [`apply`] finds nothing.
+pub(crate) fn apply_cluster(job: &JobSpec, tree: &Node, problems: &mut Vec<Problem>) {
+    cluster::check(job, &mut Findings { tree, problems });
 }
 
 struct Findings<'a> {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use crate::{ByteSize, Cadence, Interval, RunName, Span, UnitError, Warmup, schema};
+use crate::{ByteSize, Cadence, Cpu, Interval, RunName, Span, UnitError, Warmup, schema};
 
 /// What a value may be.
 #[derive(Debug)]
@@ -140,6 +140,7 @@ fn unit(format: &str) -> Option<Unit> {
     Some(match format {
         "byte-size" => |text| text.parse::<ByteSize>().map(drop),
         "cadence" => |text| text.parse::<Cadence>().map(drop),
+        "cpu" => |text| text.parse::<Cpu>().map(drop),
         "duration" => |text| text.parse::<Span>().map(drop),
         "interval" => |text| text.parse::<Interval>().map(drop),
         "run-name" => |text| text.parse::<RunName>().map(drop),
@@ -177,7 +178,7 @@ mod tests {
                 any.push(path.to_owned());
             }
         });
-        assert_eq!(any, ["model.config"]);
+        assert_eq!(any, ["model.config", "kubernetes.affinity", "kubernetes.podOverlay"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod byte_size;
 mod cadence;
+mod cpu;
 mod interval;
 mod run_name;
 mod span;
@@ -9,6 +10,7 @@ mod warmup;
 
 pub use byte_size::ByteSize;
 pub use cadence::Cadence;
+pub use cpu::Cpu;
 pub use interval::Interval;
 pub use run_name::RunName;
 pub use span::Span;

@@ -1,6 +1,6 @@
 //! Checked-in files that are made from the types: each test prints how to refresh its file.
 
-use std::{fmt::Write, path::Path};
+use std::path::Path;
 
 use lockstep_jobspec::{Place, Source, explain, resolve, schema};
 
@@ -23,13 +23,23 @@ fn the_schema_is_current() {
 
 #[test]
 fn the_example_is_explained() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../trainer/examples/digits.yaml");
-    let text = std::fs::read_to_string(path).unwrap();
-    let source = Source { path: "digits.yaml".into(), text };
+    current("tests/digits.explained.txt", &explained("digits.yaml", |_| true), REFRESH);
+}
+
+#[test]
+fn the_kubernetes_section_is_explained() {
+    let made = explained("digits-cluster.yaml", |path| path.starts_with("kubernetes."));
+    current("tests/digits-cluster.explained.txt", &made, REFRESH);
+}
+
+fn explained(example: &str, shown: impl Fn(&str) -> bool) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../trainer/examples").join(example);
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{example}: {error}"));
+    let source = Source { path: example.into(), text };
     let resolved =
         resolve(&source, &["train.seed=7".to_owned()]).unwrap_or_else(|problems| panic!("{problems}"));
     let mut made = String::new();
-    for field in explain(&resolved) {
+    for field in explain(&resolved).into_iter().filter(|field| shown(&field.path)) {
         let value = field.value.map_or("-".to_owned(), |value| value.to_string());
         let unit = field.unit.map_or(String::new(), |unit| format!(" {unit}"));
         let from = match field.place {
@@ -39,8 +49,8 @@ fn the_example_is_explained() {
             Some(Place::Whole) => "whole".to_owned(),
         };
         let default = field.default.map_or(String::new(), |default| format!(" [{default}]"));
-        writeln!(made, "{} = {value}{unit}{default} ({from})", field.path).unwrap();
+        made += &format!("{} = {value}{unit}{default} ({from})\n", field.path);
         assert!(!field.doc.is_empty(), "{} has no documentation", field.path);
     }
-    current("tests/digits.explained.txt", &made, REFRESH);
+    made
 }

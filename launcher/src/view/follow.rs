@@ -10,7 +10,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) enum Followed {
     /// The run ended, or nobody runs it any more.
-    Ended(RunStatus),
+    Ended(Box<RunStatus>),
     /// The user pressed Ctrl-C; the run goes on.
     Detached,
     /// Its launcher is gone and had not begun a run.
@@ -40,7 +40,7 @@ impl View {
                     last = Some(line);
                 }
                 if !matches!(status.phase, RunPhase::Waiting | RunPhase::Starting | RunPhase::Running) {
-                    return Ok(Followed::Ended(status));
+                    return Ok(Followed::Ended(Box::new(status)));
                 }
             } else if !lives {
                 return Ok(Followed::Abandoned);

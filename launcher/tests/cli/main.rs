@@ -5,4 +5,5 @@ mod common;
 mod data;
 mod help;
 mod offline;
+mod render;
 mod validate;

@@ -38,12 +38,16 @@ pub struct RunArgs {
     /// Name of this launch, the same on every node: `--resume` is obeyed once in each launch.
     #[arg(long)]
     pub launch: String,
-    /// When the user typed the command, in milliseconds since 1970.
+    /// When the user typed the command, in milliseconds since 1970. Default: when the launch's first generation was
+    /// formed, or else now; a manifest that stays the same can't know it.
     #[arg(long)]
-    pub launched_at: u64,
+    pub launched_at: Option<u64>,
     /// Host or address on which the other nodes reach this one.
     #[arg(long)]
     pub host: String,
+    /// Port on which they reach it; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
     /// Folder for what outlives a worker but not the node, such as the dataset cache.
     #[arg(long)]
     pub scratch: PathBuf,

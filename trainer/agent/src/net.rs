@@ -94,6 +94,10 @@ impl Net {
     }
 
     async fn serve(self, stream: TcpStream) {
+        // A node's probe connects, says nothing and leaves: that is no peer that was refused.
+        if matches!(timeout(INTRODUCTION_DEADLINE, stream.peek(&mut [0])).await, Ok(Ok(0)) | Err(_)) {
+            return;
+        }
         let opened = async {
             let mut channel = Channel::accept(stream, &self.run, &self.key).await?;
             let opening = channel.recv::<Opening>().await?;

@@ -1,17 +1,8 @@
 use super::Findings;
-use crate::{EnvError, JobSpec, env::is_variable_name};
-
-/// What the agent sets for each worker.
-const RESERVED: [&str; 8] = [
-    "RANK",
-    "LOCAL_RANK",
-    "GROUP_RANK",
-    "WORLD_SIZE",
-    "LOCAL_WORLD_SIZE",
-    "GROUP_WORLD_SIZE",
-    "MASTER_ADDR",
-    "MASTER_PORT",
-];
+use crate::{
+    EnvError, JobSpec,
+    env::{is_reserved_variable, is_variable_name},
+};
 
 /// Variables have names that a shell knows, values that can be expanded, and don't replace the agent's own.
 pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
@@ -20,8 +11,7 @@ pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
         if !is_variable_name(key) {
             let fix = "use letters, digits and _, not starting with a digit";
             found.add(&path, format!("`{key}` is not the name of a variable"), fix);
-        } else if RESERVED.contains(&key) || key.starts_with("LOCKSTEP_") || key.starts_with("TORCHELASTIC_")
-        {
+        } else if is_reserved_variable(key) {
             found.add(&path, format!("{path} is set by the agent for each worker"), "remove it");
         }
     }

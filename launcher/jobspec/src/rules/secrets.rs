@@ -4,11 +4,23 @@ use crate::JobSpec;
 /// Ends of names that hold secrets.
 const SECRET: [&str; 6] = ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "API_KEY", "ACCESS_KEY"];
 
+fn names_a_secret(variable: &str) -> bool {
+    let name = variable.to_ascii_uppercase();
+    SECRET.iter().any(|end| name.ends_with(end))
+}
+
 /// A job is written to storage, to logs and into checkpoints: it holds no secret.
 pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
+    for (key, value) in job.kubernetes.iter().flat_map(|kubernetes| &kubernetes.env) {
+        if names_a_secret(key) && !value.is_empty() {
+            let path = format!("kubernetes.env.{key}");
+            let fix =
+                format!("put it into a Secret, and write secrets: [{{ name: THE-SECRET, key: {key} }}]");
+            found.add(&path, format!("{path} holds a secret, and everybody can read a Job"), fix);
+        }
+    }
     for (key, value) in job.env.iter() {
-        let name = key.to_ascii_uppercase();
-        if SECRET.iter().any(|end| name.ends_with(end)) && !value.is_empty() && !value.contains("${") {
+        if names_a_secret(key) && !value.is_empty() && !value.contains("${") {
             let path = format!("env.{key}");
             let fix = format!("export {key} where the run is started, and write {key}: ${{{key}}}");
             found.add(&path, format!("{path} holds a secret, and the job file is copied into the run"), fix);

@@ -14,7 +14,7 @@ const UNITS: [(&str, u64); 9] = [
     ("B", 1),
 ];
 
-/// An amount of bytes: a whole number and a unit, `64MiB` or `2 GB`.
+/// An amount of bytes: a whole number and a unit, `64MiB`, `2 GB`, or `16Gi` for 16GiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(u64);
 
@@ -40,7 +40,12 @@ impl FromStr for ByteSize {
             number.parse().map_err(|_| wrong("write a whole number and a unit, for example 64MiB"))?;
         let (_, scale) = UNITS
             .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(unit))
+            .find(|(name, _)| {
+                // `Gi` is how Kubernetes writes GiB.
+                let short =
+                    name.strip_suffix("iB").is_some_and(|prefix| unit.strip_suffix('i') == Some(prefix));
+                short || name.eq_ignore_ascii_case(unit)
+            })
             .ok_or_else(|| wrong("the units are B, KiB, MiB, GiB, TiB and KB, MB, GB, TB"))?;
         number.checked_mul(*scale).map(Self).ok_or_else(|| wrong("the most is 16777215TiB"))
     }

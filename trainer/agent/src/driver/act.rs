@@ -117,7 +117,7 @@ impl Driver {
             run_dir: facts.args.run_dir.clone(),
             job: facts.job_json.to_string(),
             start_from,
-            launched_at_unix_ms: facts.args.launched_at,
+            launched_at_unix_ms: facts.launched_at_unix_ms,
             scratch: facts.args.scratch.clone(),
         }
     }

@@ -35,6 +35,8 @@ const WAIT_WORTH_A_WORD: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 struct Facts {
     args: RunArgs,
+    /// When the user typed the command.
+    launched_at_unix_ms: u64,
     job: JobSpec,
     job_json: serde_json::Value,
     dir: RunDir,
@@ -254,7 +256,7 @@ impl Driver {
             return;
         }
         self.first_step_known = true;
-        let launched = Duration::from_millis(self.facts.args.launched_at);
+        let launched = Duration::from_millis(self.facts.launched_at_unix_ms);
         let seconds = unix_now().saturating_sub(launched).as_secs_f64();
         let text = format!("first step {seconds:.2} s after launch");
         self.reporter.measured(generation, EventKind::FirstStep, text, Some(step), Some(seconds));

@@ -12,7 +12,7 @@ use lockstep_jobspec::JobSpec;
 use lockstep_run::link::Phase;
 use lockstep_run::segment::EventKind;
 use lockstep_run::status::Live;
-use lockstep_run::{Generation, Join, NodeId, RunDir, RunRecord, RunUid, Step, Writer};
+use lockstep_run::{Generation, Join, Membership, NodeId, RunDir, RunRecord, RunUid, Step, Writer};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
@@ -36,7 +36,9 @@ pub(super) async fn start(
     let key = dir.key_or_create().await?;
 
     let bind = bind(&args.host);
-    let listener = TcpListener::bind((bind, 0)).await.with_context(|| format!("can't listen on {bind}"))?;
+    let listener = TcpListener::bind((bind, args.port))
+        .await
+        .with_context(|| format!("can't listen on {bind}, port {}", args.port))?;
     let address = format!("{}:{}", args.host, listener.local_addr()?.port());
     let nonce = rand::random();
     let node = NodeId(args.node);
@@ -44,6 +46,7 @@ pub(super) async fn start(
         .join(node, |incarnation| new_join(&run.run_uid, node, incarnation, &address, &job, nonce))
         .await?;
     let memberships = dir.memberships().await?;
+    let launched_at_unix_ms = args.launched_at.unwrap_or_else(|| first_formed(&memberships, &args.launch));
     let known = memberships.keys().next_back().copied().unwrap_or_default();
 
     let config = Config {
@@ -52,7 +55,7 @@ pub(super) async fn start(
         num_nodes: job.nodes,
         offer: Offer { address, num_ranks: job.ranks_per_node, free_port: free_port(&args.host)? },
         launch: args.launch.clone(),
-        timings: timings(&job, args.launched_at),
+        timings: timings(&job, launched_at_unix_ms),
         same_cause: job.recovery.same_cause,
         workers_beat: program.speaks,
     };
@@ -67,7 +70,8 @@ pub(super) async fn start(
     let writer = Writer { node, incarnation: join.incarnation, nonce };
     std::fs::create_dir_all(&args.scratch)
         .with_context(|| format!("can't make {}", args.scratch.display()))?;
-    let facts = Facts { args, job, job_json, dir, run_uid: run.run_uid, writer, program };
+    let facts =
+        Facts { args, launched_at_unix_ms, job, job_json, dir, run_uid: run.run_uid, writer, program };
     let started = Instant::now();
     Ok(Driver {
         machine: Machine::new(config, known, Duration::ZERO),
@@ -163,6 +167,13 @@ fn new_join(
         nonce,
         at: Timestamp::now(),
     }
+}
+
+/// When the launch formed its first generation, or now, in milliseconds since 1970.
+fn first_formed(memberships: &BTreeMap<Generation, Membership>, launch: &str) -> u64 {
+    let formed = memberships.values().filter(|m| m.launch == launch).map(|m| m.at).min();
+    let formed = formed.and_then(|at| u64::try_from(at.as_millisecond()).ok());
+    formed.unwrap_or_else(|| unix_now().as_millis() as u64)
 }
 
 /// A port that is free now, for MASTER_PORT; whoever takes it in between makes the generation fail, and the next one tries another.

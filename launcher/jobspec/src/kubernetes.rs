@@ -1,0 +1,145 @@
+//! The part of a job file that says how its pods look and where they run.
+
+mod place;
+mod pod;
+
+pub use place::{Effect, Operator, Spot, Toleration, TopologySpread, WhenUnsatisfiable};
+pub use pod::{Gpu, PullPolicy, Resources, SecretEnv, Volume};
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{ByteSize, Span};
+
+/// How the job runs on Kubernetes; `--local` takes no notice of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Kubernetes {
+    /// Namespace of everything that is made. Default: the kube context's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// Image of the pods, with lockstep-agent in its PATH and lockstep-worker beside it.
+    #[schemars(extend("examples" = ["registry.example.com/team/lockstep:1.2"]))]
+    pub image: String,
+    /// When nodes pull the image. Default: IfNotPresent.
+    #[serde(default)]
+    pub image_pull_policy: PullPolicy,
+    /// Names of the Secrets with which the image is pulled. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pull_secrets: Vec<String>,
+    /// An existing service account, for instance one that a cloud's workload identity trusts; its token is not mounted.
+    /// Default: the namespace's default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account: Option<String>,
+    /// What each pod gets.
+    #[serde(default)]
+    pub resources: Resources,
+    /// The accelerators of each pod; there is one rank for each unless ranksPerNode says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<Gpu>,
+    /// Size of /dev/shm, which is memory and counts against resources.memory. Default: a quarter of resources.memory,
+    /// or 1GiB where that isn't set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shm_size: Option<ByteSize>,
+    /// Size of /tmp on the node's disk. Default: 1GiB.
+    #[serde(default = "default_tmp_size")]
+    pub tmp_size: ByteSize,
+    /// Labels that a node must have. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub node_selector: BTreeMap<String, String>,
+    /// Which nodes are wanted or avoided, as in a pod's spec.affinity. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Value>,
+    /// Taints that the pods bear, besides that of gpu.resource. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tolerations: Vec<Toleration>,
+    /// How the pods spread over nodes, racks or zones. Default: as the scheduler likes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub topology_spread: Vec<TopologySpread>,
+    /// Run on machines that the provider may take back at any time; says whose labels and taints those have. Default: no.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spot: Option<Spot>,
+    /// Name of the pods' PriorityClass. Default: the cluster's default one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority_class: Option<String>,
+    /// Name of the Kueue LocalQueue that admits the job. Default: none; it starts at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<String>,
+    /// Environment variables of the agent, taken as they are, and so of its workers too: what the storage needs, such as
+    /// AWS_REGION or AWS_ENDPOINT_URL. Those of the workers alone belong into the job's own `env`. Default: none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, String>,
+    /// Secrets whose values become environment variables of the agent and its workers. Default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretEnv>,
+    /// What is mounted into the pods besides /tmp, /cache and /dev/shm. Default: nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Volume>,
+    /// Whether a NetworkPolicy keeps everybody out but the run's own pods. Default: true.
+    #[serde(default = "yes")]
+    pub network_policy: bool,
+    /// Makes node drains wait for the run: a PodDisruptionBudget. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pdb: Option<Pdb>,
+    /// Launch it again and again, each time as a run of its own: a CronJob. Default: once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<CronSchedule>,
+    /// From SIGTERM until the node kills the pod; longer than recovery.grace, in which the checkpoint is written.
+    /// Default: recovery.grace + 10s.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_period: Option<Span>,
+    /// Part of a pod template (metadata, spec), merged into the rendered one as server-side apply would: objects field by
+    /// field, containers, env and volumes by name, volumeMounts by mountPath, other lists replaced. The container is
+    /// called `agent`. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_overlay: Option<Value>,
+}
+
+/// A PodDisruptionBudget.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Pdb {
+    /// How many pods may be missing because of drains at the same time. Unit: nodes. Default: 0.
+    #[schemars(extend("x-unit" = "nodes"))]
+    pub max_unavailable: u32,
+}
+
+/// When a job is launched again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CronSchedule {
+    /// Minute, hour, day of month, month, day of week. A launch that is due while one runs is left out.
+    #[schemars(extend("examples" = ["0 2 * * *"]))]
+    pub cron: String,
+    /// Time zone of `cron`, by its IANA name. Default: Etc/UTC.
+    #[serde(default = "utc")]
+    pub time_zone: String,
+}
+
+impl Kubernetes {
+    /// Size of /dev/shm.
+    pub fn shm_size(&self) -> ByteSize {
+        let quarter = self.resources.memory.map(|memory| ByteSize::new(memory.bytes() / 4));
+        self.shm_size.or(quarter).unwrap_or(ByteSize::new(1 << 30))
+    }
+
+    /// From SIGTERM until the node kills the pod, given `recovery.grace`.
+    pub fn grace_period(&self, grace: Span) -> Span {
+        self.grace_period.unwrap_or(Span::from(grace.duration() + Span::from_secs(10).duration()))
+    }
+}
+
+fn default_tmp_size() -> ByteSize {
+    ByteSize::new(1 << 30)
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn utc() -> String {
+    "Etc/UTC".to_owned()
+}

@@ -1,0 +1,152 @@
+//! The agent's container: what it runs, what it finds in its environment, how the node knows that it lives.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{
+    Capabilities, Container, ContainerPort, EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, Probe,
+    ResourceRequirements, SecretEnvSource, SecretKeySelector, SecurityContext, TCPSocketAction,
+};
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use lockstep_jobspec::{Kubernetes, PullPolicy, SecretEnv};
+
+use crate::config_map::FILE;
+use crate::meta::{AGENT_PORT, CONTAINER, JOB_NAME_LABEL, UID_LABEL};
+use crate::objects::Source;
+use crate::pod::some;
+use crate::quantity::{bytes, cores};
+use crate::volumes::{self, CACHE, JOB_DIR};
+
+/// Variable that holds the Job's uid: what is launched once is one launch.
+const LAUNCH: &str = "LOCKSTEP_LAUNCH";
+/// Variable that holds the Job's name, where only the pod knows it.
+const JOB_NAME: &str = "LOCKSTEP_JOB";
+
+pub(crate) fn agent(source: &Source<'_>) -> Container {
+    let kubernetes = source.kubernetes;
+    let policy = match kubernetes.image_pull_policy {
+        PullPolicy::IfNotPresent => "IfNotPresent",
+        PullPolicy::Always => "Always",
+        PullPolicy::Never => "Never",
+    };
+    Container {
+        name: CONTAINER.to_owned(),
+        image: Some(kubernetes.image.clone()),
+        image_pull_policy: Some(policy.to_owned()),
+        command: Some(vec!["lockstep-agent".to_owned()]),
+        args: Some(args(source)),
+        env: Some(env(kubernetes)),
+        env_from: some(kubernetes.secrets.iter().filter(|secret| secret.key.is_none()).map(whole_secret)),
+        ports: Some(vec![ContainerPort {
+            name: Some(CONTAINER.to_owned()),
+            container_port: AGENT_PORT.into(),
+            protocol: Some("TCP".to_owned()),
+            ..Default::default()
+        }]),
+        // An agent listens once it has reached the storage, which may have its troubles.
+        startup_probe: Some(Probe { period_seconds: Some(1), failure_threshold: Some(300), ..probe() }),
+        readiness_probe: Some(Probe { period_seconds: Some(5), failure_threshold: Some(2), ..probe() }),
+        liveness_probe: Some(Probe { period_seconds: Some(10), failure_threshold: Some(6), ..probe() }),
+        resources: Some(resources(kubernetes)),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".to_owned()]) }),
+            read_only_root_filesystem: Some(true),
+            ..Default::default()
+        }),
+        volume_mounts: Some(volumes::mounts(source)),
+        ..Default::default()
+    }
+}
+
+/// The agent reads its node's index from JOB_COMPLETION_INDEX, which the Job controller sets.
+fn args(source: &Source<'_>) -> Vec<String> {
+    let meta = &source.meta;
+    let (storage, service) = (literal(meta.storage()), meta.name());
+    // A scheduled launch's Job has a name that nobody knows before.
+    let name = match source.kubernetes.schedule {
+        None => service.to_owned(),
+        Some(_) => format!("$({JOB_NAME})"),
+    };
+    vec![
+        "run".to_owned(),
+        format!("--run-dir={storage}/{name}"),
+        format!("--job={JOB_DIR}/{FILE}"),
+        format!("--launch=$({LAUNCH})"),
+        format!("--host={name}-$(JOB_COMPLETION_INDEX).{service}"),
+        format!("--port={AGENT_PORT}"),
+        format!("--scratch={CACHE}"),
+    ]
+}
+
+fn env(kubernetes: &Kubernetes) -> Vec<EnvVar> {
+    let mut env = vec![from_label(LAUNCH, UID_LABEL)];
+    if kubernetes.schedule.is_some() {
+        env.push(from_label(JOB_NAME, JOB_NAME_LABEL));
+    }
+    // The user has no home in the image, and the image can't be written to.
+    let mut plain = BTreeMap::from([("HOME", volumes::TMP.to_owned())]);
+    plain.extend(kubernetes.env.iter().map(|(name, value)| (name.as_str(), literal(value))));
+    env.extend(plain.into_iter().map(|(name, value)| EnvVar {
+        name: name.to_owned(),
+        value: Some(value),
+        value_from: None,
+    }));
+    env.extend(kubernetes.secrets.iter().filter_map(one_key));
+    env
+}
+
+/// `$(NAME)` would be replaced by the node.
+fn literal(text: &str) -> String {
+    text.replace("$(", "$$(")
+}
+
+fn from_label(name: &str, label: &str) -> EnvVar {
+    let field = ObjectFieldSelector {
+        api_version: Some("v1".to_owned()),
+        field_path: format!("metadata.labels['{label}']"),
+    };
+    let source = EnvVarSource { field_ref: Some(field), ..Default::default() };
+    EnvVar { name: name.to_owned(), value: None, value_from: Some(source) }
+}
+
+fn one_key(secret: &SecretEnv) -> Option<EnvVar> {
+    let key = secret.key.clone()?;
+    let name = secret.env.clone().unwrap_or_else(|| key.clone());
+    let reference = SecretKeySelector { name: secret.name.clone(), key, optional: None };
+    let source = EnvVarSource { secret_key_ref: Some(reference), ..Default::default() };
+    Some(EnvVar { name, value: None, value_from: Some(source) })
+}
+
+fn whole_secret(secret: &SecretEnv) -> EnvFromSource {
+    EnvFromSource {
+        secret_ref: Some(SecretEnvSource { name: secret.name.clone(), optional: None }),
+        ..Default::default()
+    }
+}
+
+fn probe() -> Probe {
+    Probe {
+        tcp_socket: Some(TCPSocketAction { port: IntOrString::String(CONTAINER.to_owned()), host: None }),
+        timeout_seconds: Some(2),
+        ..Default::default()
+    }
+}
+
+/// Cores are reserved and not limited; memory and disk are both, since running out of them has to hit this pod.
+fn resources(kubernetes: &Kubernetes) -> ResourceRequirements {
+    let given = &kubernetes.resources;
+    let both = [
+        ("memory".to_owned(), given.memory.map(bytes)),
+        ("ephemeral-storage".to_owned(), given.ephemeral_storage.map(bytes)),
+    ];
+    let mut limits: BTreeMap<_, _> =
+        both.into_iter().filter_map(|(name, amount)| amount.map(|a| (name, a))).collect();
+    let mut requests = limits.clone();
+    requests.extend(given.cpu.map(|cpu| ("cpu".to_owned(), cores(cpu))));
+    if let Some(gpu) = &kubernetes.gpu {
+        let amount = k8s_openapi::apimachinery::pkg::api::resource::Quantity(gpu.count.to_string());
+        limits.insert(gpu.resource.clone(), amount);
+    }
+    let given = |map: BTreeMap<_, _>| Some(map).filter(|map| !map.is_empty());
+    ResourceRequirements { limits: given(limits), requests: given(requests), claims: None }
+}

@@ -1,0 +1,82 @@
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use lockstep_jobspec::{JobSpec, Kubernetes};
+use serde_json::Value;
+
+use crate::meta::Meta;
+use crate::{Wrong, config_map, cron_job, job, network_policy, pdb, pod, service};
+
+/// Everything that a job is on a cluster, in the order in which it is made: what pods need comes before the pods.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Objects {
+    /// Gives each pod a name of its own.
+    pub service: Service,
+    /// The resolved job, which every agent reads.
+    pub config_map: ConfigMap,
+    /// Keeps everybody else out.
+    pub network_policy: Option<NetworkPolicy>,
+    /// Makes drains wait.
+    pub pdb: Option<PodDisruptionBudget>,
+    /// What makes the pods.
+    pub work: Work,
+}
+
+/// What makes the pods.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Work {
+    /// Once.
+    Job(Box<Job>),
+    /// Again and again.
+    CronJob(Box<CronJob>),
+}
+
+/// The part of a job that every object is made from.
+pub(crate) struct Source<'a> {
+    pub(crate) job: &'a JobSpec,
+    pub(crate) kubernetes: &'a Kubernetes,
+    pub(crate) meta: Meta<'a>,
+}
+
+/// Makes the objects of a job that [`check_for_cluster`](lockstep_jobspec::Resolved::check_for_cluster) found nothing
+/// wrong with.
+///
+/// # Errors
+/// Where a part that is Kubernetes' own, `affinity` or `podOverlay`, isn't what Kubernetes takes.
+pub fn render(job: &JobSpec) -> Result<Objects, Wrong> {
+    let Some(kubernetes) = &job.kubernetes else {
+        let fix = "add kubernetes: { image: registry/name:tag }";
+        return Err(Wrong::new("kubernetes", "there is no `kubernetes` section", fix));
+    };
+    let file = config_map::job_file(job)?;
+    let source = Source { job, kubernetes, meta: Meta::new(job, kubernetes, &file) };
+    let work = job::spec(&source, pod::template(&source)?);
+    Ok(Objects {
+        service: service::service(&source),
+        config_map: config_map::config_map(&source, file),
+        network_policy: kubernetes.network_policy.then(|| network_policy::network_policy(&source)),
+        pdb: kubernetes.pdb.map(|budget| pdb::pdb(&source, budget)),
+        work: match &kubernetes.schedule {
+            None => Work::Job(Box::new(job::job(&source, work))),
+            Some(schedule) => Work::CronJob(Box::new(cron_job::cron_job(&source, schedule, work))),
+        },
+    })
+}
+
+impl Objects {
+    /// The objects as plain values, in order.
+    ///
+    /// # Errors
+    /// None in practice: every object has a JSON form.
+    pub fn to_values(&self) -> serde_json::Result<Vec<Value>> {
+        let mut values = vec![serde_json::to_value(&self.service)?, serde_json::to_value(&self.config_map)?];
+        values.extend(self.network_policy.as_ref().map(serde_json::to_value).transpose()?);
+        values.extend(self.pdb.as_ref().map(serde_json::to_value).transpose()?);
+        values.push(match &self.work {
+            Work::Job(job) => serde_json::to_value(job)?,
+            Work::CronJob(cron_job) => serde_json::to_value(cron_job)?,
+        });
+        Ok(values)
+    }
+}

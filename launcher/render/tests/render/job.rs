@@ -1,0 +1,100 @@
+//! What the Job controller does that is easy to get wrong, each as a test on the objects.
+
+use crate::common::{ALL, Parts};
+
+#[test]
+fn each_node_has_retries_of_its_own_and_keeps_its_index() {
+    let parts = Parts::of("minimal", &[]);
+    let spec = parts.spec();
+    assert_eq!(spec.completion_mode.as_deref(), Some("Indexed"));
+    assert_eq!((spec.completions, spec.parallelism), (Some(2), Some(2)));
+    assert!(spec.backoff_limit_per_index.is_some_and(|limit| limit > 100));
+    assert_eq!((spec.backoff_limit, spec.max_failed_indexes), (None, Some(0)));
+}
+
+#[test]
+fn a_disruption_is_no_failure_and_a_fatal_code_is_the_end() {
+    let parts = Parts::of("minimal", &[]);
+    let spec = parts.spec();
+    assert_eq!(spec.pod_replacement_policy.as_deref(), Some("Failed"));
+    assert_eq!(parts.pod().restart_policy.as_deref(), Some("Never"));
+    let rules = &spec.pod_failure_policy.as_ref().unwrap().rules;
+    let [disruption, run, node] = rules.as_slice() else { panic!("{rules:?}") };
+    let conditions = disruption.on_pod_conditions.as_ref().unwrap();
+    assert_eq!((disruption.action.as_str(), conditions[0].type_.as_str()), ("Ignore", "DisruptionTarget"));
+    for (rule, action, code) in [(run, "FailJob", 240), (node, "FailIndex", 241)] {
+        let codes = rule.on_exit_codes.as_ref().unwrap();
+        assert_eq!((rule.action.as_str(), codes.values.as_slice()), (action, [code].as_slice()));
+        assert_eq!(codes.container_name.as_deref(), Some(parts.container().name.as_str()));
+    }
+}
+
+#[test]
+fn one_node_that_is_done_is_enough() {
+    let parts = Parts::of("minimal", &[]);
+    let rules = &parts.spec().success_policy.as_ref().unwrap().rules;
+    assert_eq!(rules.iter().map(|rule| rule.succeeded_count).collect::<Vec<_>>(), [Some(1)]);
+}
+
+#[test]
+fn nothing_that_others_set_is_in_it() {
+    for name in ALL {
+        let parts = Parts::of(name, &[]);
+        assert_eq!((parts.spec().suspend, parts.spec().ttl_seconds_after_finished), (None, None));
+        for value in parts.objects.to_values().unwrap() {
+            assert_eq!(value["metadata"].get("ownerReferences"), None);
+            assert_eq!(value.get("status"), None);
+        }
+    }
+}
+
+#[test]
+fn kueue_admits_all_nodes_or_none() {
+    let parts = Parts::of("everything", &[]);
+    let meta = &parts.job().metadata;
+    assert_eq!(meta.labels.as_ref().unwrap()["kueue.x-k8s.io/queue-name"], "team-a");
+    let whole = "kueue.x-k8s.io/job-completions-equal-parallelism";
+    assert_eq!(meta.annotations.as_ref().unwrap()[whole], "true");
+    let nightly = Parts::of("nightly", &[]);
+    let template = &nightly.cron_job().spec.as_ref().unwrap().job_template;
+    let labels = template.metadata.as_ref().unwrap().labels.as_ref().unwrap();
+    assert_eq!(labels["kueue.x-k8s.io/queue-name"], "nights");
+    assert_eq!(Parts::of("minimal", &[]).job().metadata.labels.as_ref().unwrap().len(), 7);
+}
+
+#[test]
+fn a_launch_is_one_job_object() {
+    let parts = Parts::of("minimal", &[]);
+    assert_eq!(parts.arg("launch"), "$(LOCKSTEP_LAUNCH)");
+    let env = &parts.container().env.as_ref().unwrap()[0];
+    let path = &env.value_from.as_ref().unwrap().field_ref.as_ref().unwrap().field_path;
+    let label = "metadata.labels['batch.kubernetes.io/controller-uid']";
+    assert_eq!((env.name.as_str(), path.as_str()), ("LOCKSTEP_LAUNCH", label));
+}
+
+#[test]
+fn the_command_line_finds_the_run_by_annotations() {
+    let parts = Parts::of("everything", &[]);
+    let annotations = parts.job().metadata.annotations.as_ref().unwrap();
+    assert_eq!(annotations["lockstep.dev/storage"], "s3://bucket/runs");
+    assert_eq!(annotations["lockstep.dev/run-dir"], "s3://bucket/runs/everything");
+    assert_eq!(parts.arg("run-dir"), "s3://bucket/runs/everything");
+    let digest = |sets: &[&str]| {
+        Parts::of("minimal", sets).job().metadata.annotations.as_ref().unwrap()["lockstep.dev/spec"].clone()
+    };
+    assert_eq!(digest(&[]), digest(&[]));
+    assert_ne!(digest(&[]), digest(&["kubernetes.resources.cpu=2"]));
+}
+
+#[test]
+fn a_scheduled_launch_is_a_run_of_its_own() {
+    let parts = Parts::of("nightly", &[]);
+    let spec = parts.cron_job().spec.as_ref().unwrap();
+    assert_eq!(spec.concurrency_policy.as_deref(), Some("Forbid"));
+    assert_eq!(spec.time_zone.as_deref(), Some("Europe/Berlin"));
+    assert_eq!(parts.arg("run-dir"), "s3://bucket/runs/$(LOCKSTEP_JOB)");
+    assert_eq!(parts.arg("host"), "$(LOCKSTEP_JOB)-$(JOB_COMPLETION_INDEX).nightly");
+    let changed = Parts::of("nightly", &["train.steps=2000"]);
+    let name = |parts: &Parts| parts.objects.config_map.metadata.name.clone().unwrap();
+    assert!(name(&parts).starts_with("nightly-") && name(&parts) != name(&changed));
+}
