@@ -114,19 +114,24 @@ fn sgd() -> Value {
     json!({"kind": "sgd", "lr": 0.05, "momentum": 0.9})
 }
 
+/// Both optimizers at each number of ranks, with dropout.
+fn every_kind() -> Vec<JobSpec> {
+    let kinds = [1, 2, 4].into_iter().flat_map(|nodes| [adamw(), sgd()].map(|optimizer| (nodes, optimizer)));
+    kinds.map(|(nodes, optimizer)| digits(nodes, json!({"optimizer": optimizer}))).collect()
+}
+
 #[test]
 fn killed_and_resumed_on_files() {
-    for (nodes, optimizer) in [(1, adamw()), (2, sgd()), (4, adamw())] {
-        survives_being_killed(Case::on_files(digits(nodes, json!({"optimizer": optimizer}))));
+    for job in every_kind() {
+        survives_being_killed(Case::on_files(job));
     }
 }
 
 #[test]
 fn killed_and_resumed_on_s3() {
     let server = S3Server::start().unwrap();
-    for (nodes, optimizer) in [(1, sgd()), (2, adamw()), (4, sgd())] {
-        let job = digits(nodes, json!({"optimizer": optimizer}));
-        survives_being_killed(Case::on_s3(job, &server, &format!("run-{nodes}")));
+    for (number, job) in every_kind().into_iter().enumerate() {
+        survives_being_killed(Case::on_s3(job, &server, &format!("run-{number}")));
     }
 }
 
