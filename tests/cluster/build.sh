@@ -43,7 +43,7 @@ version=k8s.io/component-base/version
 minor=${kubernetes#v1.}
 part kube "-X $version.gitVersion=$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=${minor%%.*}" "" .
 part containerd "" no_btrfs github.com/containerd/containerd/v2/cmd/{containerd,containerd-shim-runc-v2,ctr}
-part coredns "" "" github.com/coredns/coredns
+part coredns "" "" .
 part minio "" "" github.com/minio/minio ./bucket
 mkdir "$fresh/pause" "$fresh/tools"
 (cd tools && CGO_ENABLED=0 go build -ldflags "-s -w" -o "$fresh/tools/" ./peer)

@@ -89,7 +89,8 @@ claim_slot() {
     exec 9>"$home/.slots/$try"
     flock --nonblock 9 || continue
     cgroup_remove "lockstep-$try" # what a guard left that was killed itself
-    wait_until 3 ip_free "$try" || continue
+    link_remove "$try"
+    ip_free "$try" || continue
     address_plan "$try"
     return
   done
@@ -103,8 +104,9 @@ echo "$slot" >"$dir/slot"
 echo "$parts" >"$dir/parts"
 setsid "$here/lib/guard.sh" "$dir" "$slot" $$ "$tether" </dev/null >>"$dir/log/guard.log" 2>&1 7>&- &
 echo "$! $(born $!)" >"$dir/pid/guard"
+disown
 exec 9>&-
-trap 'status=$?; [[ -e $dir/ready ]] || { say "$name did not start"; "$here/down.sh" --name "$name"; }; exit $status' EXIT
+trap 'status=$?; [[ -e $dir/ready ]] || { say "$(basename "$dir") did not start"; "$here/down.sh" --name "$(basename "$dir")"; }; exit $status' EXIT
 trap 'exit 130' INT TERM
 
 wait_until 10 test -s "$dir/pid/hub" || die_with_log "the cluster's first process did not start" "$dir/log/guard.log"
@@ -125,19 +127,25 @@ helpers_start
 dns_start
 storage_ready
 
-kubectl() { "$parts/kubectl" --kubeconfig "$dir/kubeconfig" "$@" >>"$dir/log/up.log" 2>&1; }
+# api_says SECONDS WHAT ARGUMENTS...: waits for what kubectl wait is told; sooner over when a server or a node has ended
+api_says() {
+  local deadline=$((SECONDS + $1)) what=$2 why=""
+  shift 2
+  until "$parts/kubectl" --kubeconfig "$dir/kubeconfig" wait "$@" --timeout=3s >>"$dir/log/up.log" 2>&1; do
+    ((SECONDS < deadline)) || why="$what in time"
+    [[ -z $(ended) ]] || why="$what"
+    [[ -z $why ]] || die_with_log "$why" "$dir"/nodes/*/log/{node,containerd,import,kubelet}.log
+  done
+}
 
 # nodes_ready: every node has joined, and pods can be made
 nodes_ready() {
-  local number logs
+  local number
   for ((number = 1; number <= nodes; number++)); do
-    mapfile -t logs < <(node_logs "$number")
-    kubectl wait --for=create "node/n$number" --timeout=60s || die_with_log "node n$number did not join within 60 s" "${logs[@]}"
-    kubectl wait --for=condition=Ready "node/n$number" --timeout=60s ||
-      die_with_log "node n$number was not ready within 60 s" "${logs[@]}"
+    api_says 60 "node n$number did not join" --for=create "node/n$number"
+    api_says 60 "node n$number did not become ready" --for=condition=Ready "node/n$number"
   done
-  kubectl wait --for=create serviceaccount/default --timeout=60s ||
-    die_with_log "no service account was made within 60 s" "$dir/log/kube-controller-manager.log"
+  api_says 60 "no service account was made" --for=create serviceaccount/default
 }
 nodes_ready
 dns_ready

@@ -15,5 +15,11 @@ pod_range() { echo "$prefix.$1.0/24"; }
 slots=16
 most_nodes=100
 
+# link_remove SLOT: takes this machine's end away. Without it the link would go with the cluster's network, which the kernel
+# keeps for some time while connections in it are not closed by both sides.
+link_remove() {
+  ip link delete "lockstep$1" 2>/dev/null || true
+}
+
 # ip_free SLOT: whether no route of this machine leads into the slot's addresses already
 ip_free() { ! ip -4 route show | grep -q "^10\.$((200 + $1))\."; }

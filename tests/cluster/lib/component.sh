@@ -23,6 +23,7 @@ component_start() {
   rm -f "$dir/pid/$1"
   setsid nsenter --target "$(pid_in "$dir/pid/hub")" --mount --net --pid --uts --ipc \
     bash "$dir/components/$1" </dev/null >>"$dir/log/$1.log" 2>&1 7>&- &
+  disown
 }
 
 component_started() { [[ -s $dir/pid/$1 ]] && born "$(pid_in "$dir/pid/$1")"; }
@@ -48,14 +49,31 @@ component_ready() {
   [[ -z $why ]] || die_with_log "$name $why" "$dir/log/$name.log"
 }
 
-# die_with_log WHAT LOG...
+# ended: the servers and nodes that were started and no longer run
+ended() {
+  local each name
+  for each in "$dir"/components/*; do
+    name=$(basename "$each")
+    [[ ! -s $dir/pid/$name ]] || component_started "$name" >/dev/null || echo "$name"
+  done
+  for each in "$dir"/nodes/*/pid; do
+    [[ ! -s $each ]] || running "$each" || basename "$(dirname "$each")"
+  done
+}
+
+# die_with_log WHAT LOG...: shows the last lines of the logs, or of those who have ended, as they are the likelier reason
 die_with_log() {
-  local log
+  local log each
   say "error: $1"
+  for each in $(ended); do
+    say "$each has ended"
+    [[ -d $dir/nodes/$each ]] || set -- "" "$dir/log/$each.log"
+  done
   shift
   for log in "$@"; do
+    [[ -s $log ]] || continue
     say "the end of ${log#"$dir"/}:"
-    tail -n 25 "$log" >&2 || true
+    tail -n 15 "$log" >&2
   done
   exit 1
 }

@@ -7,6 +7,8 @@ lib=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 dir=$1 slot=$2 starter=$3 tether=$4
 # shellcheck source=common.sh
 source "$lib/common.sh"
+# shellcheck source=address.sh
+source "$lib/address.sh"
 # shellcheck source=cgroup.sh
 source "$lib/cgroup.sh"
 
@@ -34,5 +36,6 @@ rm -f "$dir/ready"
 [[ ! -e $dir/pid/hub ]] || ! running "$dir/pid/hub" || kill -KILL "$(pid_in "$dir/pid/hub")"
 kill -KILL "$hub" 2>/dev/null || true
 wait "$hub" || true
+link_remove "$slot"
 cgroup_remove "lockstep-$slot" || echo "guard: control groups lockstep-$slot could not be removed"
 [[ -n ${LOCKSTEP_CLUSTER_KEEP:-} ]] || rm -rf "$dir"

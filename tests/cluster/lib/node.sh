@@ -66,8 +66,10 @@ node_start() {
   ip=$(node_ip "$1")
   rm -f "$at/pid"
   cgroup_make "lockstep-$slot/$name"
-  in_hub setsid setpriv --pdeathsig KILL unshare --mount --net --pid --uts --ipc --fork --kill-child=KILL \
-    "$here/lib/node-init.sh" "$at" "$name" "$ip" "$parts" </dev/null >>"$at/log/node.log" 2>&1 7>&- &
+  setsid nsenter --target "$(pid_in "$dir/pid/hub")" --mount --net --pid --uts --ipc \
+    unshare --mount --net --pid --uts --ipc --fork --kill-child=KILL "$here/lib/node-init.sh" "$at" "$name" "$ip" "$parts" \
+    </dev/null >>"$at/log/node.log" 2>&1 7>&- &
+  disown
   wait_until 10 test -s "$at/pid" || die_with_log "node $name did not start" "$at/log/node.log"
   pid=$(pid_in "$at/pid")
   in_hub ip link add "$name" type veth peer name uplink
@@ -78,8 +80,6 @@ node_start() {
     ip link set lo up && ip link set uplink name eth0 && ip address add $ip/24 dev eth0 && ip link set eth0 up &&
     ip route add default via $hub_ip && echo 1 >/proc/sys/net/ipv4/ip_forward"
 }
-
-node_logs() { printf "$(node_dir "$1")/log/%s.log\n" node containerd import kubelet; }
 
 # node_import NUMBER TAR: brings an image onto a running node
 node_import() {
