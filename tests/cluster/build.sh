@@ -9,7 +9,7 @@ cd "$here"
 
 kubernetes=$(sed -n 's#^\tk8s.io/kubernetes \(v[0-9.]*\)$#\1#p' kube/go.mod)
 sources=(build.sh pause/pause.c lib/oci.py)
-while read -r file; do sources+=("$file"); done < <(find kube containerd coredns minio tools -type f | LC_ALL=C sort)
+while read -r file; do sources+=("$file"); done < <(find kube containerd coredns minio kwok tools -type f | LC_ALL=C sort)
 key=$(sha256sum "${sources[@]}" | sha256sum | cut -c1-16)
 cache=${LOCKSTEP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lockstep}
 home=$cache/cluster-$key
@@ -45,6 +45,7 @@ part kube "-X $version.gitVersion=$kubernetes -X $version.gitMajor=1 -X $version
 part containerd "" no_btrfs github.com/containerd/containerd/v2/cmd/{containerd,containerd-shim-runc-v2,ctr}
 part coredns "" "" .
 part minio "" "" github.com/minio/minio ./bucket
+part kwok "" "" sigs.k8s.io/kwok/cmd/kwok
 mkdir "$fresh/pause" "$fresh/tools"
 (cd tools && CGO_ENABLED=0 go build -ldflags "-s -w" -o "$fresh/tools/" ./peer)
 gcc -static -Os -o "$fresh/pause/pause" pause/pause.c

@@ -90,6 +90,7 @@ else
 fi
 if [[ -z $quick ]]; then
   check "a node gets extended resources" extended_resources
+  check "fake nodes are ready, and more can be added" fake_nodes
   check "a restarted API server is back" apiserver_restarts
   check "a partitioned and a frozen node are lost, and come back" silent_nodes
   check "a killed node is lost with its pods, and comes back" killed_node

@@ -1,4 +1,4 @@
-# Sourced by self-test.sh: the faults that tests make, and that they are mended.
+# Sourced by self-test.sh: what tests do to a cluster: faults that are mended, nodes and resources that are made up.
 # shellcheck shell=bash disable=SC2154 # shared with the script that sources it
 
 lost() { kubectl wait --for=condition=Ready=Unknown "$@" --timeout=40s; }
@@ -12,6 +12,13 @@ extended_resources() {
   fault resource n1 nvidia.com/gpu 0
   fault resource n1 nvidia.com/mig-1g.5gb 0
   [[ $(allocatable) != *nvidia* ]]
+}
+
+fake_nodes() {
+  "$here/fake-nodes.sh" --name "$mine" 3
+  "$here/fake-nodes.sh" --name "$mine" 5
+  [[ $(kubectl get nodes --selector kwok.x-k8s.io/node=fake --no-headers | grep -cw Ready) == 5 ]]
+  kubectl delete node --selector kwok.x-k8s.io/node=fake
 }
 
 apiserver_restarts() {
