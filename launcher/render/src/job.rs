@@ -11,6 +11,8 @@ use crate::quantity::count;
 
 /// An agent's exit code: the run can't go on.
 const RUN_FAILED: i32 = 240;
+/// An agent's exit code: it doesn't know its arguments, so the image is of another version.
+const OTHER_VERSION: i32 = 2;
 /// An agent's exit code: this node can't go on.
 const NODE_FAILED: i32 = 241;
 /// A node that comes back this often without the run giving up on it is given up. Each return waits up to 10 minutes.
@@ -61,12 +63,12 @@ fn failure_policy() -> PodFailurePolicy {
         type_: "DisruptionTarget".to_owned(),
         status: "True".to_owned(),
     };
-    let exits = |code: i32, action: &str| PodFailurePolicyRule {
+    let exits = |codes: &[i32], action: &str| PodFailurePolicyRule {
         action: action.to_owned(),
         on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
             container_name: Some(CONTAINER.to_owned()),
             operator: "In".to_owned(),
-            values: vec![code],
+            values: codes.to_vec(),
         }),
         on_pod_conditions: None,
     };
@@ -77,8 +79,8 @@ fn failure_policy() -> PodFailurePolicy {
                 on_exit_codes: None,
                 on_pod_conditions: Some(vec![disrupted]),
             },
-            exits(RUN_FAILED, "FailJob"),
-            exits(NODE_FAILED, "FailIndex"),
+            exits(&[OTHER_VERSION, RUN_FAILED], "FailJob"),
+            exits(&[NODE_FAILED], "FailIndex"),
         ],
     }
 }
