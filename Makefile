@@ -23,9 +23,13 @@ build: .libtorch ## build lockstep, lockstep-agent and lockstep-worker into targ
 demo: build ## train a digit classifier on two nodes of this machine, real data, real DDP
 	$(BIN)/lockstep launch -f trainer/examples/digits.yaml --local --run-dir runs/demo
 
+# What tests start. The same targets and so the same features as `cargo test`: dependencies are compiled once.
+.PHONY: test-binaries
+test-binaries: .libtorch
+	$(WITH_LIBTORCH) $(CARGO) build $(WORKSPACE) --all-targets
+
 .PHONY: test
-test: .libtorch python ## all tests (needs no network once libtorch and PyTorch are there)
-	$(WITH_LIBTORCH) $(CARGO) build $(WORKSPACE) --bins --examples
+test: test-binaries python ## all tests (needs no network once libtorch and PyTorch are there)
 	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) $(WITH_LIBTORCH) $(CARGO) test $(WORKSPACE)
 
 .PHONY: python
@@ -66,5 +70,5 @@ image: build ## Lockstep's image as an OCI tar, reproducibly, into target/lockst
 	tests/cluster/image.sh --bin $(BIN)
 
 .PHONY: test-cluster
-test-cluster: build ## tests on a real cluster (as root; builds its parts on first use)
+test-cluster: test-binaries ## tests on a real cluster (as root; builds its parts on first use)
 	tests/cluster/self-test.sh
