@@ -6,6 +6,7 @@ use lockstep_run::control::{self, Request};
 use lockstep_run::status::{RunPhase, RunStatus};
 use lockstep_run::{Body, Outcome, RunDir};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a leader may take to say what it does.
 const STATUS_DEADLINE: Duration = Duration::from_secs(2);
@@ -132,9 +133,11 @@ async fn found(dir: &RunDir, locked: bool) -> anyhow::Result<Found> {
 
 /// Follows a run that somebody else launched until it ends.
 async fn attach(context: &Context, job: &JobSpec, dir: &RunDir, run_dir: &str) -> anyhow::Result<Exit> {
+    // Heard from before the user is told that it may be pressed.
+    let interrupt = signal(SignalKind::interrupt())?;
     let view = View::new(false);
     view.header(&job.name, "is running already; Ctrl-C leaves it running", run_dir);
-    let followed = view.follow(dir, STATUS_DEADLINE, || RunLock::is_held(run_dir)).await;
+    let followed = view.follow(dir, STATUS_DEADLINE, || RunLock::is_held(run_dir), interrupt).await;
     view.finish();
     let exit = match followed? {
         Followed::Ended(status) => match status.phase {

@@ -2,6 +2,7 @@ use super::{View, phase_name};
 use lockstep_run::RunDir;
 use lockstep_run::status::{RunPhase, RunStatus};
 use std::time::Duration;
+use tokio::signal::unix::Signal;
 
 /// How often the run is asked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -18,7 +19,8 @@ pub(crate) enum Followed {
 }
 
 impl View {
-    /// Shows a run that others launched until it ends. `launcher_lives` says whether somebody may yet begin it.
+    /// Shows a run that others launched until it ends, or until `interrupt` is heard. `launcher_lives` says whether
+    /// somebody may yet begin it.
     ///
     /// # Errors
     /// Where the run's folder can't be read.
@@ -27,6 +29,7 @@ impl View {
         dir: &RunDir,
         deadline: Duration,
         launcher_lives: impl Fn() -> bool,
+        mut interrupt: Signal,
     ) -> anyhow::Result<Followed> {
         let mut last = None;
         loop {
@@ -47,7 +50,7 @@ impl View {
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
-                pressed = tokio::signal::ctrl_c() => return pressed.map(|()| Followed::Detached).map_err(Into::into),
+                _ = interrupt.recv() => return Ok(Followed::Detached),
             }
         }
     }
