@@ -12,6 +12,13 @@ fn launch(storage: &str) -> String {
     )
 }
 
+/// A workspace whose commands reach the server.
+fn workspace(server: &S3Server) -> Workspace {
+    let mut ws = Workspace::new();
+    server.env().into_iter().for_each(|(name, value)| ws.set_env(name, &value));
+    ws
+}
+
 fn model_hash(ws: &Workspace, run: &str) -> String {
     let list = ws.run(&format!("checkpoint list {run} --output json")).expect_code(0).json();
     assert_eq!(list[0]["step"], 600, "{list:#}");
@@ -21,8 +28,7 @@ fn model_hash(ws: &Workspace, run: &str) -> String {
 #[test]
 fn a_run_on_s3_survives_the_loss_of_everything() {
     let server = S3Server::start().unwrap();
-    let mut ws = Workspace::new();
-    server.env().into_iter().for_each(|(name, value)| ws.set_env(name, &value));
+    let ws = workspace(&server);
     let uri = server.uri("runs/digits");
     let mut run = ws.start(&launch(&uri));
     run.wait_until("a checkpoint on S3", || {
@@ -41,8 +47,7 @@ fn a_run_on_s3_survives_the_loss_of_everything() {
 #[test]
 fn who_attaches_to_a_launcher_that_dies_before_the_run_began_is_told() {
     let server = S3Server::start().unwrap();
-    let mut ws = Workspace::new();
-    server.env().into_iter().for_each(|(name, value)| ws.set_env(name, &value));
+    let ws = workspace(&server);
     let uri = server.uri("runs/digits");
     server.faults().add(Call::List, "", Fault::Silent, 1);
     let mut first = ws.start(&launch(&uri));
@@ -58,8 +63,7 @@ fn who_attaches_to_a_launcher_that_dies_before_the_run_began_is_told() {
 fn the_same_uri_at_another_endpoint_is_another_run() {
     let servers = [S3Server::start().unwrap(), S3Server::start().unwrap()];
     let runs = servers.each_ref().map(|server| {
-        let mut ws = Workspace::new();
-        server.env().into_iter().for_each(|(name, value)| ws.set_env(name, &value));
+        let ws = workspace(server);
         (ws.start(&launch(&server.uri("runs/digits"))), ws)
     });
     for (run, _ws) in runs {
@@ -71,8 +75,7 @@ fn the_same_uri_at_another_endpoint_is_another_run() {
 #[test]
 fn a_bucket_that_refuses_the_key_is_named() {
     let server = S3Server::start().unwrap();
-    let mut ws = Workspace::new();
-    server.env().into_iter().for_each(|(name, value)| ws.set_env(name, &value));
+    let mut ws = workspace(&server);
     ws.set_env("AWS_SECRET_ACCESS_KEY", "wrong");
     let refused = ws.run(&launch(&server.uri("runs/digits"))).expect_code(1);
     assert!(refused.stderr.contains("runs/digits"), "{}", refused.stderr);

@@ -6,7 +6,7 @@ mod support;
 
 use lockstep_jobspec::Activation;
 use lockstep_run::Step;
-use lockstep_run::link::{FailureKind, WorkerMsg, WorkerOutcome};
+use lockstep_run::link::{FailureKind, Phase, WorkerMsg, WorkerOutcome};
 use lockstep_trainer::{Batch, Control, Error, Mlp, Mode, Model, Output, Setup, Stop, Task, TaskError};
 use serde_json::json;
 use std::cell::Cell;
@@ -190,6 +190,16 @@ fn checkpoints_by_the_clock_are_agreed() {
     assert_eq!(outcome.messages[0].iter().filter(|m| told(m)).count(), committed.len());
     let beats = |m: &WorkerMsg| matches!(m, WorkerMsg::Heartbeat { .. });
     assert!(outcome.messages[1].iter().all(beats), "only rank 0 reports: {:?}", outcome.messages[1]);
+}
+
+/// Nothing ticks here, so every heartbeat is one that a change of phase has sent.
+#[test]
+fn the_first_step_is_told_when_it_is_done() {
+    let world = World::new(job(json!({"nodes": 2})));
+    let first = |m: &WorkerMsg| matches!(m, WorkerMsg::Heartbeat { step: Step(1), phase: Phase::Training });
+    for messages in &world.train().done(10).messages {
+        assert_eq!(messages.iter().filter(|m| first(m)).count(), 1, "{messages:?}");
+    }
 }
 
 #[test]
