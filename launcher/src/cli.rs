@@ -22,12 +22,15 @@ mod cancel;
 mod checkpoint;
 mod completions;
 mod data;
+mod delete;
 mod events;
+mod gc;
 mod launch;
 mod logs;
 mod man;
 mod metrics;
 mod render;
+mod resume;
 mod schema;
 mod status;
 mod validate;
@@ -64,10 +67,13 @@ commands! {
     Events => events,
     Metrics => metrics,
     Cancel => cancel,
+    Resume => resume,
+    Delete => delete,
     Checkpoint => checkpoint,
     Validate => validate,
     Render => render,
     Data => data,
+    Gc => gc,
     Schema => schema,
     Completions => completions,
     Man => man,

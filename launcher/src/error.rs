@@ -24,6 +24,11 @@ impl Failure {
         Self { exit: Exit::Usage, ..Self::new(what) }
     }
 
+    /// The same with another exit code.
+    pub fn with_exit(self, exit: Exit) -> Self {
+        Self { exit, ..self }
+    }
+
     /// Adds a line below the error: `label   text`.
     pub fn note(mut self, label: &'static str, text: impl Into<String>) -> Self {
         self.notes.push((label, text.into()));

@@ -6,6 +6,7 @@
 mod block_on;
 mod bug;
 mod cli;
+mod cluster;
 mod context;
 mod environment;
 mod error;
@@ -13,6 +14,7 @@ mod exit;
 mod job_file;
 mod local;
 mod output;
+mod preflight;
 mod runs;
 mod view;
 

@@ -1,30 +1,129 @@
-//! Finds runs: by name in `./runs`, or by folder or URI.
+//! Finds runs: by name in `./runs` and on the cluster, or by folder or URI.
 
 use crate::Failure;
+use crate::cluster::{self, Cluster, ClusterArgs, ClusterRun};
 use lockstep_run::RunDir;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Where local runs lie unless the job file says otherwise.
 pub(crate) const DEFAULT_STORAGE: &str = "runs";
+/// A cluster that doesn't answer by then doesn't keep anybody from a run in ./runs.
+const LOOK_DEADLINE: Duration = Duration::from_secs(3);
 
-/// The option that names a run.
+/// The option that names a run, and those that say where it is.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct RunArg {
-    /// Name of a run in ./runs, or its folder or URI
+    /// Name of a run in ./runs or on the cluster, or a run's folder or URI
     #[arg(value_name = "RUN")]
     pub(crate) run: String,
+
+    #[command(flatten)]
+    pub(crate) place: PlaceArgs,
+}
+
+/// The options that say where a run is.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct PlaceArgs {
+    /// Look in ./runs only, not on a cluster
+    #[arg(long, conflicts_with_all = ["context", "namespace"])]
+    pub(crate) local: bool,
+
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArgs,
+}
+
+/// A run that was found.
+pub(crate) enum Run {
+    /// By its folder.
+    Stored(RunDir),
+    /// By its Job.
+    OnCluster(Box<ClusterRun>),
+}
+
+impl PlaceArgs {
+    /// Whether a cluster was named.
+    pub(crate) fn names_cluster(&self) -> bool {
+        self.cluster.context.is_some() || self.cluster.namespace.is_some()
+    }
+
+    /// The cluster that is named, or else the current one, if there is any.
+    ///
+    /// # Errors
+    /// Where one is named that isn't configured.
+    pub(crate) async fn cluster(&self) -> anyhow::Result<Option<Cluster>> {
+        if self.local {
+            return Ok(None);
+        }
+        match Cluster::connect(&self.cluster).await {
+            Ok(cluster) => Ok(Some(cluster)),
+            Err(error) if self.names_cluster() => Err(error),
+            Err(_) => Ok(None),
+        }
+    }
 }
 
 impl RunArg {
-    /// Opens the run.
+    /// Finds the run.
     ///
     /// # Errors
-    /// Where there is none; the message lists those that are there.
-    pub(crate) async fn open(&self) -> anyhow::Result<RunDir> {
-        let dir = RunDir::open(&uri(&self.run)?)?;
-        if dir.run().await?.is_some() {
-            return Ok(dir);
+    /// Where there is none, or two of that name; the message says what there is.
+    pub(crate) async fn find(&self) -> anyhow::Result<Run> {
+        let stored = if self.place.names_cluster() { None } else { self.stored().await? };
+        if self.is_path() || self.place.local {
+            return stored.map(Run::Stored).ok_or_else(|| self.unknown(None));
         }
+        let cluster = self.place.cluster().await?;
+        let Some(cluster) = cluster else { return stored.map(Run::Stored).ok_or_else(|| self.unknown(None)) };
+        let look = cluster::find(&cluster, &self.run);
+        match stored {
+            None => match look.await? {
+                Some(run) => Ok(Run::OnCluster(Box::new(run))),
+                None => Err(self.unknown(Some(&cluster))),
+            },
+            Some(dir) => match tokio::time::timeout(LOOK_DEADLINE, look).await {
+                Ok(Ok(Some(_))) => {
+                    let what =
+                        format!("run {} is both in ./runs and on the cluster {}", self.run, cluster.context);
+                    Err(Failure::usage(what)
+                        .note("choose", format!("--local, or --context {}", cluster.context))
+                        .into())
+                }
+                _ => Ok(Run::Stored(dir)),
+            },
+        }
+    }
+
+    /// Opens the run's folder, wherever the run is.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find), and where this machine can't read the run's storage.
+    pub(crate) async fn open(&self) -> anyhow::Result<RunDir> {
+        let uri = match self.find().await? {
+            Run::Stored(dir) => return Ok(dir),
+            Run::OnCluster(run) => run.run_dir().unwrap_or_default(),
+        };
+        let dir = RunDir::open(&uri)?;
+        match dir.run().await {
+            Ok(Some(_)) => Ok(dir),
+            Ok(None) => Err(Failure::new(format!("run {} has written nothing to {uri} yet", self.run)).into()),
+            Err(error) => Err(Failure::new(format!("can't read {uri} from this machine: {error}"))
+                .note("fix", "export AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for other stores than Amazon's, AWS_ENDPOINT_URL")
+                .note("without", format!("lockstep status {0}, lockstep logs {0} and lockstep events {0} need the cluster only", self.run))
+                .into()),
+        }
+    }
+
+    async fn stored(&self) -> anyhow::Result<Option<RunDir>> {
+        let dir = RunDir::open(&uri(&self.run)?)?;
+        Ok(dir.run().await?.map(|_| dir))
+    }
+
+    fn is_path(&self) -> bool {
+        self.run.contains('/')
+    }
+
+    fn unknown(&self, cluster: Option<&Cluster>) -> anyhow::Error {
         let known: Vec<_> =
             local().into_iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
         let there = if known.is_empty() {
@@ -32,7 +131,17 @@ impl RunArg {
         } else {
             format!("runs in ./runs: {}", known.join(", "))
         };
-        Err(Failure::usage(format!("there is no run at {}", dir.uri(""))).note("look at", there).into())
+        let place = match (cluster, self.is_path()) {
+            (Some(cluster), _) if self.place.names_cluster() => {
+                format!("in namespace {} of {}", cluster.namespace, cluster.context)
+            }
+            (Some(cluster), _) => {
+                format!("in ./runs, or in namespace {} of {}", cluster.namespace, cluster.context)
+            }
+            (None, true) => format!("at {}", self.run),
+            (None, false) => "in ./runs, and no cluster is configured".to_owned(),
+        };
+        Failure::usage(format!("there is no run {} {place}", self.run)).note("look at", there).into()
     }
 }
 

@@ -18,6 +18,9 @@ use crate::{ByteSize, Span};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Kubernetes {
+    /// The kube context of the cluster. Default: the current one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<String>,
     /// Namespace of everything that is made. Default: the kube context's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
@@ -87,6 +90,14 @@ pub struct Kubernetes {
     /// Launch it again and again, each time as a run of its own: a CronJob. Default: once.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schedule: Option<CronSchedule>,
+    /// How long `lockstep launch` waits until all pods run for the first time, before it takes the job away again and ends
+    /// with exit code 3. Default: 30m.
+    #[serde(default = "default_start_timeout")]
+    pub start_timeout: Span,
+    /// How long after its end `lockstep launch` has the cluster keep the Job, and with it the pods' logs; `lockstep render`
+    /// leaves it out, because GitOps tools would make again what is gone. Default: until it is deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Span>,
     /// From SIGTERM until the node kills the pod; longer than recovery.grace, in which the checkpoint is written.
     /// Default: recovery.grace + 10s.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -130,6 +141,10 @@ impl Kubernetes {
     pub fn grace_period(&self, grace: Span) -> Span {
         self.grace_period.unwrap_or(Span::from(grace.duration() + Span::from_secs(10).duration()))
     }
+}
+
+fn default_start_timeout() -> Span {
+    Span::from_secs(30 * 60)
 }
 
 fn default_tmp_size() -> ByteSize {

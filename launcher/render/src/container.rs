@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EnvFromSource, EnvVar, EnvVarSource, ObjectFieldSelector, Probe,
-    ResourceRequirements, SecretEnvSource, SecretKeySelector, SecurityContext, TCPSocketAction,
+    Capabilities, Container, ContainerPort, EnvFromSource, EnvVar, EnvVarSource, HTTPGetAction,
+    ObjectFieldSelector, Probe, ResourceRequirements, SecretEnvSource, SecretKeySelector, SecurityContext,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use lockstep_jobspec::{Kubernetes, PullPolicy, SecretEnv};
@@ -20,6 +20,10 @@ use crate::volumes::{self, CACHE, JOB_DIR};
 const LAUNCH: &str = "LOCKSTEP_LAUNCH";
 /// Variable that holds the Job's name, where only the pod knows it.
 const JOB_NAME: &str = "LOCKSTEP_JOB";
+/// Variable that holds the pod's address.
+const POD_IP: &str = "LOCKSTEP_POD_IP";
+/// Where the kubelet looks for the reason of a container's end; it makes the file and lets everybody write to it.
+const LAST_WORDS: &str = "/dev/termination-log";
 
 pub(crate) fn agent(source: &Source<'_>) -> Container {
     let kubernetes = source.kubernetes;
@@ -53,6 +57,8 @@ pub(crate) fn agent(source: &Source<'_>) -> Container {
             read_only_root_filesystem: Some(true),
             ..Default::default()
         }),
+        // Where an agent can't even say why it ended, its log does.
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(volumes::mounts(source)),
         ..Default::default()
     }
@@ -61,27 +67,36 @@ pub(crate) fn agent(source: &Source<'_>) -> Container {
 /// The agent reads its node's index from JOB_COMPLETION_INDEX, which the Job controller sets.
 fn args(source: &Source<'_>) -> Vec<String> {
     let meta = &source.meta;
-    let (storage, service) = (literal(meta.storage()), meta.name());
+    let storage = literal(meta.storage());
     // A scheduled launch's Job has a name that nobody knows before.
     let name = match source.kubernetes.schedule {
-        None => service.to_owned(),
+        None => meta.name().to_owned(),
         Some(_) => format!("$({JOB_NAME})"),
     };
-    vec![
+    let mut args = vec![
         "run".to_owned(),
         format!("--run-dir={storage}/{name}"),
         format!("--job={JOB_DIR}/{FILE}"),
         format!("--launch=$({LAUNCH})"),
-        format!("--host={name}-$(JOB_COMPLETION_INDEX).{service}"),
+        // Not the pod's name: a name server keeps an old answer, or that there is none, for half a minute.
+        format!("--host=$({POD_IP})"),
         format!("--port={AGENT_PORT}"),
         format!("--scratch={CACHE}"),
-    ]
+        format!("--last-words={LAST_WORDS}"),
+    ];
+    if source.resume != "auto" {
+        args.push(format!("--resume={}", source.resume));
+    }
+    args
 }
 
 fn env(kubernetes: &Kubernetes) -> Vec<EnvVar> {
-    let mut env = vec![from_label(LAUNCH, UID_LABEL)];
+    let mut env = vec![
+        from_field(LAUNCH, format!("metadata.labels['{UID_LABEL}']")),
+        from_field(POD_IP, "status.podIP".to_owned()),
+    ];
     if kubernetes.schedule.is_some() {
-        env.push(from_label(JOB_NAME, JOB_NAME_LABEL));
+        env.push(from_field(JOB_NAME, format!("metadata.labels['{JOB_NAME_LABEL}']")));
     }
     // The user has no home in the image, and the image can't be written to.
     let mut plain = BTreeMap::from([("HOME", volumes::TMP.to_owned())]);
@@ -100,11 +115,8 @@ fn literal(text: &str) -> String {
     text.replace("$(", "$$(")
 }
 
-fn from_label(name: &str, label: &str) -> EnvVar {
-    let field = ObjectFieldSelector {
-        api_version: Some("v1".to_owned()),
-        field_path: format!("metadata.labels['{label}']"),
-    };
+fn from_field(name: &str, field_path: String) -> EnvVar {
+    let field = ObjectFieldSelector { api_version: Some("v1".to_owned()), field_path };
     let source = EnvVarSource { field_ref: Some(field), ..Default::default() };
     EnvVar { name: name.to_owned(), value: None, value_from: Some(source) }
 }
@@ -126,7 +138,11 @@ fn whole_secret(secret: &SecretEnv) -> EnvFromSource {
 
 fn probe() -> Probe {
     Probe {
-        tcp_socket: Some(TCPSocketAction { port: IntOrString::String(CONTAINER.to_owned()), host: None }),
+        http_get: Some(HTTPGetAction {
+            path: Some("/healthz".to_owned()),
+            port: IntOrString::String(CONTAINER.to_owned()),
+            ..Default::default()
+        }),
         timeout_seconds: Some(2),
         ..Default::default()
     }

@@ -36,21 +36,22 @@ pub enum Work {
 pub(crate) struct Source<'a> {
     pub(crate) job: &'a JobSpec,
     pub(crate) kubernetes: &'a Kubernetes,
+    pub(crate) resume: &'a str,
     pub(crate) meta: Meta<'a>,
 }
 
 /// Makes the objects of a job that [`check_for_cluster`](lockstep_jobspec::Resolved::check_for_cluster) found nothing
-/// wrong with.
+/// wrong with. `resume` says what the launch starts from, as the agent takes it: auto, never, must, or a step.
 ///
 /// # Errors
 /// Where a part that is Kubernetes' own, `affinity` or `podOverlay`, isn't what Kubernetes takes.
-pub fn render(job: &JobSpec) -> Result<Objects, Wrong> {
+pub fn render(job: &JobSpec, resume: &str) -> Result<Objects, Wrong> {
     let Some(kubernetes) = &job.kubernetes else {
         let fix = "add kubernetes: { image: registry/name:tag }";
         return Err(Wrong::new("kubernetes", "there is no `kubernetes` section", fix));
     };
     let file = config_map::job_file(job)?;
-    let source = Source { job, kubernetes, meta: Meta::new(job, kubernetes, &file) };
+    let source = Source { job, kubernetes, resume, meta: Meta::new(job, kubernetes, &file) };
     let work = job::spec(&source, pod::template(&source)?);
     Ok(Objects {
         service: service::service(&source),

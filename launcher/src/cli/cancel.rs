@@ -1,4 +1,5 @@
-use crate::runs::RunArg;
+use crate::cluster::{ClusterRun, pods_are_gone, set_suspended};
+use crate::runs::{Run, RunArg};
 use crate::{Context, Exit, Failure, block_on};
 use lockstep_run::control::{self, Reply, Request};
 use lockstep_run::{Outcome, RunDir};
@@ -11,7 +12,10 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(3);
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Stop a run after a checkpoint; launching it again carries on
+///
+/// On a cluster its Job is suspended: the pods leave, and `lockstep resume` lets it go on.
 #[derive(Debug, clap::Args)]
+#[command(visible_alias = "suspend")]
 pub(super) struct Args {
     #[command(flatten)]
     run: RunArg,
@@ -23,7 +27,10 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     block_on(async {
-        let dir = args.run.open().await?;
+        let dir = match args.run.find().await? {
+            Run::Stored(dir) => dir,
+            Run::OnCluster(run) => return suspend(args, context, &run).await,
+        };
         if let Some(outcome) = outcome(&dir).await? {
             return Err(
                 Failure::usage(format!("run {} does not run: it {}", args.run.run, word(&outcome))).into()
@@ -58,6 +65,27 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     })
 }
 
+async fn suspend(args: &Args, context: &Context, run: &ClusterRun) -> anyhow::Result<Exit> {
+    let name = &run.name;
+    if run.end().is_some() {
+        return Err(Failure::usage(format!("run {name} does not run: its Job has ended")).into());
+    }
+    set_suspended(run, true).await?;
+    let since = Instant::now();
+    while !pods_are_gone(run).await? {
+        if since.elapsed() > Duration::from_secs(args.wait) {
+            return Err(Failure::new(format!("the pods of run {name} have not left after {} s", args.wait))
+                .note("look at", format!("lockstep status {name}"))
+                .into());
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    context.output.result(&json!({ "run": name, "suspended": true }), || {
+        format!("run {name} is suspended, its pods have left; go on with: lockstep resume {name}")
+    })?;
+    Ok(Exit::Done)
+}
+
 async fn outcome(dir: &RunDir) -> anyhow::Result<Option<Outcome>> {
     Ok(dir.newest_membership().await?.and_then(|m| m.outcome().cloned()))
 }
@@ -65,7 +93,7 @@ async fn outcome(dir: &RunDir) -> anyhow::Result<Option<Outcome>> {
 fn word(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Done => "is done".to_owned(),
-        Outcome::Stopped { cause } => format!("has stopped ({cause}); launch it again to carry on"),
+        Outcome::Stopped { cause, .. } => format!("has stopped ({cause}); launch it again to carry on"),
         Outcome::Failed { error } => format!("failed: {error}"),
     }
 }

@@ -1,3 +1,4 @@
+mod copy;
 mod inspect;
 mod pack;
 mod verify;
@@ -7,7 +8,7 @@ use lockstep_datasets::SplitSummary;
 
 use crate::{Context, Exit, output::columns};
 
-/// Make, describe and check datasets
+/// Make, copy, describe and check datasets
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -16,6 +17,7 @@ pub(super) struct Args {
 
 commands! {
     Pack => pack,
+    Copy => copy,
     Inspect => inspect,
     Verify => verify,
 }

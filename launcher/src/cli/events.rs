@@ -1,6 +1,8 @@
-use crate::runs::RunArg;
+use crate::cluster::{self, LogWish};
+use crate::runs::{Run, RunArg};
 use crate::{Context, Exit, block_on};
 use jiff::tz::TimeZone;
+use lockstep_run::Line;
 use lockstep_run::segment::Event;
 
 /// Show what happened to a run, in order of time
@@ -12,7 +14,17 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     block_on(async {
-        let events = args.run.open().await?.events().await?;
+        let events = match args.run.find().await? {
+            Run::Stored(dir) => dir.events().await?,
+            Run::OnCluster(run) => {
+                let lines = cluster::logs(&run.cluster, &run.name, LogWish::default()).await?;
+                let event = |text: &str| match Line::parse(text) {
+                    Some(Line::Event(event)) => Some(event),
+                    _ => None,
+                };
+                lines.iter().filter_map(|line| event(&line.text)).collect()
+            }
+        };
         context.output.result(&events, || events.iter().map(line).collect::<Vec<_>>().join("\n"))?;
         Ok(Exit::Done)
     })

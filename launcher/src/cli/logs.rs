@@ -1,6 +1,8 @@
-use crate::runs::RunArg;
-use crate::{Context, Exit, block_on};
-use lockstep_run::RunDir;
+use crate::cluster::{self, ClusterRun, LogLine, LogWish};
+use crate::runs::{Run, RunArg};
+use crate::{Context, Exit, Failure, block_on};
+use lockstep_jobspec::Span;
+use lockstep_run::{Line, RunDir};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -8,6 +10,9 @@ use std::time::Duration;
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
 /// Show what the workers of a run printed
+///
+/// On a cluster it is what the pods' logs hold, of all nodes in order of time; where the pods are gone, it is what they had
+/// written to the run's storage.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -20,27 +25,73 @@ pub(super) struct Args {
     /// Only this rank's lines
     #[arg(long)]
     rank: Option<u32>,
+
+    /// Only what was printed since then, like 10m; on a cluster only
+    #[arg(long, value_name = "TIME")]
+    since: Option<Span>,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     block_on(async {
-        let dir = args.run.open().await?;
-        let mut seen = BTreeSet::new();
-        loop {
-            // Asked before the segments are read, so that nothing written before the end is missed.
-            let over = dir.newest_membership().await?.is_none_or(|m| m.outcome().is_some());
-            for text in new_segments(&dir, &mut seen).await? {
-                let lines: Vec<_> = text.lines().filter(|line| is_of(line, args.rank)).collect();
-                if !lines.is_empty() {
-                    context.output.text(&lines.join("\n"))?;
-                }
-            }
-            if over || !args.follow {
-                return Ok(Exit::Done);
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
+        match args.run.find().await? {
+            Run::Stored(dir) => stored(args, context, &dir).await,
+            Run::OnCluster(run) => on_cluster(args, context, &run).await,
         }
     })
+}
+
+async fn stored(args: &Args, context: &Context, dir: &RunDir) -> anyhow::Result<Exit> {
+    if args.since.is_some() {
+        return Err(Failure::usage(
+            "--since needs the pods of a run on a cluster: what is stored has no times",
+        )
+        .into());
+    }
+    let mut seen = BTreeSet::new();
+    loop {
+        // Asked before the segments are read, so that nothing written before the end is missed.
+        let over = dir.newest_membership().await?.is_none_or(|m| m.outcome().is_some());
+        for text in new_segments(dir, &mut seen).await? {
+            let lines: Vec<_> = text.lines().filter(|line| is_of(line, args.rank)).collect();
+            if !lines.is_empty() {
+                context.output.text(&lines.join("\n"))?;
+            }
+        }
+        if over || !args.follow {
+            return Ok(Exit::Done);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn on_cluster(args: &Args, context: &Context, run: &ClusterRun) -> anyhow::Result<Exit> {
+    let since_seconds = args.since.map(|span| i64::try_from(span.duration().as_secs()).unwrap_or(i64::MAX));
+    let wish = LogWish { tail: None, since_seconds };
+    let show = |line: LogLine| {
+        if let Some(text) = printed(&line).filter(|text| is_of(text, args.rank)) {
+            context.output.text(&text)?;
+        }
+        anyhow::Ok(())
+    };
+    if args.follow {
+        cluster::follow_logs(&run.cluster, &run.name, wish, show).await?;
+        return Ok(Exit::Done);
+    }
+    let lines = cluster::logs(&run.cluster, &run.name, wish).await?;
+    if lines.is_empty() && since_seconds.is_none() {
+        return stored(args, context, &args.run.open().await?).await;
+    }
+    lines.into_iter().try_for_each(show)?;
+    Ok(Exit::Done)
+}
+
+/// What a worker printed, or an agent without a form; nothing for status lines.
+fn printed(line: &LogLine) -> Option<String> {
+    match Line::parse(&line.text) {
+        Some(Line::Log { rank, text }) => Some(format!("[rank {rank}] {text}")),
+        Some(_) => None,
+        None => Some(format!("[node {}] {}", line.node, line.text)),
+    }
 }
 
 /// Texts of the log segments that were not seen before, each node's in their order.

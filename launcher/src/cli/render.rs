@@ -10,6 +10,9 @@ pub(super) struct Args {
     #[command(flatten)]
     job: JobFile,
 
+    #[command(flatten)]
+    start: super::launch::StartArgs,
+
     /// One YAML document for each object, or one JSON list; --output json is the same as -o json
     #[arg(short = 'o', value_enum, value_name = "FORMAT")]
     format: Option<Manifest>,
@@ -27,7 +30,7 @@ enum Manifest {
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let resolved = args.job.resolve()?;
     resolved.check_for_cluster()?;
-    let objects = render(&resolved.job)
+    let objects = render(&resolved.job, args.start.resume())
         .map_err(|wrong| resolved.problem(&wrong.path, wrong.what.as_str(), wrong.fix.as_str()))?;
     let by_default = match context.output.format {
         Format::Text => Manifest::Yaml,

@@ -2,9 +2,7 @@
 
 mod agent;
 mod lock;
-mod preflight;
 mod supervise;
 
 pub(crate) use lock::RunLock;
-pub(crate) use preflight::{Decision, Found, decide};
 pub(crate) use supervise::{Ended, Launch, StopSignal, run, sibling};

@@ -22,7 +22,9 @@ const SHORT_LIFE: Duration = Duration::from_secs(2);
 /// So many short lives in a row end the launch.
 const MAX_SHORT_LIVES: u32 = 3;
 /// Exit codes of an agent that must not be started again: done, stopped, run failed, node failed.
-const FINAL_CODES: [i32; 4] = [0, 143, 240, 241];
+const FINAL_CODES: [i32; 4] = [0, 143, RUN_OVER, 241];
+/// Exit code of an agent whose run can't go on.
+const RUN_OVER: i32 = 240;
 
 /// What to launch.
 #[derive(Debug)]
@@ -95,6 +97,7 @@ pub(crate) async fn run(launch: Launch, dir: &RunDir, view: &mut View) -> anyhow
                 Said::Left(node, code) => {
                     let Some(kept) = nodes.get_mut(&node) else { continue };
                     kept.agent = None;
+                    kept.never = code == Some(RUN_OVER);
                     if stop.by.is_none() && !code.is_some_and(|c| FINAL_CODES.contains(&c)) {
                         view.on_agent_lost(node, code);
                         *kept = kept.again(&launch, &job, node, &said_in)?;
@@ -111,7 +114,12 @@ pub(crate) async fn run(launch: Launch, dir: &RunDir, view: &mut View) -> anyhow
             }
         }
     }
-    let newest = dir.newest_membership().await?;
+    let never = nodes.iter().find(|(_, kept)| kept.never && !kept.last_words.is_empty());
+    let newest = dir.newest_membership().await;
+    if let (Some((node, kept)), Err(_) | Ok(None)) = (never, &newest) {
+        anyhow::bail!("node {node} can't begin: {}", kept.last_words);
+    }
+    let newest = newest?;
     let outcome = newest.filter(|m| m.launch == launch.id).and_then(|m| m.outcome().cloned());
     Ok(Ended { outcome, stopped_by: stop.by })
 }
@@ -125,6 +133,8 @@ struct Kept {
     started: Instant,
     short_lives: u32,
     silent_probes: u32,
+    /// Whether its last agent said that another start is of no use.
+    never: bool,
     last_words: String,
 }
 
@@ -136,6 +146,7 @@ impl Kept {
             started: Instant::now(),
             short_lives: 0,
             silent_probes: 0,
+            never: false,
             last_words: String::new(),
         })
     }

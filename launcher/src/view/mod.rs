@@ -108,6 +108,16 @@ impl View {
         self.print(&format!("  {}  {text}", self.warn.apply_to("hangs")));
     }
 
+    /// A part of the start is done.
+    pub(crate) fn on_phase(&self, phase: &str, text: &str) {
+        self.print(&format!("  {}  {text}", self.dim.apply_to(format!("{phase:9}"))));
+    }
+
+    /// Something that keeps the run from getting on.
+    pub(crate) fn on_trouble(&self, head: &str, text: &str) {
+        self.print(&format!("  {}  {text}", self.warn.apply_to(format!("{head:9}"))));
+    }
+
     /// The user asked for a stop; `again` the second time.
     pub(crate) fn on_stop_asked(&self, again: bool) {
         let text = if again { "killing it" } else { "stopping after a checkpoint; once more kills it" };

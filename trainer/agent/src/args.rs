@@ -51,6 +51,9 @@ pub struct RunArgs {
     /// Folder for what outlives a worker but not the node, such as the dataset cache.
     #[arg(long)]
     pub scratch: PathBuf,
+    /// File that gets the reason of the end in words, as Kubernetes shows it of a pod. Default: none.
+    #[arg(long)]
+    pub last_words: Option<PathBuf>,
     /// What to load: auto, never, must, or STEP for the checkpoint of that step.
     #[arg(long, default_value = "auto")]
     pub resume: Resume,

@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod driver;
+mod health;
 pub mod kv;
 pub mod machine;
 pub mod net;

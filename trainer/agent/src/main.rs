@@ -2,7 +2,9 @@
 
 use clap::Parser;
 use lockstep_agent::args::{Cli, Command};
-use lockstep_agent::{driver, tether};
+use lockstep_agent::driver::{self, StartError};
+use lockstep_agent::tether;
+use lockstep_run::Outcome;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
@@ -14,9 +16,17 @@ fn main() -> ExitCode {
             tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
             // Children are tied to the thread that starts them, so everything runs on the main one.
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            match runtime.map_err(Into::into).and_then(|r| r.block_on(driver::run(*args))) {
+            let last_words = args.last_words.clone();
+            let ran = runtime.map_err(|error| StartError::Again(error.into()));
+            match ran.and_then(|runtime| runtime.block_on(driver::run(*args))) {
                 Ok(code) => return ExitCode::from(code as u8),
-                Err(error) => error,
+                Err(error) => {
+                    eprintln!("lockstep-agent: {error}");
+                    if let Some(path) = last_words {
+                        driver::leave_words(&path, &Outcome::Failed { error: error.to_string() });
+                    }
+                    return error.exit_code();
+                }
             }
         }
     };

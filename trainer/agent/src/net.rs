@@ -1,5 +1,6 @@
 //! Connections between agents: who connects is known by its introduction, and everything it says goes to one queue.
 
+use crate::health;
 use crate::wire::{Introduction, LeaderMsg, MemberMsg};
 use lockstep_run::channel::{Channel, Receiver, Sender};
 use lockstep_run::control::{Opening, Reply, Request};
@@ -38,6 +39,8 @@ pub enum Arrival {
     LeaderSays(ConnectionId, LeaderMsg),
     /// The connection to the leader is gone.
     LeaderGone(ConnectionId),
+    /// A probe asks whether this agent is well, and what it does.
+    Health(oneshot::Sender<String>),
     /// A client asks something.
     Client(Request, oneshot::Sender<Reply>),
 }
@@ -94,9 +97,13 @@ impl Net {
     }
 
     async fn serve(self, stream: TcpStream) {
-        // A node's probe connects, says nothing and leaves: that is no peer that was refused.
-        if matches!(timeout(INTRODUCTION_DEADLINE, stream.peek(&mut [0])).await, Ok(Ok(0)) | Err(_)) {
-            return;
+        let mut first = [0];
+        match timeout(INTRODUCTION_DEADLINE, stream.peek(&mut first)).await {
+            // Agents' messages begin with their length, which is below 2^24, so with a zero.
+            Ok(Ok(1..)) if first == [b'G'] => return health::serve(stream, self.arrivals).await,
+            Ok(Ok(1..)) => {}
+            // Who connects, says nothing and leaves is no peer that was refused.
+            Ok(Ok(0) | Err(_)) | Err(_) => return,
         }
         let opened = async {
             let mut channel = Channel::accept(stream, &self.run, &self.key).await?;

@@ -4,8 +4,20 @@
 
 use crate::link::Progress;
 use crate::segment::Event;
-use crate::{Generation, Rank};
+use crate::{Generation, Rank, Step};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+/// A checkpoint that was committed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// Its step.
+    pub step: Step,
+    /// Full URI of its folder.
+    pub uri: String,
+    /// When it was committed.
+    pub at: Timestamp,
+}
 
 /// One status line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,6 +27,10 @@ pub enum Line {
     Progress {
         /// The generation.
         generation: Generation,
+        /// How often a fault made a new generation.
+        restarts: u32,
+        /// The newest checkpoint of this launch.
+        checkpoint: Option<Saved>,
         /// What rank 0 reported.
         #[serde(flatten)]
         progress: Progress,
@@ -53,7 +69,6 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Step;
 
     #[test]
     fn lines_read_back_and_other_text_is_left_alone() {
@@ -67,7 +82,9 @@ mod tests {
             samples_per_second: Some(1e4),
             eval: [("accuracy".to_owned(), 0.5)].into(),
         };
-        let line = Line::Progress { generation: Generation(1), progress };
+        let saved = Saved { step: Step(2), uri: "s3://b/c".to_owned(), at: Timestamp::UNIX_EPOCH };
+        let line =
+            Line::Progress { generation: Generation(1), restarts: 2, checkpoint: Some(saved), progress };
         assert_eq!(Line::parse(&line.to_text()), Some(line));
         for other in ["", "loss 0.3", "{\"lockstep\"", "{\"a\":1}"] {
             assert_eq!(Line::parse(other), None, "{other}");

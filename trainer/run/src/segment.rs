@@ -51,6 +51,9 @@ pub struct Event {
     pub step: Option<Step>,
     /// How long it took, where that matters: seconds from launch for a first step, from snapshot to commit for a checkpoint.
     pub seconds: Option<f64>,
+    /// Where what it tells of lies: a checkpoint's folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
 }
 
 /// Sorts of events.

@@ -136,7 +136,6 @@ fn fold(
     let eval = metrics.iter().rev().find(|m| !m.eval.is_empty()).map(|m| m.eval.clone());
     let first_step = events.iter().rev().find(|e| e.kind == EventKind::FirstStep);
     let num_nodes = memberships.values().rev().map(|m| m.members().len() as u32).find(|n| *n > 0);
-    let restarted = |m: &&Membership| matches!(m.body, Body::Formed { restart: true, .. });
     let (phase, why) = phase(newest, live);
     RunStatus {
         name: String::new(),
@@ -150,7 +149,7 @@ fn fold(
             .and_then(|l| l.samples_per_second)
             .or(last.and_then(|m| m.samples_per_second)),
         generation: newest.map_or(Generation(0), |m| m.generation),
-        restarts: memberships.values().filter(restarted).count() as u32,
+        restarts: memberships.values().filter(|m| m.is_restart()).count() as u32,
         nodes: (live.map_or(0, |l| l.nodes_ready), num_nodes.unwrap_or(0)),
         last_checkpoint: None,
         time_to_first_step_seconds: first_step.and_then(|e| e.seconds),
@@ -164,7 +163,7 @@ fn phase(newest: Option<&Membership>, live: Option<&Live>) -> (RunPhase, Option<
     };
     match (newest.outcome(), live) {
         (Some(Outcome::Done), _) => (RunPhase::Done, None),
-        (Some(Outcome::Stopped { cause }), _) => (RunPhase::Stopped, Some(cause.clone())),
+        (Some(Outcome::Stopped { cause, .. }), _) => (RunPhase::Stopped, Some(cause.clone())),
         (Some(Outcome::Failed { error }), _) => (RunPhase::Failed, Some(error.clone())),
         (None, None) => {
             (RunPhase::Interrupted, Some("its processes are gone; launch it again to carry on".to_owned()))

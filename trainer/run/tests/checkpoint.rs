@@ -105,7 +105,7 @@ async fn a_missing_file_is_named() {
 #[tokio::test]
 async fn an_older_generation_commits_nothing() {
     let (_folder, dir) = run_with(&[]).await;
-    let outcome = Outcome::Stopped { cause: "test".into() };
+    let outcome = Outcome::Stopped { cause: "test".into(), for_good: true };
     dir.propose(record(2, Body::Ended { outcome, previous: Generation(1) })).await.unwrap();
     let error = dir.save_checkpoint(draft(5, 1, 1), files("x")).await.unwrap_err();
     assert!(matches!(error, Error::Fenced { ours: Generation(1), newest: Generation(2) }), "{error}");

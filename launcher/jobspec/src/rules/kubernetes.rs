@@ -134,6 +134,10 @@ fn sizes(job: &JobSpec, kubernetes: &Kubernetes, found: &mut Findings<'_>) {
 }
 
 fn times(job: &JobSpec, kubernetes: &Kubernetes, found: &mut Findings<'_>) {
+    if kubernetes.start_timeout.duration().is_zero() {
+        let path = "kubernetes.startTimeout";
+        found.add(path, format!("{path} is zero, in which no pod starts"), "use a time like 30m");
+    }
     let (period, grace) = (kubernetes.grace_period(job.recovery.grace), job.recovery.grace);
     if period <= grace {
         let path = found.later("kubernetes.gracePeriod", "recovery.grace");

@@ -24,7 +24,7 @@ pub(crate) fn resolved(name: &str, sets: &[&str]) -> Resolved {
 }
 
 pub(crate) fn rendered(name: &str, sets: &[&str]) -> Objects {
-    render(&resolved(name, sets).job).unwrap_or_else(|wrong| panic!("{wrong}"))
+    render(&resolved(name, sets).job, "auto").unwrap_or_else(|wrong| panic!("{wrong}"))
 }
 
 /// A file's objects; the parts below panic where they aren't.

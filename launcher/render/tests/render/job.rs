@@ -93,7 +93,6 @@ fn a_scheduled_launch_is_a_run_of_its_own() {
     assert_eq!(spec.concurrency_policy.as_deref(), Some("Forbid"));
     assert_eq!(spec.time_zone.as_deref(), Some("Europe/Berlin"));
     assert_eq!(parts.arg("run-dir"), "s3://bucket/runs/$(LOCKSTEP_JOB)");
-    assert_eq!(parts.arg("host"), "$(LOCKSTEP_JOB)-$(JOB_COMPLETION_INDEX).nightly");
     let changed = Parts::of("nightly", &["train.steps=2000"]);
     let name = |parts: &Parts| parts.objects.config_map.metadata.name.clone().unwrap();
     assert!(name(&parts).starts_with("nightly-") && name(&parts) != name(&changed));

@@ -35,7 +35,7 @@ fn what_kubernetes_would_not_take_is_named() {
         ),
         ("kubernetes.affinity={nodeAfinity: {}}", "unknown field `kubernetes.affinity.nodeAfinity`"),
     ] {
-        let wrong = render(&resolved("minimal", &[set]).job).unwrap_err();
+        let wrong = render(&resolved("minimal", &[set]).job, "auto").unwrap_err();
         assert_eq!(wrong.what, expected);
         assert!(!wrong.fix.is_empty() && wrong.path.starts_with("kubernetes."));
     }

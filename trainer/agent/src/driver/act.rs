@@ -82,6 +82,7 @@ impl Driver {
         let starts: Vec<_> = contracts.into_iter().map(|c| (self.start_of(record, &c), c)).collect();
         let ranks: Vec<_> = starts.iter().map(|(s, _)| s.rank).collect();
         self.live = super::setup::live(record.generation);
+        self.restarts += u32::from(record.is_restart());
         match Workers::start(&self.facts.program, starts, self.sockets.path(), &self.heard) {
             Ok(workers) => self.workers = Some(workers),
             Err(e) => {

@@ -1,22 +1,28 @@
 //! Acts on what the state machine says: one loop, one queue for each source, nothing in it blocks.
 
 mod act;
+mod last_words;
 mod propose;
 mod setup;
+mod start_error;
+
+pub use last_words::leave_words;
+pub use start_error::StartError;
 
 use crate::args::{Resume, RunArgs};
 use crate::kv::{Answer, Caller, Kv};
-use crate::machine::{Event, ExitCode, Machine, Time};
+use crate::machine::{self, ExitCode, Machine, Time};
 use crate::net::{Arrival, ConnectionId, Net, Outbox};
 use crate::report::Reporter;
 use crate::wire::{Beat, LeaderMsg, MemberMsg};
 use crate::workers::{Heard, Program, Workers};
+use anyhow::Context;
 use lockstep_jobspec::JobSpec;
 use lockstep_run::control::{Reply, Request};
 use lockstep_run::link::{AgentMsg, Phase, Progress, StoreOp, WorkerMsg};
-use lockstep_run::segment::EventKind;
+use lockstep_run::segment::{Event, EventKind};
 use lockstep_run::status::Live;
-use lockstep_run::{Generation, NodeId, Rank, RunDir, RunUid, Step, Writer};
+use lockstep_run::{Generation, NodeId, Rank, RunDir, RunUid, Saved, Step, Writer};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -61,6 +67,10 @@ struct Driver {
     done: mpsc::UnboundedSender<Done>,
     live: Live,
     first_step_known: bool,
+    /// How often a fault made a new generation.
+    restarts: u32,
+    /// The newest checkpoint of this launch that this node knows of.
+    saved: Option<Saved>,
     /// What the machine last gave as its reason, since when, and how long it had lasted when it was last said.
     waiting: (String, Instant, Duration),
     chores: Instant,
@@ -69,30 +79,31 @@ struct Driver {
 
 /// What a task that the driver started came to.
 enum Done {
-    Event(Box<Event>),
+    Event(Box<machine::Event>),
     Dialed(NodeId, lockstep_run::Incarnation, Option<(ConnectionId, Outbox<MemberMsg>)>),
 }
 
 /// Runs a node until its run is over for it.
 ///
 /// # Errors
-/// Where the run's folder can't be used at all; the agent then asks to be started again (exit code 1).
-pub async fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+/// Where the agent can't begin; the error says whether it is of use to start it again.
+pub async fn run(args: RunArgs) -> Result<ExitCode, StartError> {
     let (arrivals_in, mut arrivals) = mpsc::channel(1024);
     let (heard_in, mut heard) = mpsc::channel(1024);
     let (done_in, mut done) = mpsc::unbounded_channel();
     let mut driver = setup::start(args, arrivals_in, heard_in, done_in).await?;
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let hear = |kind| signal(kind).context("can't listen to signals").map_err(StartError::Again);
+    let (mut term, mut int) = (hear(SignalKind::terminate())?, hear(SignalKind::interrupt())?);
     while driver.exit.is_none() {
         tokio::select! {
             Some(arrival) = arrivals.recv() => driver.on_arrival(arrival),
             Some(heard) = heard.recv() => driver.on_heard(heard),
             Some(done) = done.recv() => driver.on_done(done),
             _ = ticks.tick() => driver.on_tick(),
-            _ = term.recv() => driver.handle(Event::StopRequested { cause: "SIGTERM".to_owned() }),
-            _ = int.recv() => driver.handle(Event::StopRequested { cause: "interrupted".to_owned() }),
+            _ = term.recv() => driver.handle(machine::Event::StopRequested { cause: "SIGTERM".to_owned() }),
+            _ = int.recv() => driver.handle(machine::Event::StopRequested { cause: "interrupted".to_owned() }),
         }
     }
     Ok(driver.leave().await)
@@ -107,7 +118,7 @@ impl Driver {
         self.facts.writer.node
     }
 
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, event: machine::Event) {
         let now = self.now();
         let actions = self.machine.on(now, event);
         for action in actions {
@@ -116,7 +127,7 @@ impl Driver {
     }
 
     fn on_tick(&mut self) {
-        self.handle(Event::Tick);
+        self.handle(machine::Event::Tick);
         let late = self.kv.expire(self.now());
         self.answer(late);
         if self.chores.elapsed() > CHORES_EVERY {
@@ -149,7 +160,7 @@ impl Driver {
                 if ok {
                     self.leader = connection;
                 }
-                self.handle(Event::Dialed { node, incarnation, ok });
+                self.handle(machine::Event::Dialed { node, incarnation, ok });
             }
         }
     }
@@ -163,25 +174,31 @@ impl Driver {
                 MemberMsg::Store { generation, rank, id, op } => {
                     self.serve_store(generation, Caller { node: who.node, rank, id }, op);
                 }
-                msg => self.handle(Event::FromMember { node: who.node, incarnation: who.incarnation, msg }),
+                msg => self.handle(machine::Event::FromMember {
+                    node: who.node,
+                    incarnation: who.incarnation,
+                    msg,
+                }),
             },
             Arrival::MemberGone(who, id) if self.is_member(who.node, id) => {
                 self.members.remove(&who.node);
-                self.handle(Event::MemberGone { node: who.node, incarnation: who.incarnation });
+                self.handle(machine::Event::MemberGone { node: who.node, incarnation: who.incarnation });
             }
             Arrival::LeaderSays(id, msg) if self.is_leader(id) => match msg {
                 LeaderMsg::StoreReply { rank, id, reply } => {
                     self.to_worker(rank, AgentMsg::StoreReply { id, reply })
                 }
-                msg => self.handle(Event::FromLeader(msg)),
+                msg => self.handle(machine::Event::FromLeader(msg)),
             },
             Arrival::LeaderGone(id) if self.is_leader(id) => {
                 self.leader = None;
-                self.handle(Event::LeaderGone);
+                self.handle(machine::Event::LeaderGone);
             }
             Arrival::Client(request, reply) => {
                 let _ = reply.send(self.on_request(request));
             }
+            // The answer comes from this loop, so that an agent that hangs has none.
+            Arrival::Health(reply) => drop(reply.send(self.machine.reason())),
             // A connection that was replaced since.
             Arrival::MemberSays(..)
             | Arrival::MemberGone(..)
@@ -206,7 +223,7 @@ impl Driver {
                 Reply::Status(Box::new(self.live.clone()))
             }
             (Request::Cancel { cause }, true) => {
-                self.handle(Event::CancelRequested { cause });
+                self.handle(machine::Event::CancelRequested { cause });
                 Reply::Accepted
             }
             (_, false) => Reply::NotLeader,
@@ -216,7 +233,9 @@ impl Driver {
     fn on_heard(&mut self, heard: Heard) {
         match heard {
             Heard::Line(line) => self.reporter.log(line),
-            Heard::Left(generation, rank, how) => self.handle(Event::WorkerLeft { generation, rank, how }),
+            Heard::Left(generation, rank, how) => {
+                self.handle(machine::Event::WorkerLeft { generation, rank, how })
+            }
             Heard::Message(generation, rank, message) => self.on_worker_msg(generation, rank, message),
         }
     }
@@ -227,22 +246,26 @@ impl Driver {
                 if rank == Rank(0) {
                     self.on_first_rank(generation, step, phase);
                 }
-                self.handle(Event::WorkerBeat { generation, beat: Beat { rank, step, phase } });
+                self.handle(machine::Event::WorkerBeat { generation, beat: Beat { rank, step, phase } });
             }
             WorkerMsg::Store { id, op } => match self.machine.leader() == Some(self.me()) {
                 true => self.serve_store(generation, Caller { node: self.me(), rank, id }, op),
                 false => self.to_leader(MemberMsg::Store { generation, rank, id, op }),
             },
             WorkerMsg::Held { ask, started } => {
-                self.handle(Event::WorkerHeld { generation, rank, ask, started })
+                self.handle(machine::Event::WorkerHeld { generation, rank, ask, started })
             }
             WorkerMsg::Progress(progress) => self.on_progress(generation, progress),
             WorkerMsg::CheckpointCommitted { step, uri, num_bytes, seconds } => {
                 let text = format!("checkpoint {step} committed, {num_bytes} bytes, {uri}");
-                self.reporter.measured(generation, EventKind::Checkpoint, text, Some(step), Some(seconds));
+                let event = self.reporter.here(generation, EventKind::Checkpoint, text);
+                self.saved = Some(Saved { step, uri: uri.clone(), at: event.at });
+                let (step, seconds, uri) = (Some(step), Some(seconds), Some(uri));
+                self.reporter.tell(Event { step, seconds, uri, ..event });
             }
             WorkerMsg::CheckpointProblem { step, text } => {
-                self.reporter.measured(generation, EventKind::CheckpointProblem, text, Some(step), None);
+                let event = self.reporter.here(generation, EventKind::CheckpointProblem, text);
+                self.reporter.tell(Event { step: Some(step), ..event });
             }
             WorkerMsg::Warning(text) => self.reporter.event(generation, EventKind::Warning, text),
             // Both belong to the connection, which deals with them itself.
@@ -258,8 +281,13 @@ impl Driver {
         self.first_step_known = true;
         let launched = Duration::from_millis(self.facts.launched_at_unix_ms);
         let seconds = unix_now().saturating_sub(launched).as_secs_f64();
-        let text = format!("first step {seconds:.2} s after launch");
-        self.reporter.measured(generation, EventKind::FirstStep, text, Some(step), Some(seconds));
+        let since = match self.facts.args.launched_at {
+            Some(_) => "launch",
+            None => "its nodes were there",
+        };
+        let text = format!("first step {seconds:.2} s after {since}");
+        let event = self.reporter.here(generation, EventKind::FirstStep, text);
+        self.reporter.tell(Event { step: Some(step), seconds: Some(seconds), ..event });
     }
 
     fn on_progress(&mut self, generation: Generation, progress: Progress) {
@@ -268,7 +296,7 @@ impl Driver {
         live.loss = progress.loss.or(live.loss);
         live.samples_per_second = progress.samples_per_second.or(live.samples_per_second);
         live.eval.extend(progress.eval.clone());
-        self.reporter.progress(generation, progress);
+        self.reporter.progress(generation, self.restarts, self.saved.clone(), progress);
     }
 
     fn serve_store(&mut self, generation: Generation, caller: Caller, op: StoreOp) {
@@ -310,6 +338,9 @@ impl Driver {
         }
         if let Some((_, outbox)) = self.leader.take() {
             outbox.close().await;
+        }
+        if let (Some(path), Some(outcome)) = (&self.facts.args.last_words, self.machine.ended()) {
+            leave_words(path, outcome);
         }
         self.exit.unwrap_or(ExitCode::Stopped)
     }

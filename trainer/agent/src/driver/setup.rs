@@ -1,3 +1,4 @@
+use super::StartError::{self, Again, Never};
 use super::{Done, Driver, Facts, unix_now};
 use crate::args::{RunArgs, variable};
 use crate::kv::Kv;
@@ -14,7 +15,7 @@ use lockstep_run::segment::EventKind;
 use lockstep_run::status::Live;
 use lockstep_run::{Generation, Join, Membership, NodeId, RunDir, RunRecord, RunUid, Step, Writer};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,10 +28,10 @@ pub(super) async fn start(
     arrivals: mpsc::Sender<Arrival>,
     heard: mpsc::Sender<Heard>,
     done: mpsc::UnboundedSender<Done>,
-) -> anyhow::Result<Driver> {
-    adopt().context("can't become the parent of orphans")?;
-    let (job, job_json) = read_job(&args.job)?;
-    let program = program(&job)?;
+) -> Result<Driver, StartError> {
+    adopt().context("can't become the parent of orphans").map_err(Again)?;
+    let (job, job_json) = read_job(&args.job).map_err(Never)?;
+    let program = program(&job).map_err(Never)?;
     let dir = RunDir::open(&args.run_dir)?;
     let run = dir.run_or_create(new_run(&job, &job_json)).await?;
     let key = dir.key_or_create().await?;
@@ -38,8 +39,10 @@ pub(super) async fn start(
     let bind = bind(&args.host);
     let listener = TcpListener::bind((bind, args.port))
         .await
-        .with_context(|| format!("can't listen on {bind}, port {}", args.port))?;
-    let address = format!("{}:{}", args.host, listener.local_addr()?.port());
+        .with_context(|| format!("can't listen on {bind}, port {}", args.port))
+        .map_err(Again)?;
+    let local = listener.local_addr().context("can't tell the port").map_err(Again)?;
+    let address = at(&args.host, local.port());
     let nonce = rand::random();
     let node = NodeId(args.node);
     let join = dir
@@ -49,11 +52,12 @@ pub(super) async fn start(
     let launched_at_unix_ms = args.launched_at.unwrap_or_else(|| first_formed(&memberships, &args.launch));
     let known = memberships.keys().next_back().copied().unwrap_or_default();
 
+    let free_port = free_port(&args.host).context("there is no free port").map_err(Again)?;
     let config = Config {
         node,
         incarnation: join.incarnation,
         num_nodes: job.nodes,
-        offer: Offer { address, num_ranks: job.ranks_per_node, free_port: free_port(&args.host)? },
+        offer: Offer { address, num_ranks: job.ranks_per_node, free_port },
         launch: args.launch.clone(),
         timings: timings(&job, launched_at_unix_ms),
         same_cause: job.recovery.same_cause,
@@ -66,16 +70,20 @@ pub(super) async fn start(
     let text = format!("joined as incarnation {} at {}", join.incarnation, join.address);
     reporter.event(known, EventKind::Joined, text);
 
+    let restarts = memberships.values().filter(|m| m.is_restart()).count() as u32;
     let first_step_known = memberships.values().any(|m| m.launch == args.launch);
     let writer = Writer { node, incarnation: join.incarnation, nonce };
     std::fs::create_dir_all(&args.scratch)
-        .with_context(|| format!("can't make {}", args.scratch.display()))?;
+        .with_context(|| format!("can't make {}", args.scratch.display()))
+        .map_err(Again)?;
     let facts =
         Facts { args, launched_at_unix_ms, job, job_json, dir, run_uid: run.run_uid, writer, program };
     let started = Instant::now();
     Ok(Driver {
         machine: Machine::new(config, known, Duration::ZERO),
         first_step_known,
+        restarts,
+        saved: None,
         facts: Arc::new(facts),
         started,
         net,
@@ -87,7 +95,8 @@ pub(super) async fn start(
         sockets: tempfile::Builder::new()
             .prefix("lockstep-")
             .tempdir()
-            .context("can't make a folder for sockets")?,
+            .context("can't make a folder for sockets")
+            .map_err(Again)?,
         heard,
         done,
         live: live(known),
@@ -179,6 +188,14 @@ fn first_formed(memberships: &BTreeMap<Generation, Membership>, launch: &str) ->
 /// A port that is free now, for MASTER_PORT; whoever takes it in between makes the generation fail, and the next one tries another.
 pub(super) fn free_port(host: &str) -> std::io::Result<u16> {
     Ok(std::net::TcpListener::bind((bind(host), 0))?.local_addr()?.port())
+}
+
+/// How an address is written with its port; IPv6 has brackets.
+fn at(host: &str, port: u16) -> String {
+    match host.parse::<IpAddr>() {
+        Ok(ip) => SocketAddr::new(ip, port).to_string(),
+        Err(_) => format!("{host}:{port}"),
+    }
 }
 
 /// Where to listen in order to be reached at `host`: a name may mean another of this node's addresses later.

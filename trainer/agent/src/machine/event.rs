@@ -179,8 +179,8 @@ pub struct Note {
 pub enum ExitCode {
     /// The run is done.
     Done = 0,
-    /// Stopped on request, or waiting in vain: never 0, or Kubernetes would take the index for finished.
+    /// Told to leave, or waiting in vain: never 0, or Kubernetes would take the index for finished.
     Stopped = 143,
-    /// The run can't go on.
-    RunFailed = 240,
+    /// The run can't go on, or was stopped for good: nodes that come back have nothing to do.
+    RunOver = 240,
 }

@@ -20,7 +20,7 @@ pub use event::{Action, Event, ExitCode, Note, Proposal};
 pub use timings::{Config, Time, Timings};
 
 use lead::Lead;
-use lockstep_run::{Generation, NodeId};
+use lockstep_run::{Generation, NodeId, Outcome};
 use node::Node;
 use std::collections::VecDeque;
 
@@ -88,6 +88,11 @@ impl Machine {
     /// The generation that this agent serves as leader.
     pub fn leads(&self) -> Option<Generation> {
         self.lead.as_ref().and_then(Lead::generation)
+    }
+
+    /// How the run ended, as this agent heard it.
+    pub fn ended(&self) -> Option<&Outcome> {
+        self.node.ended.as_ref()
     }
 
     /// What it waits for or does, in words.

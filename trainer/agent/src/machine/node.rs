@@ -24,6 +24,8 @@ pub(super) struct Node {
     looked: Option<Time>,
     beaten: Option<Time>,
     pub(super) stop: Option<(String, Time)>,
+    /// How the run ended, as this agent heard it.
+    pub(super) ended: Option<Outcome>,
 }
 
 #[derive(Debug)]
@@ -64,6 +66,7 @@ impl Node {
             looked: None,
             beaten: None,
             stop: None,
+            ended: None,
         }
     }
 
@@ -205,8 +208,10 @@ impl Machine {
     ) {
         if let Some(newest) = newest {
             self.known = self.known.max(newest.generation);
-            if let (Some(outcome), true) = (newest.outcome(), newest.launch == self.config.launch) {
-                return self.leave(code(outcome), out);
+            if let (Some(outcome), true) = (newest.outcome(), newest.launch == self.config.launch)
+                && self.is_over_for_me(outcome)
+            {
+                return self.part(outcome, out);
             }
         }
         joins.sort_by_key(|j| j.node);
@@ -336,7 +341,7 @@ impl Machine {
         }
         self.known = record.generation;
         match &record.body {
-            Body::Ended { outcome, .. } => self.leave(code(outcome), out),
+            Body::Ended { outcome, .. } => self.part(outcome, out),
             Body::Formed { members, .. } => {
                 let State::Joining { leader, .. } = self.node.state else { return };
                 let mut first = 0;
@@ -377,6 +382,18 @@ impl Machine {
         }
     }
 
+    /// Whether an end that this launch's leader recorded ends this agent too: one that came back after its nodes were
+    /// told to leave is there to carry on.
+    fn is_over_for_me(&self, outcome: &Outcome) -> bool {
+        !matches!(outcome, Outcome::Stopped { for_good: false, .. }) || self.node.stop.is_some()
+    }
+
+    /// Leaves because the run ended.
+    fn part(&mut self, outcome: &Outcome, out: &mut Vec<Action>) {
+        self.node.ended = Some(outcome.clone());
+        self.leave(code(outcome), out);
+    }
+
     /// Ends the workers, if any, and then the agent.
     pub(super) fn leave(&mut self, code: ExitCode, out: &mut Vec<Action>) {
         match &mut self.node.state {
@@ -401,7 +418,7 @@ impl Machine {
 fn code(outcome: &Outcome) -> ExitCode {
     match outcome {
         Outcome::Done => ExitCode::Done,
-        Outcome::Stopped { .. } => ExitCode::Stopped,
-        Outcome::Failed { .. } => ExitCode::RunFailed,
+        Outcome::Stopped { for_good: false, .. } => ExitCode::Stopped,
+        Outcome::Stopped { for_good: true, .. } | Outcome::Failed { .. } => ExitCode::RunOver,
     }
 }

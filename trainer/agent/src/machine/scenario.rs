@@ -122,7 +122,7 @@ fn a_stop_of_all_is_an_end_that_can_be_resumed() {
     let mut sim = Sim::new(2, 1_000_000);
     sim.run(seconds(3), &[(seconds(1), Fault::Stop(1)), (seconds(1), Fault::Stop(0))]);
     let end = sim.records.values().next_back().and_then(|r| r.outcome());
-    assert_eq!(end, Some(&Outcome::Stopped { cause: "SIGTERM".into() }));
+    assert_eq!(end, Some(&Outcome::Stopped { cause: "SIGTERM".into(), for_good: false }));
     let exits: Vec<_> = sim.agents.iter().map(|a| a.as_ref().and_then(|a| a.exit)).collect();
     assert_eq!(exits, [Some(ExitCode::Stopped); 2]);
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use lockstep_run::layout::Series;
 use lockstep_run::link::Progress;
 use lockstep_run::segment::{Event, EventKind, Metric, SegmentWriter};
-use lockstep_run::{Generation, Incarnation, Line, NodeId, RunDir, Step};
+use lockstep_run::{Generation, Incarnation, Line, NodeId, RunDir, Saved};
 use std::io::Write;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -23,7 +23,7 @@ const LOG_BYTES: usize = 256 << 10;
 
 #[derive(Debug)]
 enum Report {
-    Progress(Generation, Progress),
+    Progress { generation: Generation, restarts: u32, checkpoint: Option<Saved>, progress: Progress },
     Event(Event),
     Log(LogLine),
     Waiting(String, Duration),
@@ -46,34 +46,35 @@ impl Reporter {
     }
 
     /// A logging interval or an evaluation.
-    pub fn progress(&self, generation: Generation, progress: Progress) {
-        let _ = self.queue.send(Report::Progress(generation, progress));
+    pub fn progress(
+        &self,
+        generation: Generation,
+        restarts: u32,
+        checkpoint: Option<Saved>,
+        progress: Progress,
+    ) {
+        let _ = self.queue.send(Report::Progress { generation, restarts, checkpoint, progress });
     }
 
     /// Something that the state machine noticed.
     pub fn note(&self, note: Note) {
         let Note { kind, generation, node, rank, text } = note;
-        let event =
-            Event { at: Timestamp::now(), generation, node, rank, kind, text, step: None, seconds: None };
-        let _ = self.queue.send(Report::Event(event));
+        self.tell(Event { node, rank, ..self.here(generation, kind, text) });
     }
 
     /// Something that happened on this node.
     pub fn event(&self, generation: Generation, kind: EventKind, text: String) {
-        self.measured(generation, kind, text, None, None);
+        self.tell(self.here(generation, kind, text));
     }
 
-    /// The same with the step that it concerns and how long it took.
-    pub fn measured(
-        &self,
-        generation: Generation,
-        kind: EventKind,
-        text: String,
-        step: Option<Step>,
-        seconds: Option<f64>,
-    ) {
-        let node = Some(self.node);
-        let event = Event { at: Timestamp::now(), generation, node, rank: None, kind, text, step, seconds };
+    /// Something that happened on this node just now, without step, time and place.
+    pub fn here(&self, generation: Generation, kind: EventKind, text: String) -> Event {
+        let (node, at) = (Some(self.node), Timestamp::now());
+        Event { at, generation, node, rank: None, kind, text, step: None, seconds: None, uri: None }
+    }
+
+    /// Publishes an event.
+    pub fn tell(&self, event: Event) {
         let _ = self.queue.send(Report::Event(event));
     }
 
@@ -136,14 +137,14 @@ impl Writer {
 
     async fn take(&mut self, report: Report) {
         match report {
-            Report::Progress(generation, progress) => {
+            Report::Progress { generation, restarts, checkpoint, progress } => {
                 if generation != self.generation {
                     self.turn(generation).await;
                 }
                 let metric = metric(generation, &progress);
                 self.metrics.push_json(&metric);
                 self.tensorboard.push(&tfevents::scalars(&metric));
-                print(&Line::Progress { generation, progress });
+                print(&Line::Progress { generation, restarts, checkpoint, progress });
             }
             Report::Event(event) => {
                 self.events.push_json(&event);

@@ -87,7 +87,7 @@ impl fmt::Display for StartFrom {
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "state", rename_all = "camelCase")]
+#[serde(tag = "state", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Outcome {
     /// Every step was done.
     Done,
@@ -95,6 +95,9 @@ pub enum Outcome {
     Stopped {
         /// Who or what asked.
         cause: String,
+        /// True where the launch is over with it; false where its nodes were told to leave one by one, as when a Job is
+        /// suspended or machines are drained: a node of that launch that comes back carries on.
+        for_good: bool,
     },
     /// It can't go on.
     Failed {
@@ -134,6 +137,11 @@ impl Membership {
     pub fn leader_address(&self) -> Option<&str> {
         let Body::Formed { members, leader, .. } = &self.body else { return None };
         members.iter().find(|m| m.node == *leader).map(|m| m.address.as_str())
+    }
+
+    /// Whether a fault made this generation.
+    pub fn is_restart(&self) -> bool {
+        matches!(self.body, Body::Formed { restart: true, .. })
     }
 
     /// How the run ended, if it did.

@@ -29,8 +29,23 @@ pub(super) struct Lead {
     budget: Budget,
     /// Nodes that were asked to stop, and since when.
     stops: BTreeMap<NodeId, Time>,
-    /// A request that concerns the whole run: its cause, and since when.
-    whole: Option<(String, Time)>,
+    /// A request that concerns the whole run.
+    whole: Option<Whole>,
+}
+
+/// A stop of the whole run.
+#[derive(Debug, Clone)]
+struct Whole {
+    cause: String,
+    since: Time,
+    /// Whether nodes of this launch that come back leave again.
+    for_good: bool,
+}
+
+impl Whole {
+    fn outcome(self) -> Outcome {
+        Outcome::Stopped { cause: self.cause, for_good: self.for_good }
+    }
 }
 
 #[derive(Debug)]
@@ -106,7 +121,7 @@ impl Machine {
                     *again = Some(now + PROPOSE_AGAIN_AFTER);
                 }
             }
-            Event::CancelRequested { cause } => self.stop_whole(now, cause, out),
+            Event::CancelRequested { cause } => self.stop_whole(now, cause, true, out),
             _ => {}
         }
     }
@@ -258,7 +273,7 @@ impl Machine {
                 Some(false) => {
                     let leaving: Vec<u32> = stops.keys().map(|n| n.0).collect();
                     match self.lead.as_ref().and_then(|l| l.whole.clone()) {
-                        Some((cause, _)) => self.end(Outcome::Stopped { cause }, out),
+                        Some(whole) => self.end(whole.outcome(), out),
                         None => self.revoke(
                             now,
                             format!("node {} was asked to stop", join_numbers(&leaving)),
@@ -273,17 +288,18 @@ impl Machine {
     fn lead_tick(&mut self, now: Time, out: &mut Vec<Action>) {
         let timings = self.config.timings.clone();
         if timings.max_run_time.is_some_and(|limit| now > limit) {
-            self.stop_whole(now, "limits.maxRunTime is reached".to_owned(), out);
+            self.stop_whole(now, "limits.maxRunTime is reached".to_owned(), true, out);
         }
         let Some(lead) = &mut self.lead else { return };
-        if let (Some((cause, since)), State::Leading(_)) = (&lead.whole, &lead.state)
-            && now > *since + timings.grace
+        if let (Some(whole), State::Leading(_)) = (&lead.whole, &lead.state)
+            && now > whole.since + timings.grace
         {
             let cause = format!(
-                "{cause}; no checkpoint was written, the workers did not stop within {:?}",
-                timings.grace
+                "{}; no checkpoint was written, the workers did not stop within {:?}",
+                whole.cause, timings.grace
             );
-            return self.end(Outcome::Stopped { cause }, out);
+            let outcome = Outcome::Stopped { cause, for_good: whole.for_good };
+            return self.end(outcome, out);
         }
         match &mut lead.state {
             State::Gathering { since } if now > *since + timings.replacement => {
@@ -389,8 +405,8 @@ impl Machine {
     fn settle(&mut self, now: Time, out: &mut Vec<Action>) {
         let Some(lead) = &mut self.lead else { return };
         let State::Gathering { .. } = lead.state else { return };
-        if let Some((cause, _)) = lead.whole.clone() {
-            return self.end(Outcome::Stopped { cause }, out);
+        if let Some(whole) = lead.whole.clone() {
+            return self.end(whole.outcome(), out);
         }
         let here: Vec<_> =
             lead.stops.iter().filter(|(n, _)| lead.joins.contains_key(n)).map(|(n, at)| (*n, *at)).collect();
@@ -427,7 +443,7 @@ impl Machine {
         }
         let reason = match &outcome {
             Outcome::Done => "every step is done".to_owned(),
-            Outcome::Stopped { cause } => cause.clone(),
+            Outcome::Stopped { cause, .. } => cause.clone(),
             Outcome::Failed { error } => error.clone(),
         };
         let (kind, node, rank) = (EventKind::Ended, None, None);

@@ -2,16 +2,16 @@
 
 use super::super::stop::Stop;
 use super::super::{Action, Machine, Note, Time};
-use super::{Lead, STOP_WINDOW, State};
+use super::{Lead, STOP_WINDOW, State, Whole};
 use crate::wire::LeaderMsg;
 use lockstep_run::segment::EventKind;
-use lockstep_run::{Generation, Outcome, Rank, Step};
+use lockstep_run::{Generation, Rank, Step};
 
 impl Machine {
     pub(super) fn stop_if_all(&mut self, now: Time, cause: &str, out: &mut Vec<Action>) -> bool {
         let all = self.lead.as_ref().is_some_and(|l| l.stops.len() as u32 >= self.config.num_nodes);
         if all {
-            self.stop_whole(now, cause.to_owned(), out);
+            self.stop_whole(now, cause.to_owned(), false, out);
         }
         all
     }
@@ -32,12 +32,12 @@ impl Machine {
         }
     }
 
-    pub(super) fn stop_whole(&mut self, now: Time, cause: String, out: &mut Vec<Action>) {
+    pub(super) fn stop_whole(&mut self, now: Time, cause: String, for_good: bool, out: &mut Vec<Action>) {
         let Some(lead) = &mut self.lead else { return };
         if lead.whole.is_some() {
             return;
         }
-        lead.whole = Some((cause.clone(), now));
+        lead.whole = Some(Whole { cause: cause.clone(), since: now, for_good });
         let (kind, node, rank) = (EventKind::Stopping, None, None);
         out.push(Action::Note(Note { kind, generation: self.known, node, rank, text: cause }));
         self.begin_stop(now, out);
@@ -55,7 +55,7 @@ impl Machine {
             // A user's own command knows no steps: it gets SIGTERM and the grace period.
             let first = lead.stops.values().min().copied().unwrap_or(now);
             return match lead.whole.clone() {
-                Some((cause, _)) => self.end(Outcome::Stopped { cause }, out),
+                Some(whole) => self.end(whole.outcome(), out),
                 None if now >= first + STOP_WINDOW => {
                     self.revoke(now, "a node was asked to stop".to_owned(), out)
                 }
@@ -73,7 +73,7 @@ impl Machine {
         let reason = lead
             .whole
             .as_ref()
-            .map_or_else(|| "a node was asked to stop".to_owned(), |(cause, _)| cause.clone());
+            .map_or_else(|| "a node was asked to stop".to_owned(), |whole| whole.cause.clone());
         let msg = match &leading.stop {
             None => return,
             Some(Stop::Holding { ask, step, .. }) => LeaderMsg::HoldAt { generation, ask: *ask, step: *step },

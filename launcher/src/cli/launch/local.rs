@@ -1,74 +1,35 @@
-use crate::local::{self, Decision, Ended, Found, Launch, RunLock, StopSignal};
+//! A launch on this machine.
+
+use super::{Args, command, plural, summary};
+use crate::local::{self, Ended, Launch, RunLock, StopSignal};
+use crate::preflight::{Decision, Found, decide};
 use crate::view::{Followed, View};
-use crate::{Context, Exit, Failure, Format, JobFile, block_on, environment, runs};
+use crate::{Context, Exit, Failure, Format, environment, runs};
 use lockstep_jobspec::JobSpec;
 use lockstep_run::control::{self, Request};
-use lockstep_run::status::{RunPhase, RunStatus};
+use lockstep_run::status::RunPhase;
 use lockstep_run::{Body, Outcome, RunDir};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a leader may take to say what it does.
 const STATUS_DEADLINE: Duration = Duration::from_secs(2);
 
-/// Start a job, or carry on with it
-///
-/// A job whose run was stopped, interrupted or ended before its last step carries on from the newest good checkpoint.
-#[derive(Debug, clap::Args)]
-pub(super) struct Args {
-    #[command(flatten)]
-    job: JobFile,
-
-    /// Run the nodes as processes on this machine
-    #[arg(long, required = true)]
-    local: bool,
-
-    /// Folder or URI of this run itself, instead of STORAGE/NAME
-    #[arg(long, value_name = "DIR")]
-    run_dir: Option<String>,
-
-    /// Start over from nothing; what is there stays, under older generations
-    #[arg(long, conflicts_with = "resume")]
-    fresh: bool,
-
-    /// What to start from: auto (the newest good checkpoint, or nothing), must (an error without one), or the STEP of one
-    #[arg(long, value_name = "WHICH", default_value = "auto", value_parser = resume)]
-    resume: String,
-}
-
-fn resume(text: &str) -> Result<String, String> {
-    match text {
-        "auto" | "must" => Ok(text.to_owned()),
-        step if step.parse::<u64>().is_ok() => Ok(step.to_owned()),
-        _ => Err("it is none of auto, must, or the step of a checkpoint".to_owned()),
-    }
-}
-
-pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
-    let launched_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let mut job = args.job.resolve()?.job;
-    let base = args.job.file.parent().unwrap_or(std::path::Path::new("."));
-    job.resolve_paths(base)?;
-    check_env(&job)?;
+pub(super) async fn launch(
+    args: &Args,
+    context: &Context,
+    job: &JobSpec,
+    launched_at: Duration,
+) -> anyhow::Result<Exit> {
     let run_dir = match &args.run_dir {
         Some(dir) => runs::absolute(dir)?,
         None => runs::absolute(&format!("{}/{}", job.storage.trim_end_matches('/'), job.name))?,
     };
-    block_on(launch(args, context, &job, run_dir, launched_at))
-}
-
-async fn launch(
-    args: &Args,
-    context: &Context,
-    job: &JobSpec,
-    run_dir: String,
-    launched_at: Duration,
-) -> anyhow::Result<Exit> {
     let dir = RunDir::open(&run_dir)?;
     let json = serde_json::to_value(job)?;
     let lock = RunLock::take(&run_dir)?;
     let found = found(&dir, lock.is_err()).await?;
-    match local::decide(&found, &json, args.fresh) {
+    match decide(&found, &json, args.start.fresh) {
         Decision::Start => {}
         Decision::Done => {
             eprintln!("{} is done already; start over with: {} --fresh", job.name, command(args));
@@ -103,7 +64,7 @@ async fn launch(
         num_nodes: job.nodes,
         id: format!("{}-{}", launched_at.as_millis(), std::process::id()),
         launched_at_unix_ms: launched_at.as_millis() as u64,
-        resume: if args.fresh { "never".to_owned() } else { args.resume.clone() },
+        resume: args.start.resume().to_owned(),
         scratch: environment::cache().join("local"),
         grace: job.recovery.grace.duration(),
         run_dir,
@@ -186,7 +147,7 @@ async fn conclude(
         }
         (outcome, signal) => {
             let cause = match outcome {
-                Some(Outcome::Stopped { cause }) => cause.as_str(),
+                Some(Outcome::Stopped { cause, .. }) => cause.as_str(),
                 _ => "ended without a last word",
             };
             let exit = match signal {
@@ -209,42 +170,7 @@ async fn finish(context: &Context, dir: &RunDir, exit: Exit) -> anyhow::Result<E
     Ok(exit)
 }
 
-fn summary(status: &RunStatus) -> String {
-    let word = match status.phase {
-        RunPhase::Done => "done",
-        RunPhase::Failed => "failed",
-        _ => "stopped",
-    };
-    let mut head = vec![word.to_owned()];
-    // A user's own command reports no steps.
-    head.extend(status.total_steps.map(|total| format!("step {}/{total}", status.step)));
-    head.extend(status.eval.iter().map(|(name, value)| format!("eval.{name} {value:.3}")));
-    head.extend(status.loss.map(|loss| format!("loss {loss:.4}")));
-    let mut tail = Vec::new();
-    tail.extend(status.last_checkpoint.as_ref().map(|c| format!("checkpoint  {}", c.uri)));
-    tail.push(format!("restarts {}", status.restarts));
-    tail.extend(status.time_to_first_step_seconds.map(|s| format!("time to first step {s:.2}s")));
-    format!("{}\n  {}", head.join("  "), tail.join("   "))
-}
-
 fn what(job: &JobSpec) -> String {
-    let plural = |n: u32, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
     let by = if job.command.is_some() { "own command" } else { "cpu, gloo" };
     format!("{} x {}  {by}", plural(job.nodes, "node"), plural(job.ranks_per_node, "rank"))
-}
-
-/// The command that the user typed, without `--fresh` and `--resume`: what carries on.
-fn command(args: &Args) -> String {
-    let mut words =
-        vec!["lockstep launch -f".to_owned(), args.job.file.display().to_string(), "--local".to_owned()];
-    words.extend(args.job.sets.iter().map(|set| format!("--set {set}")));
-    words.extend(args.run_dir.iter().map(|dir| format!("--run-dir {dir}")));
-    words.join(" ")
-}
-
-fn check_env(job: &JobSpec) -> anyhow::Result<()> {
-    job.env.expand(environment::variable).map(drop).map_err(|errors| {
-        let all: Vec<_> = errors.iter().map(ToString::to_string).collect();
-        Failure::usage(all.join("\n")).into()
-    })
 }

@@ -1,0 +1,303 @@
+//! A launch on a cluster.
+
+use super::{Args, Until, command, plural, summary};
+use crate::cluster::{
+    self, Cluster, ClusterArgs, ClusterRun, End, Ended, Existing, Followed, LogWish, Patience, set_suspended,
+};
+use crate::preflight::{Decision, Found, decide};
+use crate::view::View;
+use crate::{Context, Exit, Failure, Format};
+use k8s_openapi::api::batch::v1::Job;
+use lockstep_jobspec::{JobSpec, Resolved};
+use lockstep_render::{Objects, Work, render};
+use lockstep_run::Outcome;
+use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Who attaches sees so many lines of the past.
+const PAST: LogWish = LogWish { tail: Some(50), since_seconds: None };
+/// How long the last touches to a launch's objects may take once it is over.
+const OWN_DEADLINE: Duration = Duration::from_secs(5);
+
+pub(super) async fn launch(args: &Args, context: &Context, resolved: &Resolved) -> anyhow::Result<Exit> {
+    // Heard from before the user is told that they may be used.
+    let signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    resolved.check_for_cluster()?;
+    let (mut job, since) = (resolved.job.clone(), Instant::now());
+    let cluster = connect(args, &mut job).await?;
+    let mut objects = render(&job, args.start.resume())
+        .map_err(|wrong| resolved.problem(&wrong.path, wrong.what.as_str(), wrong.fix.as_str()))?;
+    set_ttl(&job, &mut objects);
+    let launch = Launch { args, context, cluster, job, objects, since };
+    match &launch.objects.work {
+        Work::CronJob(_) => launch.schedule().await,
+        Work::Job(_) => launch.job(signals).await,
+    }
+}
+
+/// The command line's context and namespace win over the job file's, those over the kubeconfig's.
+async fn connect(args: &Args, job: &mut JobSpec) -> anyhow::Result<Cluster> {
+    let Some(kubernetes) = &mut job.kubernetes else { anyhow::bail!("the job has no kubernetes section") };
+    let wanted = ClusterArgs {
+        context: args.cluster.context.clone().or_else(|| kubernetes.context.clone()),
+        namespace: args.cluster.namespace.clone().or_else(|| kubernetes.namespace.clone()),
+    };
+    if args.cluster.namespace.is_some() {
+        kubernetes.namespace.clone_from(&args.cluster.namespace);
+    }
+    Cluster::connect(&wanted).await
+}
+
+/// Left out by `render`: GitOps tools would make again what the cluster took away.
+fn set_ttl(job: &JobSpec, objects: &mut Objects) {
+    let ttl = job.kubernetes.as_ref().and_then(|kubernetes| kubernetes.ttl);
+    if let (Some(ttl), Work::Job(work)) = (ttl, &mut objects.work)
+        && let Some(spec) = &mut work.spec
+    {
+        spec.ttl_seconds_after_finished = i32::try_from(ttl.duration().as_secs()).ok();
+    }
+}
+
+struct Launch<'a> {
+    args: &'a Args,
+    context: &'a Context,
+    cluster: Cluster,
+    job: JobSpec,
+    objects: Objects,
+    since: Instant,
+}
+
+impl Launch<'_> {
+    /// Makes a job that the cluster launches by itself, again and again.
+    async fn schedule(&self) -> anyhow::Result<Exit> {
+        let (name, namespace) = (&self.job.name, &self.cluster.namespace);
+        cluster::create(&self.cluster, &self.objects).await?;
+        let schedule = self.job.kubernetes.as_ref().and_then(|kubernetes| kubernetes.schedule.as_ref());
+        let when = schedule.map_or(String::new(), |s| format!("{} {}", s.cron, s.time_zone));
+        self.context.output.result(&serde_json::json!({ "name": name, "scheduled": when }), || {
+            format!("scheduled {name} at {when}; the first run now: kubectl -n {namespace} create job --from=cronjob/{name} {name}-now")
+        })?;
+        Ok(Exit::Done)
+    }
+
+    async fn job(self, signals: (Signal, Signal)) -> anyhow::Result<Exit> {
+        let (name, json) = (self.job.name.to_string(), serde_json::to_value(&self.job)?);
+        let existing = Existing::find(&self.cluster, &name).await?;
+        let mut view = View::new(self.job.command.is_some() || self.job.worker.is_some());
+        let Some(existing) = existing else { return self.start(&mut view, signals).await };
+        match self.decide(&existing, &json) {
+            Decision::Start => {
+                view.on_phase("removing", &format!("what the ended Job {name} left"));
+                cluster::remove(&self.cluster, &name).await?;
+                self.start(&mut view, signals).await
+            }
+            Decision::Attach => self.attach(existing.job, &mut view, signals).await,
+            Decision::Done => {
+                let run = self.run(existing.job);
+                eprintln!("{name} is done already; start over with: {} --fresh", command(self.args));
+                finish(self.context, &run, Exit::Done).await
+            }
+            Decision::OtherJobRuns(fields) => {
+                let what =
+                    format!("run {name} is on the cluster with another job: {} differ", fields.join(", "));
+                let place = self.place();
+                Err(Failure::usage(what)
+                    .note("stop it", format!("lockstep cancel {name}{place}"))
+                    .note("or", "launch this job under another name, or in another namespace: -n NAME")
+                    .into())
+            }
+            Decision::OtherMeaning(fields) => {
+                let what = format!("run {name} holds another job: {} differ", fields.join(", "));
+                Err(Failure::usage(what)
+                    .note("keep it", "launch this job under another name")
+                    .note("start over", format!("{} --fresh", command(self.args)))
+                    .into())
+            }
+        }
+    }
+
+    fn decide(&self, existing: &Existing, json: &serde_json::Value) -> Decision {
+        let end = cluster::end_of(&existing.job);
+        let outcome = end.as_ref().map(|end| match end {
+            End::Done => Outcome::Done,
+            End::Failed(error) => Outcome::Failed { error: error.clone() },
+            End::Stopped(_) | End::Suspended | End::Deleted => {
+                Outcome::Stopped { cause: "stopped".to_owned(), for_good: true }
+            }
+        });
+        let found = Found { job: existing.spec.clone(), outcome, lives: end.is_none() };
+        match decide(&found, json, self.args.start.fresh) {
+            // The ConfigMap was deleted under a run that lives: that is no reason to take the run away.
+            Decision::Start if end.is_none() => Decision::Attach,
+            decision => decision,
+        }
+    }
+
+    /// Makes the objects, and follows.
+    async fn start(self, view: &mut View, signals: (Signal, Signal)) -> anyhow::Result<Exit> {
+        view.header(&self.job.name, &self.what(), &self.run_dir());
+        let Some(job) = cluster::create(&self.cluster, &self.objects).await? else {
+            anyhow::bail!("the cluster made no Job of {}", self.job.name);
+        };
+        let took = self.since.elapsed().as_secs_f64();
+        view.on_phase("created", &format!("Service {0}, Job {0}  {took:.2}s", self.job.name));
+        let owned = {
+            let (cluster, objects, job) = (self.cluster.clone(), self.objects.clone(), job.clone());
+            tokio::spawn(async move { cluster::own(&cluster, &objects, &job).await })
+        };
+        let start = self.job.kubernetes.as_ref().map(|kubernetes| kubernetes.start_timeout.duration());
+        let exit = match self.args.wait {
+            Until::Created => self.left(&self.run(job), "").await,
+            _ => self.follow(job, view, start, LogWish::default(), signals).await,
+        };
+        if let Ok(Ok(Err(error))) = tokio::time::timeout(OWN_DEADLINE, owned).await {
+            view.on_trouble("warning", &format!("{error:#}; lockstep gc finds what is left"));
+        }
+        exit
+    }
+
+    /// Follows what is there; what was suspended goes on.
+    async fn attach(self, job: Job, view: &mut View, signals: (Signal, Signal)) -> anyhow::Result<Exit> {
+        let run = self.run(job);
+        if run.is_suspended() && !run.is_queued() {
+            view.header(&self.job.name, "was suspended, goes on; Ctrl-C leaves it running", &self.run_dir());
+            set_suspended(&run, false).await?;
+        } else {
+            view.header(&self.job.name, "is running already; Ctrl-C leaves it running", &self.run_dir());
+        }
+        match self.args.wait {
+            Until::Created => self.left(&run, "").await,
+            _ => self.follow(run.job, view, None, PAST, signals).await,
+        }
+    }
+
+    async fn follow(
+        &self,
+        job: Job,
+        view: &mut View,
+        start: Option<Duration>,
+        past: LogWish,
+        signals: (Signal, Signal),
+    ) -> anyhow::Result<Exit> {
+        let patience = Patience {
+            start,
+            launched: start.map(|_| self.since),
+            until_first_step: self.args.wait == Until::FirstStep,
+            past,
+        };
+        let followed = cluster::follow(&self.cluster, &self.job.name, view, patience, signals).await;
+        view.finish();
+        let run = self.run(job);
+        match followed? {
+            Followed::FirstStep => self.left(&run, "").await,
+            Followed::Interrupted => self.left(&run, "detached; ").await.map(|_| Exit::Interrupted),
+            Followed::Terminated => self.left(&run, "detached; ").await.map(|_| Exit::Terminated),
+            Followed::Ended(Ended::Job(end)) => self.conclude(&run, end).await,
+            Followed::Ended(Ended::NotStarted(waits)) => {
+                let reasons: Vec<_> = waits.iter().map(ToString::to_string).collect();
+                let reason =
+                    if reasons.is_empty() { "its pods did not start".to_owned() } else { reasons.join("; ") };
+                cluster::remove(&self.cluster, &self.job.name).await?;
+                let most = start.unwrap_or_default();
+                let what = format!("run {} could not start within {most:?}: {reason}", self.job.name);
+                let fix = waits.iter().find_map(|wait| wait.fix(&self.job.name));
+                let failure = Failure::new(what).with_exit(Exit::Unschedulable);
+                let failure = fix.into_iter().fold(failure, |failure, fix| failure.note("fix", fix));
+                Err(failure
+                    .note("wait longer", "set kubernetes.startTimeout")
+                    .note("left", "nothing; its objects were taken away again")
+                    .into())
+            }
+        }
+    }
+
+    async fn conclude(&self, run: &ClusterRun, end: End) -> anyhow::Result<Exit> {
+        let (name, carry_on, place) = (&self.job.name, command(self.args), self.place());
+        match end {
+            End::Done => {
+                let exit = finish(self.context, run, Exit::Done).await?;
+                eprintln!("  again       {carry_on} --fresh      more  lockstep status {name}{place}");
+                Ok(exit)
+            }
+            End::Failed(error) => {
+                if self.context.output.format == Format::Json {
+                    finish(self.context, run, Exit::Failed).await?;
+                }
+                Err(Failure::new(format!("run {name} failed: {error}"))
+                    .note(
+                        "look at",
+                        format!("lockstep logs {name}{place}      lockstep events {name}{place}"),
+                    )
+                    .note("carry on", carry_on)
+                    .into())
+            }
+            End::Stopped(cause) => self.stopped(run, &cause, &carry_on).await,
+            End::Suspended => {
+                let resume = format!("lockstep resume {name}{place}");
+                self.stopped(run, "its Job was suspended", &resume).await
+            }
+            End::Deleted => {
+                eprintln!("stopped (its Job was deleted). Carry on with: {carry_on}");
+                Ok(Exit::Resumable)
+            }
+        }
+    }
+
+    async fn stopped(&self, run: &ClusterRun, cause: &str, carry_on: &str) -> anyhow::Result<Exit> {
+        finish(self.context, run, Exit::Resumable).await?;
+        eprintln!("stopped ({cause}). Carry on with: {carry_on}");
+        Ok(Exit::Resumable)
+    }
+
+    /// The run goes on without being watched: how to come back to it.
+    async fn left(&self, run: &ClusterRun, how: &str) -> anyhow::Result<Exit> {
+        if self.context.output.format == Format::Json {
+            finish(self.context, run, Exit::Done).await?;
+        }
+        let (name, place) = (&self.job.name, self.place());
+        eprintln!(
+            "{how}the run goes on.   attach: {}   status: lockstep status {name}{place}   stop: lockstep cancel {name}{place}",
+            command(self.args)
+        );
+        Ok(Exit::Done)
+    }
+
+    fn run(&self, job: Job) -> ClusterRun {
+        ClusterRun { cluster: self.cluster.clone(), name: self.job.name.to_string(), job }
+    }
+
+    /// The options that name the place, as other commands need them.
+    fn place(&self) -> String {
+        let args = &self.args.cluster;
+        let kubernetes = self.job.kubernetes.as_ref();
+        let context = args.context.as_ref().or(kubernetes.and_then(|k| k.context.as_ref()));
+        let namespace = args.namespace.as_ref().or(kubernetes.and_then(|k| k.namespace.as_ref()));
+        let context = context.map_or(String::new(), |name| format!(" --context {name}"));
+        context + &namespace.map_or(String::new(), |name| format!(" -n {name}"))
+    }
+
+    fn what(&self) -> String {
+        let job = &self.job;
+        let gpu = job.kubernetes.as_ref().and_then(|kubernetes| kubernetes.gpu.as_ref());
+        let each = match gpu {
+            Some(gpu) => format!("{} {}", gpu.count, gpu.resource),
+            None => plural(job.ranks_per_node, "rank"),
+        };
+        let place = format!("{}@{}", self.cluster.namespace, self.cluster.context);
+        format!("{place}  {} x {each}", plural(job.nodes, "node"))
+    }
+
+    fn run_dir(&self) -> String {
+        format!("{}/{}", self.job.storage.trim_end_matches('/'), self.job.name)
+    }
+}
+
+/// The result: a summary for people, the status for scripts.
+async fn finish(context: &Context, run: &ClusterRun, exit: Exit) -> anyhow::Result<Exit> {
+    let newest = cluster::find(&run.cluster, &run.name).await?;
+    if let Some(run) = newest {
+        let status = cluster::status(&run).await?;
+        context.output.result(&status, || summary(&status))?;
+    }
+    Ok(exit)
+}

@@ -1,0 +1,140 @@
+//! `lockstep launch`: what the command line says, and which of the two places it means.
+
+mod cluster;
+mod local;
+
+use crate::cluster::ClusterArgs;
+use crate::{Context, Exit, Failure, JobFile, block_on, environment};
+use lockstep_jobspec::JobSpec;
+use lockstep_run::status::{RunPhase, RunStatus};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Start a job, or carry on with it
+///
+/// A job whose run was stopped, interrupted or ended before its last step carries on from the newest good checkpoint. Where
+/// it runs already, launch follows it. On a cluster, Ctrl-C leaves it running.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    job: JobFile,
+
+    /// Run the nodes as processes on this machine, instead of as pods on a cluster
+    #[arg(long)]
+    local: bool,
+
+    /// Folder or URI of this run itself, instead of STORAGE/NAME
+    #[arg(long, value_name = "DIR", requires = "local")]
+    run_dir: Option<String>,
+
+    #[command(flatten)]
+    start: StartArgs,
+
+    /// How long to follow a run on a cluster: to its end, its first step, or not at all
+    #[arg(
+        long,
+        value_enum,
+        value_name = "UNTIL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "end",
+        default_missing_value = "end",
+        conflicts_with = "local",
+        help_heading = "Cluster"
+    )]
+    wait: Until,
+
+    #[command(flatten)]
+    cluster: ClusterArgs,
+}
+
+/// The options that say what a launch starts from.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct StartArgs {
+    /// Start over from nothing; what is there stays, under older generations
+    #[arg(long, conflicts_with = "resume")]
+    fresh: bool,
+
+    /// What to start from: auto (the newest good checkpoint, or nothing), must (an error without one), or the STEP of one
+    #[arg(long, value_name = "WHICH", default_value = "auto", value_parser = resume)]
+    resume: String,
+}
+
+impl StartArgs {
+    /// What agents are told.
+    pub(in crate::cli) fn resume(&self) -> &str {
+        if self.fresh { "never" } else { &self.resume }
+    }
+}
+
+/// How long a run on a cluster is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Until {
+    /// To its end.
+    End,
+    /// To its first step.
+    FirstStep,
+    /// Not at all: its objects are made, that is all.
+    Created,
+}
+
+fn resume(text: &str) -> Result<String, String> {
+    match text {
+        "auto" | "must" => Ok(text.to_owned()),
+        step if step.parse::<u64>().is_ok() => Ok(step.to_owned()),
+        _ => Err("it is none of auto, must, or the step of a checkpoint".to_owned()),
+    }
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let launched_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let resolved = args.job.resolve()?;
+    if !args.local {
+        return block_on(cluster::launch(args, context, &resolved));
+    }
+    let mut job = resolved.job;
+    let base = args.job.file.parent().unwrap_or(std::path::Path::new("."));
+    job.resolve_paths(base)?;
+    check_env(&job)?;
+    block_on(local::launch(args, context, &job, launched_at))
+}
+
+fn summary(status: &RunStatus) -> String {
+    let word = match status.phase {
+        RunPhase::Done => "done",
+        RunPhase::Failed => "failed",
+        RunPhase::Stopped | RunPhase::Interrupted => "stopped",
+        RunPhase::Waiting | RunPhase::Starting | RunPhase::Running => "running",
+    };
+    let mut head = vec![word.to_owned()];
+    // A user's own command reports no steps.
+    head.extend(status.total_steps.map(|total| format!("step {}/{total}", status.step)));
+    head.extend(status.eval.iter().map(|(name, value)| format!("eval.{name} {value:.3}")));
+    head.extend(status.loss.map(|loss| format!("loss {loss:.4}")));
+    let mut tail = Vec::new();
+    tail.extend(status.last_checkpoint.as_ref().map(|c| format!("checkpoint  {}", c.uri)));
+    tail.push(format!("restarts {}", status.restarts));
+    tail.extend(status.time_to_first_step_seconds.map(|s| format!("time to first step {s:.2}s")));
+    format!("{}\n  {}", head.join("  "), tail.join("   "))
+}
+
+fn plural(n: u32, word: &str) -> String {
+    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
+}
+
+/// The command that the user typed, without `--fresh` and `--resume`: what carries on.
+fn command(args: &Args) -> String {
+    let mut words = vec!["lockstep launch -f".to_owned(), args.job.file.display().to_string()];
+    words.extend(args.local.then(|| "--local".to_owned()));
+    words.extend(args.job.sets.iter().map(|set| format!("--set {set}")));
+    words.extend(args.run_dir.iter().map(|dir| format!("--run-dir {dir}")));
+    words.extend(args.cluster.context.iter().map(|name| format!("--context {name}")));
+    words.extend(args.cluster.namespace.iter().map(|name| format!("-n {name}")));
+    words.join(" ")
+}
+
+fn check_env(job: &JobSpec) -> anyhow::Result<()> {
+    job.env.expand(environment::variable).map(drop).map_err(|errors| {
+        let all: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        Failure::usage(all.join("\n")).into()
+    })
+}

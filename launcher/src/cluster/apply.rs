@@ -1,0 +1,242 @@
+//! Makes a job's objects and takes them away again.
+
+use super::Cluster;
+use crate::Failure;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::api::{DeleteParams, Patch, PatchParams, PropagationPolicy};
+use kube::{Resource, ResourceExt};
+use lockstep_render::{JOB_LABEL, Objects, Work};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::fmt::Debug;
+use std::time::Duration;
+
+/// Who changes the objects, to the cluster.
+const MANAGER: &str = "lockstep";
+/// How long a Job and its pods may take to be gone, beyond their grace period.
+const GONE_DEADLINE: Duration = Duration::from_secs(300);
+
+/// What is there under a job's name.
+#[derive(Debug)]
+pub(crate) struct Existing {
+    /// Its Job.
+    pub(crate) job: Job,
+    /// Its resolved job file, where the ConfigMap is still there.
+    pub(crate) spec: Option<Value>,
+}
+
+impl Existing {
+    /// Looks for the Job called `name`.
+    ///
+    /// # Errors
+    /// Where it is none of Lockstep's, or the cluster refuses to show it.
+    pub(crate) async fn find(cluster: &Cluster, name: &str) -> anyhow::Result<Option<Self>> {
+        let (jobs, files) = (cluster.api::<Job>(), cluster.api::<ConfigMap>());
+        let what = format!("Job {name}");
+        let Some(job) = cluster.call("get", &what, jobs.get_opt(name)).await? else { return Ok(None) };
+        belongs(cluster, &job, "Job", name)?;
+        let file = cluster.call("get", &format!("ConfigMap {name}"), files.get_opt(name)).await?;
+        let text = file.and_then(|file| file.data?.remove("job.json"));
+        Ok(Some(Self { job, spec: text.and_then(|text| serde_json::from_str(&text).ok()) }))
+    }
+}
+
+/// Makes everything new, what pods need before the pods, and takes it away again where a part of it is refused. Returns the
+/// Job as it is then; none for a scheduled job.
+///
+/// # Errors
+/// Where the cluster refuses an object, or one of that name belongs to somebody else.
+pub(crate) async fn create(cluster: &Cluster, objects: &Objects) -> anyhow::Result<Option<Job>> {
+    let name = objects.service.name_any();
+    refuse_strangers(cluster, objects).await?;
+    match apply(cluster, objects).await {
+        Ok(job) => Ok(job),
+        Err(error) => {
+            // The first error is the one that counts; what can't be removed has a label by which gc finds it.
+            let _ = remove_around(cluster, &name).await;
+            Err(error)
+        }
+    }
+}
+
+/// Applies every object as server-side apply does, with one field manager; in order.
+///
+/// # Errors
+/// Where the cluster refuses one.
+pub(crate) async fn apply(cluster: &Cluster, objects: &Objects) -> anyhow::Result<Option<Job>> {
+    let service = put(cluster, "Service", &objects.service);
+    let config_map = put(cluster, "ConfigMap", &objects.config_map);
+    let policy = put_some(cluster, "NetworkPolicy", objects.network_policy.as_ref());
+    let pdb = put_some(cluster, "PodDisruptionBudget", objects.pdb.as_ref());
+    tokio::try_join!(service, config_map, policy, pdb)?;
+    match &objects.work {
+        Work::Job(job) => Ok(Some(put(cluster, "Job", job.as_ref()).await?)),
+        Work::CronJob(cron_job) => {
+            put(cluster, "CronJob", cron_job.as_ref()).await?;
+            Ok(None)
+        }
+    }
+}
+
+/// Makes the Job the owner of what is around it, so that whoever deletes the Job leaves nothing behind.
+///
+/// # Errors
+/// Where the cluster refuses.
+pub(crate) async fn own(cluster: &Cluster, objects: &Objects, job: &Job) -> anyhow::Result<()> {
+    let mut owned = objects.clone();
+    let owner = OwnerReference {
+        api_version: Job::api_version(&()).into_owned(),
+        kind: Job::kind(&()).into_owned(),
+        name: job.name_any(),
+        uid: job.uid().unwrap_or_default(),
+        block_owner_deletion: None,
+        controller: None,
+    };
+    let mut metas = vec![&mut owned.service.metadata, &mut owned.config_map.metadata];
+    metas.extend(owned.network_policy.as_mut().map(|policy| &mut policy.metadata));
+    metas.extend(owned.pdb.as_mut().map(|pdb| &mut pdb.metadata));
+    metas.into_iter().for_each(|meta| meta.owner_references = Some(vec![owner.clone()]));
+    tokio::try_join!(
+        put(cluster, "Service", &owned.service),
+        put(cluster, "ConfigMap", &owned.config_map),
+        put_some(cluster, "NetworkPolicy", owned.network_policy.as_ref()),
+        put_some(cluster, "PodDisruptionBudget", owned.pdb.as_ref()),
+    )?;
+    Ok(())
+}
+
+/// Removes a job's objects, pods first, and waits until the Job and its pods are gone. The run's storage stays.
+///
+/// # Errors
+/// Where the cluster refuses, or the pods don't end.
+pub(crate) async fn remove(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
+    let jobs = cluster.api::<Job>();
+    let foreground =
+        DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..Default::default() };
+    let what = format!("Job {name}");
+    let deleted = async {
+        match jobs.delete(name, &foreground).await {
+            Err(error) if is_absent(&error) => Ok(None),
+            other => other.map(|answer| answer.left().and_then(|job| job.uid())),
+        }
+    };
+    if let Some(uid) = cluster.call("delete", &what, deleted).await? {
+        let gone = kube::runtime::wait::await_condition(
+            jobs,
+            name,
+            kube::runtime::wait::conditions::is_deleted(&uid),
+        );
+        match tokio::time::timeout(GONE_DEADLINE, gone).await {
+            Ok(waited) => drop(waited?),
+            Err(_) => {
+                return Err(Failure::new(format!(
+                    "the pods of Job {name} are not gone after {GONE_DEADLINE:?}"
+                ))
+                .note("look at", format!("kubectl -n {} get pods -l {JOB_LABEL}={name}", cluster.namespace))
+                .into());
+            }
+        }
+    }
+    remove_around(cluster, name).await
+}
+
+/// Removes what is around a Job. What is not there is no error.
+pub(super) async fn remove_around(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
+    tokio::try_join!(
+        take::<Service>(cluster, "Service", name),
+        take::<ConfigMap>(cluster, "ConfigMap", name),
+        take::<NetworkPolicy>(cluster, "NetworkPolicy", name),
+        take::<PodDisruptionBudget>(cluster, "PodDisruptionBudget", name),
+    )?;
+    Ok(())
+}
+
+async fn put<K>(cluster: &Cluster, kind: &str, object: &K) -> anyhow::Result<K>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + Debug,
+{
+    let name = object.name_any();
+    let api = cluster.api::<K>();
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
+    cluster.call("create", &format!("{kind} {name}"), api.patch(&name, &params, &Patch::Apply(object))).await
+}
+
+async fn put_some<K>(cluster: &Cluster, kind: &str, object: Option<&K>) -> anyhow::Result<()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Serialize
+        + DeserializeOwned
+        + Clone
+        + Debug,
+{
+    if let Some(object) = object {
+        put(cluster, kind, object).await?;
+    }
+    Ok(())
+}
+
+/// Deletes an object, if it is there and Lockstep's.
+async fn take<K>(cluster: &Cluster, kind: &str, name: &str) -> anyhow::Result<()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned + Clone + Debug,
+{
+    let api = cluster.api::<K>();
+    let what = format!("{kind} {name}");
+    match cluster.call("get", &what, api.get_opt(name)).await? {
+        Some(object) if object.labels().get(JOB_LABEL).is_some_and(|job| job == name) => {}
+        _ => return Ok(()),
+    }
+    let deleted = async {
+        match api.delete(name, &DeleteParams::default()).await {
+            Err(error) if is_absent(&error) => Ok(()),
+            other => other.map(drop),
+        }
+    };
+    cluster.call("delete", &what, deleted).await
+}
+
+fn is_absent(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// A Service of that name may be somebody's web server; a ConfigMap left from another job can't be changed.
+async fn refuse_strangers(cluster: &Cluster, objects: &Objects) -> anyhow::Result<()> {
+    let name = objects.service.name_any();
+    let (services, files) = (cluster.api::<Service>(), cluster.api::<ConfigMap>());
+    let (service, file) = (format!("Service {name}"), format!("ConfigMap {name}"));
+    let (service, file) = tokio::try_join!(
+        cluster.call("get", &service, services.get_opt(&name)),
+        cluster.call("get", &file, files.get_opt(&name)),
+    )?;
+    if let Some(service) = service {
+        belongs(cluster, &service, "Service", &name)?;
+    }
+    if let Some(file) = file {
+        belongs(cluster, &file, "ConfigMap", &name)?;
+        if file.data != objects.config_map.data {
+            take::<ConfigMap>(cluster, "ConfigMap", &name).await?;
+        }
+    }
+    Ok(())
+}
+
+fn belongs<K: Resource>(cluster: &Cluster, object: &K, kind: &str, name: &str) -> anyhow::Result<()> {
+    if object.labels().get(JOB_LABEL).is_some_and(|job| job == name) {
+        return Ok(());
+    }
+    let what =
+        format!("{kind} {name} in namespace {} of {} is not Lockstep's", cluster.namespace, cluster.context);
+    Err(Failure::usage(what)
+        .note("fix", "give the job another name, or use another namespace: -n NAME")
+        .into())
+}

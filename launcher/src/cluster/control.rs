@@ -1,0 +1,35 @@
+//! Suspends Jobs and lets them go on.
+
+use super::ClusterRun;
+use super::story::is_over;
+use super::watch::pods_of;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, Patch, PatchParams};
+use serde_json::json;
+
+/// Suspends a run's Job, so that its pods leave after a checkpoint, or lets it go on.
+///
+/// # Errors
+/// Where the cluster refuses.
+pub(crate) async fn set_suspended(run: &ClusterRun, suspended: bool) -> anyhow::Result<()> {
+    let jobs = run.cluster.api::<Job>();
+    let patch = Patch::Merge(json!({ "spec": { "suspend": suspended } }));
+    let params = PatchParams::default();
+    let verb = if suspended { "suspend" } else { "resume" };
+    run.cluster
+        .call(verb, &format!("Job {}", run.name), jobs.patch(&run.name, &params, &patch))
+        .await
+        .map(drop)
+}
+
+/// Whether no agent of the run is at work.
+///
+/// # Errors
+/// Where the cluster doesn't show the pods.
+pub(crate) async fn pods_are_gone(run: &ClusterRun) -> anyhow::Result<bool> {
+    let pods = run.cluster.api::<Pod>();
+    let of_job = ListParams::default().labels(&pods_of(&run.name));
+    let found = run.cluster.call("list", &format!("pods of {}", run.name), pods.list(&of_job)).await?;
+    Ok(found.items.iter().all(is_over))
+}

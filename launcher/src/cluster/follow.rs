@@ -1,0 +1,257 @@
+//! Shows a run on a cluster until its end: what its objects tell, and what its agents say.
+
+use super::Cluster;
+use super::pod_logs::{Followers, LogLine, LogWish};
+use super::story::{
+    End, Standing, Wait, how_it_ended, is_over, lasting, newest_pods, pulled, succeeded, tell,
+};
+use super::watch::{Change, Scene, watch};
+use crate::view::View;
+use futures::StreamExt;
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use lockstep_run::Line;
+use lockstep_run::segment::EventKind;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+use tokio::signal::unix::Signal;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+/// The lowest node leads, and node 0 has rank 0, which reports progress; the next one leads while it is away.
+const FOLLOWED_NODES: u32 = 2;
+/// A wait shorter than this is none.
+const WORTH_A_WORD: Duration = Duration::from_secs(2);
+/// A wait that lasts is named again after this, and then after twice as long each time.
+const SAID_AGAIN: Duration = Duration::from_secs(30);
+/// How long the last lines may take to arrive once the Job has ended.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
+/// How often waits and deadlines are looked at.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How long following goes on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// How long the pods may take to run for the first time; none where somebody else has launched the run.
+    pub(crate) start: Option<Duration>,
+    /// When the user typed the command; none where somebody else has launched the run.
+    pub(crate) launched: Option<Instant>,
+    /// Whether the first step is enough.
+    pub(crate) until_first_step: bool,
+    /// How much of the past is shown.
+    pub(crate) past: LogWish,
+}
+
+/// Why following ended.
+#[derive(Debug)]
+pub(crate) enum Followed {
+    /// The run ended.
+    Ended(Ended),
+    /// The first step is done, and that was all that was asked for.
+    FirstStep,
+    /// Ctrl-C; the run goes on.
+    Interrupted,
+    /// SIGTERM; the run goes on.
+    Terminated,
+}
+
+/// How a run on a cluster ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Its Job did.
+    Job(End),
+    /// Its pods were not all running in time, for these reasons.
+    NotStarted(Vec<Wait>),
+}
+
+/// Shows the run called `name` until it ends, or until one of the two signals is heard.
+///
+/// # Errors
+/// Where the cluster doesn't let this user look.
+pub(crate) async fn follow(
+    cluster: &Cluster,
+    name: &str,
+    view: &mut View,
+    patience: Patience,
+    (mut interrupt, mut terminate): (Signal, Signal),
+) -> anyhow::Result<Followed> {
+    let mut changes = watch(cluster, name);
+    let (lines_in, mut lines) = mpsc::channel(1024);
+    let mut show = Show::new(name);
+    let mut logs = Followers::new(cluster, patience.past, FOLLOWED_NODES, lines_in);
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut over: Option<(End, Instant)> = None;
+    loop {
+        tokio::select! {
+            Some(change) = changes.next() => {
+                show.change(change, view)?;
+                logs.keep_up(&show.scene);
+                if let (Some(end), None) = (&show.standing.end, &over) {
+                    over = Some((end.clone(), Instant::now()));
+                }
+            }
+            Some(line) = lines.recv() => {
+                if on_line(&line, view, patience.launched) && patience.until_first_step {
+                    return Ok(Followed::FirstStep);
+                }
+            }
+            () = logs.one_ended() => {}
+            _ = ticks.tick() => {
+                view.tick();
+                show.say_waits(view);
+                let late = patience.start.is_some_and(|most| !show.all_started && show.since.elapsed() > most);
+                if late && over.is_none() {
+                    return Ok(Followed::Ended(Ended::NotStarted(show.standing.waits.clone())));
+                }
+            }
+            _ = interrupt.recv() => return Ok(Followed::Interrupted),
+            _ = terminate.recv() => return Ok(Followed::Terminated),
+        }
+        if let Some((end, since)) = &over
+            && (since.elapsed() > DRAIN_DEADLINE || (logs.all_ended() && lines.is_empty()))
+        {
+            return Ok(Followed::Ended(Ended::Job(end.clone())));
+        }
+    }
+}
+
+/// Shows a line; true where it tells of the first step. No agent knows when the user typed the command.
+fn on_line(line: &LogLine, view: &mut View, launched: Option<Instant>) -> bool {
+    let mut parsed = Line::parse(&line.text);
+    let mut first_step = false;
+    if let Some(Line::Event(event)) = &mut parsed
+        && event.kind == EventKind::FirstStep
+    {
+        first_step = true;
+        if let Some(launched) = launched {
+            event.text = format!("first step {:.2} s after launch", launched.elapsed().as_secs_f64());
+        }
+    }
+    view.on_line(parsed, &line.text);
+    first_step
+}
+
+/// What was shown so far.
+struct Show<'a> {
+    name: &'a str,
+    scene: Scene,
+    standing: Standing,
+    since: Instant,
+    all_scheduled: bool,
+    all_started: bool,
+    told: BTreeSet<String>,
+    /// Since when each wait lasts, and how long it had when it was last named.
+    waits: BTreeMap<Wait, (Instant, Option<Duration>)>,
+    trouble: Option<(String, Instant, Option<Duration>)>,
+}
+
+impl<'a> Show<'a> {
+    fn new(name: &'a str) -> Self {
+        Self {
+            name,
+            scene: Scene::default(),
+            standing: Standing::default(),
+            since: Instant::now(),
+            all_scheduled: false,
+            all_started: false,
+            told: BTreeSet::new(),
+            waits: BTreeMap::new(),
+            trouble: None,
+        }
+    }
+
+    fn change(&mut self, change: Change, view: &View) -> anyhow::Result<()> {
+        match change {
+            Change::Refused(why) => anyhow::bail!("can't watch run {}: {why}; the run goes on", self.name),
+            Change::Trouble(why) => {
+                let (at, said) =
+                    self.trouble.take().map_or((Instant::now(), None), |(_, at, said)| (at, said));
+                self.trouble = Some((why, at, said));
+                return Ok(());
+            }
+            Change::Notice(ref notice) => {
+                use kube::runtime::watcher::Event::Apply;
+                if let Apply(notice) = notice.as_ref()
+                    && super::watch::concerns(notice, self.name)
+                    && let Some(text) = pulled(notice)
+                    && self.told.insert(text.clone())
+                {
+                    view.on_phase("pulled", &text);
+                }
+                self.trouble = None;
+            }
+            Change::Job(_) | Change::Pod(_) => self.trouble = None,
+        }
+        self.scene.take(self.name, change);
+        self.standing = tell(&self.scene, Timestamp::now());
+        self.say_phases(view);
+        self.say_losses(view);
+        let now = Instant::now();
+        self.waits.retain(|wait, _| self.standing.waits.contains(wait));
+        for wait in &self.standing.waits {
+            self.waits.entry(wait.clone()).or_insert((now, None));
+        }
+        Ok(())
+    }
+
+    fn say_phases(&mut self, view: &View) {
+        let Standing { nodes, scheduled, started, .. } = self.standing;
+        let took = lasting(self.since.elapsed());
+        if nodes > 0 && scheduled == nodes && !self.all_scheduled {
+            self.all_scheduled = true;
+            view.on_phase("scheduled", &format!("{nodes} of {nodes} pods  {took}"));
+        }
+        if nodes > 0 && started == nodes && !self.all_started {
+            self.all_started = true;
+            view.on_phase("started", &format!("{nodes} of {nodes} pods  {took}"));
+        }
+    }
+
+    /// Names each pod once that is told to leave or has ended, while the run goes on.
+    fn say_losses(&mut self, view: &View) {
+        if self.standing.end.is_some() || self.standing.waits.contains(&Wait::Suspended) {
+            return;
+        }
+        for (node, pod) in newest_pods(&self.scene) {
+            let name = pod.name_any();
+            if succeeded(pod) {
+                continue;
+            }
+            if is_over(pod) {
+                if self.told.insert(format!("{name} is over")) {
+                    view.on_trouble("lost", &format!("node {node}: pod {name} {}", how_it_ended(pod)));
+                }
+            } else if pod.metadata.deletion_timestamp.is_some() && self.told.insert(format!("{name} leaves"))
+            {
+                view.on_trouble("leaving", &format!("node {node}: pod {name} is told to leave"));
+            }
+        }
+    }
+
+    fn say_waits(&mut self, view: &View) {
+        for (wait, (since, said)) in &mut self.waits {
+            if let Some(lasted) = due(*since, said) {
+                let fix = wait.fix(self.name).map_or(String::new(), |fix| format!("\n    fix: {fix}"));
+                view.on_trouble("waiting", &format!("{}: {wait}{fix}", lasting(lasted)));
+            }
+        }
+        if let Some((why, since, said)) = &mut self.trouble
+            && let Some(lasted) = due(*since, said)
+        {
+            let text =
+                format!("{}: the cluster doesn't answer: {why}; the run goes on meanwhile", lasting(lasted));
+            view.on_trouble("waiting", &text);
+        }
+    }
+}
+
+/// Whether something that lasts is to be named now, and how long it has lasted.
+fn due(since: Instant, said: &mut Option<Duration>) -> Option<Duration> {
+    let lasted = since.elapsed();
+    let next = said.map_or(WORTH_A_WORD, |said| (said * 2).max(SAID_AGAIN));
+    (lasted >= next).then(|| {
+        *said = Some(lasted);
+        lasted
+    })
+}

@@ -1,0 +1,150 @@
+//! The runs that are on a cluster, and what they do.
+
+use super::Cluster;
+use super::pod_logs::{LogWish, logs};
+use super::story::{End, Standing, end_of, is_suspended, queue, tell};
+use super::told::Told;
+use super::watch::{Scene, concerns, pods_of};
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{Event as Notice, Pod};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::ListParams;
+use lockstep_render::{JOB_LABEL, RUN_DIR_ANNOTATION, STORAGE_ANNOTATION};
+use lockstep_run::status::{RunPhase, RunStatus};
+
+/// Selects what Lockstep made.
+const OURS: &str = "app.kubernetes.io/managed-by=lockstep";
+/// So much of each pod's log tells what a run does now.
+const TAIL: i64 = 300;
+
+/// A run that has a Job on a cluster.
+pub(crate) struct ClusterRun {
+    /// Where.
+    pub(crate) cluster: Cluster,
+    /// Its name, which is its Job's.
+    pub(crate) name: String,
+    /// Its Job.
+    pub(crate) job: Job,
+}
+
+impl ClusterRun {
+    /// How its Job ended, as far as the Job itself tells.
+    pub(crate) fn end(&self) -> Option<End> {
+        end_of(&self.job)
+    }
+
+    /// Whether its Job is not to have pods for now.
+    pub(crate) fn is_suspended(&self) -> bool {
+        is_suspended(&self.job)
+    }
+
+    /// Whether Kueue decides when it may have pods.
+    pub(crate) fn is_queued(&self) -> bool {
+        queue(&self.job).is_some()
+    }
+
+    /// URI of the run's folder; none where the Job doesn't say.
+    pub(crate) fn run_dir(&self) -> Option<String> {
+        run_dir(&self.job)
+    }
+}
+
+fn run_dir(job: &Job) -> Option<String> {
+    let annotations = job.annotations();
+    // A scheduled run's Job has a name that nobody knows before.
+    annotations.get(RUN_DIR_ANNOTATION).cloned().or_else(|| {
+        annotations.get(STORAGE_ANNOTATION).map(|storage| format!("{storage}/{}", job.name_any()))
+    })
+}
+
+/// The run called `name`; none where the namespace has no such Job of Lockstep's.
+///
+/// # Errors
+/// Where the cluster doesn't show it.
+pub(crate) async fn find(cluster: &Cluster, name: &str) -> anyhow::Result<Option<ClusterRun>> {
+    let jobs = cluster.api::<Job>();
+    let job = cluster.call("get", &format!("Job {name}"), jobs.get_opt(name)).await?;
+    let ours = job.filter(|job| job.labels().contains_key(JOB_LABEL));
+    Ok(ours.map(|job| ClusterRun { cluster: cluster.clone(), name: name.to_owned(), job }))
+}
+
+/// All runs of the namespace that have a Job, in name order.
+///
+/// # Errors
+/// Where the cluster doesn't show them.
+pub(crate) async fn list(cluster: &Cluster) -> anyhow::Result<Vec<ClusterRun>> {
+    let jobs = cluster.api::<Job>();
+    let found = cluster.call("list", "the Jobs", jobs.list(&ListParams::default().labels(OURS))).await?;
+    let run = |job: Job| ClusterRun { cluster: cluster.clone(), name: job.name_any(), job };
+    Ok(found.items.into_iter().map(run).collect())
+}
+
+/// What a run does: from its objects and the newest lines of its pods' logs.
+///
+/// # Errors
+/// Where the cluster doesn't show them.
+pub(crate) async fn status(run: &ClusterRun) -> anyhow::Result<RunStatus> {
+    let ClusterRun { cluster, name, job } = run;
+    let (pods, notices) = (cluster.api::<Pod>(), cluster.api::<Notice>());
+    let of_job = ListParams::default().labels(&pods_of(name));
+    let found = cluster.call("list", &format!("pods of {name}"), pods.list(&of_job)).await?;
+    let mut scene = Scene::default();
+    (scene.job, scene.job_known) = (Some(job.clone()), true);
+    scene.pods = found.items.into_iter().map(|pod| (pod.name_any(), pod)).collect();
+    let mut standing = tell(&scene, Timestamp::now());
+    if standing.end.is_none() && standing.started < standing.nodes {
+        let all = cluster.call("list", "events", notices.list(&ListParams::default())).await?;
+        let ours = all.items.into_iter().filter(|notice| concerns(notice, name));
+        scene.notices = ours.map(|notice| (notice.name_any(), notice)).collect();
+        standing = tell(&scene, Timestamp::now());
+    }
+    let mut told = Told::default();
+    logs(cluster, name, LogWish { tail: Some(TAIL), since_seconds: None })
+        .await?
+        .iter()
+        .for_each(|line| told.take(line));
+    Ok(describe(run, &standing, &told))
+}
+
+fn describe(run: &ClusterRun, standing: &Standing, told: &Told) -> RunStatus {
+    let (phase, why) = phase(&run.name, standing, told);
+    let (step, total_steps) = told.steps();
+    RunStatus {
+        name: run.name.clone(),
+        run_dir: run.run_dir().unwrap_or_default(),
+        phase,
+        step,
+        total_steps,
+        loss: told.loss,
+        eval: told.eval.clone(),
+        samples_per_second: told.samples_per_second,
+        generation: told.generation,
+        restarts: told.restarts,
+        nodes: (standing.started, standing.nodes),
+        last_checkpoint: told.checkpoint(),
+        time_to_first_step_seconds: told.first_step_seconds,
+        why,
+    }
+}
+
+fn phase(name: &str, standing: &Standing, told: &Told) -> (RunPhase, Option<String>) {
+    let wait = standing.waits.first().map(ToString::to_string);
+    match &standing.end {
+        Some(End::Done) => (RunPhase::Done, None),
+        Some(End::Stopped(cause)) => (RunPhase::Stopped, Some(cause.clone())),
+        Some(End::Failed(error)) => (RunPhase::Failed, Some(error.clone())),
+        Some(End::Suspended) => {
+            (RunPhase::Stopped, Some(format!("suspended; resume with: lockstep resume {name}")))
+        }
+        Some(End::Deleted) => (RunPhase::Interrupted, Some("its Job was deleted".to_owned())),
+        None if standing.started == 0 => {
+            (RunPhase::Waiting, wait.or_else(|| Some("its pods start".to_owned())))
+        }
+        None if told.progress.is_none() => (RunPhase::Starting, wait.or_else(|| told.waiting.clone())),
+        None if standing.started < standing.nodes => (RunPhase::Starting, wait),
+        None => {
+            (RunPhase::Running, told.waiting.clone().or_else(|| told.last.as_ref().map(|e| e.text.clone())))
+        }
+    }
+}

@@ -1,0 +1,412 @@
+//! What a job's objects mean: how far its start is, what it waits for, how it ended. Pure.
+
+use super::watch::Scene;
+use crate::view::coarse;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Event as Notice, Pod};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// Label of a pod that holds its node's index.
+const INDEX_LABEL: &str = "batch.kubernetes.io/job-completion-index";
+/// A pod that is gone this long after its grace period is named.
+const LATE_AFTER: Duration = Duration::from_secs(5);
+
+/// How far a job is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Standing {
+    /// Nodes that the Job wants.
+    pub(crate) nodes: u32,
+    /// Of those: pods that have a machine.
+    pub(crate) scheduled: u32,
+    /// Of those: agents that run.
+    pub(crate) started: u32,
+    /// What it waits for.
+    pub(crate) waits: Vec<Wait>,
+    /// How it ended.
+    pub(crate) end: Option<End>,
+}
+
+/// How a Job ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum End {
+    /// An agent left with 0: the run is done.
+    Done,
+    /// The run was stopped for good, and carries on when it is launched again.
+    Stopped(String),
+    /// It failed.
+    Failed(String),
+    /// Somebody suspended the Job, and its pods are gone.
+    Suspended,
+    /// Somebody deleted the Job.
+    Deleted,
+}
+
+/// Why a run doesn't get on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wait {
+    /// Kueue holds the Job back.
+    Queue { queue: String, message: String },
+    /// The Job is suspended.
+    Suspended,
+    /// The cluster doesn't let the Job make pods: quota, Pod Security, a webhook.
+    Refused { message: String },
+    /// No machine takes a pod.
+    Unschedulable { pods: u32, of: u32, message: String },
+    /// The image can't be had.
+    Image { image: String, message: String },
+    /// A container can't be made: a Secret or ConfigMap is missing, a program isn't there.
+    Container { pod: String, message: String },
+    /// A volume can't be mounted.
+    Volume { pod: String, message: String },
+    /// A pod ended and its successor is to come.
+    Replacement { node: u32, how: String },
+    /// A pod doesn't end: its machine is likely gone.
+    Terminating { pod: String, machine: String },
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Queue { queue, message } if message.is_empty() => {
+                write!(f, "Kueue: queue {queue} holds the job back")
+            }
+            Self::Queue { queue, message } => write!(f, "Kueue: queue {queue} holds the job back: {message}"),
+            Self::Suspended => f.write_str("the job is suspended"),
+            Self::Refused { message } => write!(f, "the cluster refuses its pods: {message}"),
+            Self::Unschedulable { pods, of, message } => {
+                write!(f, "{pods} of {of} pods unschedulable: {message}")
+            }
+            Self::Image { image, message } => write!(f, "image {image} can't be pulled: {message}"),
+            Self::Container { pod, message } => write!(f, "pod {pod} can't start: {message}"),
+            Self::Volume { pod, message } => write!(f, "pod {pod} can't mount a volume: {message}"),
+            Self::Replacement { node, how } => {
+                write!(f, "for the next pod of node {node}, whose last one {how}")
+            }
+            Self::Terminating { pod, machine } => {
+                write!(f, "pod {pod} doesn't end; machine {machine} doesn't answer")
+            }
+        }
+    }
+}
+
+impl Wait {
+    /// What helps, for a job called `name`.
+    pub(crate) fn fix(&self, name: &str) -> Option<String> {
+        Some(match self {
+            Self::Queue { .. } => "it starts when the queue has room".to_owned(),
+            Self::Suspended => format!("lockstep resume {name}"),
+            Self::Refused { message } if message.contains("exceeded quota") => {
+                "ask for less, end another run, or have the namespace's ResourceQuota raised".to_owned()
+            }
+            Self::Refused { message } if message.contains("violates PodSecurity") => {
+                "take what it names out of kubernetes.podOverlay, or use another namespace".to_owned()
+            }
+            Self::Refused { .. } => "the message names who refuses".to_owned(),
+            Self::Unschedulable { .. } => {
+                "free what is lacking, ask for less, or add a toleration for the taint".to_owned()
+            }
+            Self::Image { .. } => "check kubernetes.image and kubernetes.pullSecrets".to_owned(),
+            Self::Container { message, .. } if message.contains("secret") => {
+                "make the Secret that kubernetes.secrets names, in the run's namespace".to_owned()
+            }
+            Self::Container { .. } => "check that the image holds lockstep-agent in its PATH".to_owned(),
+            Self::Volume { .. } => "check that what kubernetes.volumes names is there".to_owned(),
+            Self::Replacement { .. } => return None,
+            Self::Terminating { machine, .. } => {
+                format!("if the machine is gone for good: kubectl delete node {machine}")
+            }
+        })
+    }
+}
+
+/// Says how far a job is.
+pub(crate) fn tell(scene: &Scene, now: Timestamp) -> Standing {
+    let Some(job) = &scene.job else {
+        let end = scene.job_known.then_some(End::Deleted);
+        return Standing { end, ..Standing::default() };
+    };
+    let newest = newest_pods(scene);
+    let nodes = job.spec.as_ref().and_then(|spec| spec.completions).unwrap_or(0).max(0) as u32;
+    let living = || newest.values().filter(|pod| !is_over(pod));
+    Standing {
+        nodes,
+        scheduled: living().filter(|pod| machine(pod).is_some()).count() as u32,
+        started: living().filter(|pod| is_started(pod)).count() as u32,
+        waits: waits(job, scene, &newest, nodes, now),
+        end: end(job, scene),
+    }
+}
+
+/// The newest pod of each node.
+pub(super) fn newest_pods(scene: &Scene) -> BTreeMap<u32, &Pod> {
+    let mut newest: BTreeMap<u32, &Pod> = BTreeMap::new();
+    for pod in scene.pods.values() {
+        let Some(node) = node(pod) else { continue };
+        let age = |pod: &Pod| (!is_over(pod), pod.creation_timestamp());
+        if newest.get(&node).is_none_or(|other| age(other) < age(pod)) {
+            newest.insert(node, pod);
+        }
+    }
+    newest
+}
+
+/// The node that a pod is.
+pub(super) fn node(pod: &Pod) -> Option<u32> {
+    pod.labels().get(INDEX_LABEL)?.parse().ok()
+}
+
+/// Whether its agent runs.
+pub(super) fn is_started(pod: &Pod) -> bool {
+    state(pod).is_some_and(|state| state.running.is_some())
+}
+
+/// Whether its agent ended.
+pub(super) fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Whether its agent left because the run is done.
+pub(super) fn succeeded(pod: &Pod) -> bool {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Succeeded")
+}
+
+/// Whether its agent has ever said anything.
+pub(super) fn has_log(pod: &Pod) -> bool {
+    state(pod).is_some_and(|state| state.running.is_some() || state.terminated.is_some())
+}
+
+fn machine(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref()
+}
+
+fn state(pod: &Pod) -> Option<&ContainerState> {
+    let status = pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|c| c.name == "agent")?;
+    status.state.as_ref()
+}
+
+fn terminated(pod: &Pod) -> Option<&ContainerStateTerminated> {
+    state(pod)?.terminated.as_ref()
+}
+
+fn waits(job: &Job, scene: &Scene, newest: &BTreeMap<u32, &Pod>, nodes: u32, now: Timestamp) -> Vec<Wait> {
+    if is_suspended(job) {
+        return vec![match queue(job) {
+            Some(queue) => Wait::Queue { queue: queue.clone(), message: queue_message(scene) },
+            None => Wait::Suspended,
+        }];
+    }
+    let mut waits = Vec::new();
+    if (newest.len() as u32) < nodes {
+        waits.extend(
+            newest_notice(scene, "Job", None, &["FailedCreate"]).map(|message| Wait::Refused { message }),
+        );
+    }
+    let unscheduled: Vec<_> = newest.values().filter_map(|pod| unschedulable(pod)).collect();
+    if let Some(message) = unscheduled.first() {
+        waits.push(Wait::Unschedulable {
+            pods: unscheduled.len() as u32,
+            of: nodes,
+            message: message.clone(),
+        });
+    }
+    for (node, pod) in newest {
+        waits.extend(starting(pod, scene));
+        if pod
+            .metadata
+            .deletion_timestamp
+            .as_ref()
+            .is_some_and(|at| now.duration_since(at.0).as_secs() >= LATE_AFTER.as_secs() as i64)
+            && !is_over(pod)
+        {
+            let machine = machine(pod).unwrap_or_default().to_owned();
+            waits.push(Wait::Terminating { pod: pod.name_any(), machine });
+        } else if is_over(pod) {
+            waits.push(Wait::Replacement { node: *node, how: how_it_ended(pod) });
+        }
+    }
+    waits.sort();
+    waits.dedup();
+    waits
+}
+
+/// Whether a Job is not to have pods for now.
+pub(super) fn is_suspended(job: &Job) -> bool {
+    job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false)
+}
+
+/// The Kueue queue that decides when a Job may have pods.
+pub(super) fn queue(job: &Job) -> Option<&String> {
+    job.labels().get("kueue.x-k8s.io/queue-name")
+}
+
+/// What the scheduler says, without what preemption came to.
+fn unschedulable(pod: &Pod) -> Option<String> {
+    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
+    let refused = conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
+    let message = refused.message.as_deref().unwrap_or("no machine was found yet");
+    let end = ["preemption:", "no new claims"].iter().filter_map(|word| message.find(word)).min();
+    Some(message[..end.unwrap_or(message.len())].trim().trim_end_matches('.').to_owned())
+}
+
+/// Why a pod that has a machine doesn't start.
+fn starting(pod: &Pod, scene: &Scene) -> Option<Wait> {
+    let name = pod.name_any();
+    let waiting = state(pod).and_then(|state| state.waiting.as_ref());
+    let reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
+    let message = || waiting.and_then(|waiting| waiting.message.clone()).unwrap_or_else(|| reason.to_owned());
+    match reason {
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
+            let told = newest_notice(scene, "Pod", Some(&name), &["Failed"]);
+            let message = told.filter(|told| told.contains("image")).unwrap_or_else(message);
+            Some(Wait::Image { image: image(pod), message: one_line(&message) })
+        }
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
+            Some(Wait::Container { pod: name, message: one_line(&message()) })
+        }
+        _ if machine(pod).is_some() && !has_log(pod) && !is_over(pod) => {
+            let told = newest_notice(scene, "Pod", Some(&name), &["FailedMount", "FailedAttachVolume"])?;
+            Some(Wait::Volume { pod: name, message: one_line(&told) })
+        }
+        _ => None,
+    }
+}
+
+fn image(pod: &Pod) -> String {
+    let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    containers.iter().find(|c| c.name == "agent").and_then(|c| c.image.clone()).unwrap_or_default()
+}
+
+/// How a pod came to its end, as the end of a sentence.
+pub(super) fn how_it_ended(pod: &Pod) -> String {
+    let status = pod.status.as_ref();
+    let disrupted = status.and_then(|status| status.conditions.as_ref()).and_then(|conditions| {
+        conditions.iter().find(|c| c.type_ == "DisruptionTarget" && c.status == "True")
+    });
+    if let Some(disrupted) = disrupted {
+        let what = match disrupted.reason.as_deref().unwrap_or_default() {
+            "EvictionByEvictionAPI" => "was evicted, as when a machine is drained",
+            "PreemptionByScheduler" => "made room for a pod of higher priority",
+            "DeletionByTaintManager" => "was driven away by a taint, as of a machine that is gone",
+            "TerminationByKubelet" => "was ended by its machine, which ran short of something or shut down",
+            "DeletionByPodGC" => "was lost with its machine",
+            other => return format!("was disrupted ({other})"),
+        };
+        return what.to_owned();
+    }
+    if let Some(reason) = status.and_then(|status| status.reason.as_deref()) {
+        let message = status.and_then(|status| status.message.as_deref()).unwrap_or_default();
+        return format!("ended: {reason} {}", one_line(message)).trim_end().to_owned();
+    }
+    let Some(ended) = terminated(pod) else { return "ended".to_owned() };
+    let words = ended.message.as_deref().map(last_words).filter(|words| !words.is_empty());
+    match (ended.reason.as_deref(), words) {
+        (Some("OOMKilled"), _) => format!("was killed by the kernel: out of memory{}", memory_limit(pod)),
+        (Some("StartError" | "ContainerCannotRun"), Some(words)) => format!("could not start: {words}"),
+        (_, Some(words)) => format!("left with exit code {}: {words}", ended.exit_code),
+        (_, None) => format!("left with exit code {}", ended.exit_code),
+    }
+}
+
+fn memory_limit(pod: &Pod) -> String {
+    let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    let limits =
+        containers.iter().find(|c| c.name == "agent").and_then(|c| c.resources.as_ref()?.limits.as_ref());
+    limits
+        .and_then(|limits| limits.get("memory"))
+        .map_or(String::new(), |limit| format!(" (limit {})", limit.0))
+}
+
+/// What an agent wrote as its last word, or else the last line of its log.
+fn last_words(message: &str) -> String {
+    let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('{'));
+    lines.next_back().unwrap_or_default().to_owned()
+}
+
+/// How a Job ended, as far as the Job itself tells.
+pub(crate) fn end_of(job: &Job) -> Option<End> {
+    end(job, &Scene::default())
+}
+
+fn end(job: &Job, scene: &Scene) -> Option<End> {
+    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let holds =
+        |kinds: &[&str]| conditions.iter().find(|c| kinds.contains(&c.type_.as_str()) && c.status == "True");
+    // The final conditions come only after every pod is gone.
+    if holds(&["SuccessCriteriaMet", "Complete"]).is_some() {
+        return Some(End::Done);
+    }
+    if let Some(failed) = holds(&["FailureTarget", "Failed"]) {
+        let words = scene.pods.values().find_map(fatal_words);
+        return Some(match words.as_deref().and_then(|words| words.strip_prefix("stopped: ")) {
+            Some(cause) => End::Stopped(cause.to_owned()),
+            None => End::Failed(match words {
+                Some(words) => words.strip_prefix("failed: ").unwrap_or(&words).to_owned(),
+                None => one_line(
+                    failed.message.as_deref().or(failed.reason.as_deref()).unwrap_or("the Job failed"),
+                ),
+            }),
+        });
+    }
+    let started = job.status.as_ref().is_some_and(|status| {
+        status.conditions.as_ref().is_some_and(|conditions| {
+            conditions.iter().any(|c| {
+                c.type_ == "Suspended" && c.status == "True" && c.reason.as_deref() == Some("JobSuspended")
+            })
+        })
+    });
+    let gone = scene.pods.values().all(is_over);
+    (is_suspended(job) && started && gone && queue(job).is_none()).then_some(End::Suspended)
+}
+
+/// The last words of an agent that ended the whole Job.
+fn fatal_words(pod: &Pod) -> Option<String> {
+    let ended = terminated(pod).filter(|ended| matches!(ended.exit_code, 2 | 240))?;
+    Some(last_words(ended.message.as_deref().unwrap_or_default())).filter(|words| !words.is_empty())
+}
+
+fn newest_notice(scene: &Scene, kind: &str, name: Option<&str>, reasons: &[&str]) -> Option<String> {
+    let fits = |notice: &&Notice| {
+        notice.involved_object.kind.as_deref() == Some(kind)
+            && name.is_none_or(|name| notice.involved_object.name.as_deref() == Some(name))
+            && notice.reason.as_deref().is_some_and(|reason| reasons.contains(&reason))
+    };
+    let newest = scene.notices.values().filter(fits).max_by_key(|notice| notice_time(notice))?;
+    newest.message.as_deref().map(one_line)
+}
+
+/// When an event was last seen.
+pub(super) fn notice_time(notice: &Notice) -> Option<Timestamp> {
+    let series = notice.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|at| at.0);
+    let single = notice.event_time.as_ref().map(|at| at.0);
+    series
+        .or(notice.last_timestamp.as_ref().map(|at| at.0))
+        .or(single)
+        .or(notice.creation_timestamp().map(|at| at.0))
+}
+
+fn queue_message(scene: &Scene) -> String {
+    newest_notice(scene, "Job", None, &["Pending", "QuotaReserved", "Stopped", "Suspended"])
+        .unwrap_or_default()
+}
+
+pub(super) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// `Pulled` in words, where an image was really pulled.
+pub(super) fn pulled(notice: &Notice) -> Option<String> {
+    let message = notice.message.as_deref().filter(|_| notice.reason.as_deref() == Some("Pulled"))?;
+    let (image, rest) = message.strip_prefix("Successfully pulled image ")?.split_once(" in ")?;
+    let took = rest.split_whitespace().next()?;
+    Some(format!("{} in {took}", image.trim_matches('"')))
+}
+
+/// How long something lasts, for people.
+pub(super) fn lasting(since: Duration) -> String {
+    if since < Duration::from_secs(10) { format!("{:.1}s", since.as_secs_f64()) } else { coarse(since) }
+}

@@ -1,0 +1,73 @@
+//! What a run's agents told, line by line: enough for its status.
+
+use super::pod_logs::LogLine;
+use jiff::Timestamp;
+use lockstep_run::link::Progress;
+use lockstep_run::segment::{Event, EventKind};
+use lockstep_run::status::CheckpointStatus;
+use lockstep_run::{Generation, Line, Saved, Step};
+use std::collections::BTreeMap;
+
+/// The newest of everything that agents told.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    pub(super) progress: Option<Progress>,
+    pub(super) loss: Option<f64>,
+    pub(super) eval: BTreeMap<String, f64>,
+    pub(super) samples_per_second: Option<f64>,
+    pub(super) generation: Generation,
+    pub(super) restarts: u32,
+    pub(super) first_step_seconds: Option<f64>,
+    pub(super) last: Option<Event>,
+    pub(super) waiting: Option<String>,
+    checkpoint: Option<Saved>,
+}
+
+impl Told {
+    /// Takes in one line.
+    pub(super) fn take(&mut self, line: &LogLine) {
+        match Line::parse(&line.text) {
+            Some(Line::Progress { generation, restarts, checkpoint, progress }) => {
+                self.loss = progress.loss.or(self.loss);
+                self.samples_per_second = progress.samples_per_second.or(self.samples_per_second);
+                self.eval.extend(progress.eval.clone());
+                self.generation = generation;
+                self.restarts = restarts;
+                self.checkpoint = checkpoint.or(self.checkpoint.take());
+                self.progress = Some(progress);
+                self.waiting = None;
+            }
+            Some(Line::Event(event)) => self.take_event(event),
+            Some(Line::Waiting { reason, .. }) => self.waiting = Some(reason),
+            Some(Line::Log { .. }) | None => {}
+        }
+    }
+
+    fn take_event(&mut self, event: Event) {
+        self.generation = self.generation.max(event.generation);
+        match event.kind {
+            EventKind::FirstStep => self.first_step_seconds = event.seconds,
+            EventKind::Checkpoint => {
+                let (uri, at) = (event.uri.clone().unwrap_or_default(), event.at);
+                self.checkpoint = event.step.map(|step| Saved { step, uri, at });
+            }
+            EventKind::Formed => self.waiting = None,
+            EventKind::Lost | EventKind::Stopping | EventKind::Ended | EventKind::Warning => {
+                self.last = Some(event);
+            }
+            EventKind::Joined | EventKind::CheckpointProblem => {}
+        }
+    }
+
+    /// Steps done, and in all.
+    pub(super) fn steps(&self) -> (Step, Option<Step>) {
+        let progress = self.progress.as_ref();
+        (progress.map(|p| p.step).unwrap_or_default(), progress.map(|p| p.total_steps))
+    }
+
+    /// The newest checkpoint.
+    pub(super) fn checkpoint(&self) -> Option<CheckpointStatus> {
+        let Saved { step, uri, at } = self.checkpoint.clone()?;
+        Some(CheckpointStatus { step, uri, age_seconds: Timestamp::now().duration_since(at).as_secs() })
+    }
+}

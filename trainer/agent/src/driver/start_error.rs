@@ -1,0 +1,39 @@
+use lockstep_run::Error;
+
+/// Why an agent could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// It may well begin a moment later.
+    #[error("{0:#}")]
+    Again(anyhow::Error),
+    /// It never will, unless somebody changes the job, the image, or what its storage lets it do.
+    #[error("{0:#}")]
+    Never(anyhow::Error),
+}
+
+impl StartError {
+    /// 1 asks for another start; 240 says that none is of use.
+    pub fn exit_code(&self) -> std::process::ExitCode {
+        match self {
+            Self::Again(_) => std::process::ExitCode::FAILURE,
+            Self::Never(_) => std::process::ExitCode::from(crate::machine::ExitCode::RunOver as u8),
+        }
+    }
+}
+
+impl From<Error> for StartError {
+    fn from(error: Error) -> Self {
+        use lockstep_storage::Error as Storage;
+        match &error {
+            Error::Storage(
+                Storage::Unavailable { .. } | Storage::Timeout { .. } | Storage::NoSpace { .. },
+            ) => Self::Again(error.into()),
+            // Every object that is looked for at the start may be absent, so it is what holds them that is.
+            Error::Storage(Storage::NotFound { uri }) => Self::Never(anyhow::anyhow!(
+                "the bucket of {uri} does not exist; make it, or correct `storage`"
+            )),
+            Error::Storage(_) | Error::BadRecord { .. } => Self::Never(error.into()),
+            _ => Self::Again(error.into()),
+        }
+    }
+}
