@@ -30,7 +30,7 @@ test-binaries: .libtorch
 
 .PHONY: test
 test: test-binaries python ## all tests (needs no network once libtorch and PyTorch are there)
-	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) $(WITH_LIBTORCH) $(CARGO) test $(WORKSPACE)
+	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) $(WITH_LIBTORCH) $(CARGO) test $(WORKSPACE) --exclude lockstep-cluster-tests
 
 .PHONY: python
 python: ## PyTorch, safetensors and tensorboard as judges, in a venv outside the checkout
@@ -58,8 +58,9 @@ bench: build python ## measure against PyTorch and torchrun; prints and writes t
 	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) tests/benches/run.py --bin $(BIN)
 
 .PHONY: cluster-up
-cluster-up: ## start a Kubernetes cluster on this machine (as root); prints the exports that a shell needs
-	@tests/cluster/up.sh
+cluster-up: ## start a Kubernetes cluster on this machine (as root) with image and data; prints the exports that a shell needs
+	@$(MAKE) --no-print-directory build >&2
+	@tests/cluster/demo.sh --bin $(BIN)
 
 .PHONY: cluster-down
 cluster-down: ## take that cluster away
@@ -69,6 +70,15 @@ cluster-down: ## take that cluster away
 image: build ## Lockstep's image as an OCI tar, reproducibly, into target/lockstep-image.tar
 	tests/cluster/image.sh --bin $(BIN)
 
+ON_CLUSTER := thin waits refusals faults manifests
+
 .PHONY: test-cluster
 test-cluster: test-binaries ## tests on a real cluster (as root; builds its parts on first use)
+	tests/cluster/self-test.sh --quick
+	$(WITH_LIBTORCH) tests/cluster/run-tests.sh $(ON_CLUSTER)
+
+.PHONY: test-cluster-full
+test-cluster-full: test-binaries ## the same, and machines and servers that fail
 	tests/cluster/self-test.sh
+	$(WITH_LIBTORCH) tests/cluster/run-tests.sh $(ON_CLUSTER)
+	$(WITH_LIBTORCH) tests/cluster/run-tests.sh --alone nodes

@@ -49,12 +49,10 @@ impl<'a> Meta<'a> {
         self.job.storage.trim_end_matches('/')
     }
 
-    /// The ConfigMap's name. A scheduled job may change while a run of it reads the old one.
+    /// The ConfigMap's name: another one for another content. A scheduled job may change while a run of it reads the old
+    /// one, and a kubelet keeps what it once read of an immutable ConfigMap, even if one of the same name is made anew.
     pub(crate) fn config_map(&self) -> String {
-        match self.kubernetes.schedule {
-            None => self.name().to_owned(),
-            Some(_) => format!("{}-{}", self.name(), &self.digest[..8]),
-        }
+        format!("{}-{}", self.name(), &self.digest[..8])
     }
 
     /// What all pods of the job have in common, and nothing else has.

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{DeleteParams, Patch, PatchParams, PropagationPolicy};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PropagationPolicy};
 use kube::{Resource, ResourceExt};
 use lockstep_render::{JOB_LABEL, Objects, Work};
 use serde::Serialize;
@@ -41,8 +41,13 @@ impl Existing {
         let what = format!("Job {name}");
         let Some(job) = cluster.call("get", &what, jobs.get_opt(name)).await? else { return Ok(None) };
         belongs(cluster, &job, "Job", name)?;
-        let file = cluster.call("get", &format!("ConfigMap {name}"), files.get_opt(name)).await?;
-        let text = file.and_then(|file| file.data?.remove("job.json"));
+        let text = match config_map(&job) {
+            Some(file) => {
+                let file = cluster.call("get", &format!("ConfigMap {file}"), files.get_opt(file)).await?;
+                file.and_then(|file| file.data?.remove("job.json"))
+            }
+            None => None,
+        };
         Ok(Some(Self { job, spec: text.and_then(|text| serde_json::from_str(&text).ok()) }))
     }
 }
@@ -185,49 +190,50 @@ where
     Ok(())
 }
 
-/// Deletes an object, if it is there and Lockstep's.
+/// Deletes the objects of one kind that belong to the job called `name`.
 async fn take<K>(cluster: &Cluster, kind: &str, name: &str) -> anyhow::Result<()>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned + Clone + Debug,
 {
     let api = cluster.api::<K>();
-    let what = format!("{kind} {name}");
-    match cluster.call("get", &what, api.get_opt(name)).await? {
-        Some(object) if object.labels().get(JOB_LABEL).is_some_and(|job| job == name) => {}
-        _ => return Ok(()),
+    let of_job = ListParams::default().labels(&format!("{JOB_LABEL}={name}"));
+    for object in cluster.call("list", &format!("{kind}s of {name}"), api.list(&of_job)).await?.items {
+        let object = object.name_any();
+        let deleted = async {
+            match api.delete(&object, &DeleteParams::default()).await {
+                Err(error) if is_absent(&error) => Ok(()),
+                other => other.map(drop),
+            }
+        };
+        cluster.call("delete", &format!("{kind} {object}"), deleted).await?;
     }
-    let deleted = async {
-        match api.delete(name, &DeleteParams::default()).await {
-            Err(error) if is_absent(&error) => Ok(()),
-            other => other.map(drop),
-        }
-    };
-    cluster.call("delete", &what, deleted).await
+    Ok(())
 }
 
-fn is_absent(error: &kube::Error) -> bool {
+pub(super) fn is_absent(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
-/// A Service of that name may be somebody's web server; a ConfigMap left from another job can't be changed.
+/// The ConfigMap that a Job's pods read.
+fn config_map(job: &Job) -> Option<&str> {
+    let pod = job.spec.as_ref()?.template.spec.as_ref()?;
+    pod.volumes
+        .as_ref()?
+        .iter()
+        .find(|volume| volume.name == "job")?
+        .config_map
+        .as_ref()
+        .map(|map| map.name.as_str())
+}
+
+/// A Service of that name may be somebody's web server.
 async fn refuse_strangers(cluster: &Cluster, objects: &Objects) -> anyhow::Result<()> {
     let name = objects.service.name_any();
-    let (services, files) = (cluster.api::<Service>(), cluster.api::<ConfigMap>());
-    let (service, file) = (format!("Service {name}"), format!("ConfigMap {name}"));
-    let (service, file) = tokio::try_join!(
-        cluster.call("get", &service, services.get_opt(&name)),
-        cluster.call("get", &file, files.get_opt(&name)),
-    )?;
-    if let Some(service) = service {
-        belongs(cluster, &service, "Service", &name)?;
+    let services = cluster.api::<Service>();
+    match cluster.call("get", &format!("Service {name}"), services.get_opt(&name)).await? {
+        Some(service) => belongs(cluster, &service, "Service", &name),
+        None => Ok(()),
     }
-    if let Some(file) = file {
-        belongs(cluster, &file, "ConfigMap", &name)?;
-        if file.data != objects.config_map.data {
-            take::<ConfigMap>(cluster, "ConfigMap", &name).await?;
-        }
-    }
-    Ok(())
 }
 
 fn belongs<K: Resource>(cluster: &Cluster, object: &K, kind: &str, name: &str) -> anyhow::Result<()> {

@@ -29,6 +29,8 @@ pub(crate) struct Cluster {
     pub(crate) namespace: String,
     /// The kube context's name; `in-cluster` inside a pod.
     pub(crate) context: String,
+    /// Address of its API server.
+    server: String,
 }
 
 impl Cluster {
@@ -41,10 +43,9 @@ impl Cluster {
         let (mut config, context) = config(args).await?;
         config.connect_timeout = Some(CONNECT_DEADLINE);
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-        let server = config.cluster_url.clone();
-        let client =
-            Client::try_from(config).map_err(|error| explain(&error, "connect to", &server.to_string()))?;
-        Ok(Self { client, namespace, context })
+        let server = config.cluster_url.to_string();
+        let client = Client::try_from(config).map_err(|error| explain(&error, "connect to", &server))?;
+        Ok(Self { client, namespace, context, server })
     }
 
     /// The objects of one kind in the namespace.
@@ -68,8 +69,12 @@ impl Cluster {
     ) -> anyhow::Result<T> {
         let place = format!("{what} in namespace {} of {}", self.namespace, self.context);
         match tokio::time::timeout(CALL_DEADLINE, request).await {
-            Ok(answer) => answer.map_err(|error| explain(&error, verb, &place).into()),
-            Err(_) => anyhow::bail!("can't {verb} {place}: no answer within {CALL_DEADLINE:?}"),
+            Ok(answer) => {
+                answer.map_err(|error| explain(&error, verb, &place).note("server", &self.server).into())
+            }
+            Err(_) => {
+                anyhow::bail!("can't {verb} {place}: {} gave no answer within {CALL_DEADLINE:?}", self.server)
+            }
         }
     }
 }

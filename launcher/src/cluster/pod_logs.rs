@@ -1,6 +1,7 @@
 //! What the agents say: the pods' logs, followed across broken connections and across pods.
 
 use super::Cluster;
+use super::apply::is_absent;
 use super::story::{has_log, is_over, node, tell};
 use super::watch::{Change, Scene, pods_of, watch};
 use futures::{AsyncBufReadExt, StreamExt, TryStreamExt};
@@ -182,7 +183,14 @@ pub(crate) async fn logs(cluster: &Cluster, name: &str, wish: LogWish) -> anyhow
         let pods = pods.clone();
         async move {
             let what = format!("the log of pod {pod}");
-            let text = cluster.call("read", &what, pods.logs(&pod, &wish.params(false))).await?;
+            let read = async {
+                match pods.logs(&pod, &wish.params(false)).await {
+                    // It is gone since it was listed.
+                    Err(error) if is_absent(&error) => Ok(String::new()),
+                    other => other,
+                }
+            };
+            let text = cluster.call("read", &what, read).await?;
             anyhow::Ok(text.lines().filter_map(|line| parse(line, node)).collect::<Vec<_>>())
         }
     });

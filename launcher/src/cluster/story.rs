@@ -321,9 +321,9 @@ fn memory_limit(pod: &Pod) -> String {
         .map_or(String::new(), |limit| format!(" (limit {})", limit.0))
 }
 
-/// What an agent wrote as its last word, or else the last line of its log.
+/// What an agent wrote as its last word, or else the last line of its log that is no status line; the first may be cut.
 fn last_words(message: &str) -> String {
-    let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('{'));
+    let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty() && !line.ends_with('}'));
     lines.next_back().unwrap_or_default().to_owned()
 }
 

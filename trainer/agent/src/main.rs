@@ -23,7 +23,7 @@ fn main() -> ExitCode {
                 Err(error) => {
                     eprintln!("lockstep-agent: {error}");
                     if let Some(path) = last_words {
-                        driver::leave_words(&path, &Outcome::Failed { error: error.to_string() });
+                        driver::leave_words(&path, Some(&Outcome::Failed { error: error.to_string() }));
                     }
                     return error.exit_code();
                 }

@@ -127,6 +127,14 @@ impl Launch<'_> {
         });
         let found = Found { job: existing.spec.clone(), outcome, lives: end.is_none() };
         match decide(&found, json, self.args.start.fresh) {
+            // Nothing has to be made anew for it to go on.
+            Decision::Start
+                if end == Some(End::Suspended)
+                    && existing.spec.as_ref() == Some(json)
+                    && !self.args.start.fresh =>
+            {
+                Decision::Attach
+            }
             // The ConfigMap was deleted under a run that lives: that is no reason to take the run away.
             Decision::Start if end.is_none() => Decision::Attach,
             decision => decision,

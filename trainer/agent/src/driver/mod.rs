@@ -339,8 +339,8 @@ impl Driver {
         if let Some((_, outbox)) = self.leader.take() {
             outbox.close().await;
         }
-        if let (Some(path), Some(outcome)) = (&self.facts.args.last_words, self.machine.ended()) {
-            leave_words(path, outcome);
+        if let Some(path) = &self.facts.args.last_words {
+            leave_words(path, self.machine.ended());
         }
         self.exit.unwrap_or(ExitCode::Stopped)
     }

@@ -24,6 +24,8 @@ pub(super) struct Node {
     looked: Option<Time>,
     beaten: Option<Time>,
     pub(super) stop: Option<(String, Time)>,
+    /// Why this agent's last generation ended, as far as it knows.
+    pub(super) revoked: Option<String>,
     /// How the run ended, as this agent heard it.
     pub(super) ended: Option<Outcome>,
 }
@@ -66,6 +68,7 @@ impl Node {
             looked: None,
             beaten: None,
             stop: None,
+            revoked: None,
             ended: None,
         }
     }
@@ -277,6 +280,7 @@ impl Machine {
         match &mut self.node.state {
             State::Joining { leader, .. } if *leader != self.config.node => self.node.state = State::Seeking,
             State::Running { leader, .. } if *leader != self.config.node => {
+                self.node.revoked = Some(format!("the leader, node {leader}, is gone"));
                 self.node.state = State::Clearing { leader: None, exit: None };
                 out.push(Action::KillWorkers { gently: false });
             }
@@ -321,7 +325,8 @@ impl Machine {
                 let Ok(record) = serde_json::from_str::<Membership>(&record) else { return };
                 self.on_committed(now, record, out);
             }
-            LeaderMsg::Revoke { generation, .. } if self.runs(generation) => {
+            LeaderMsg::Revoke { generation, reason } if self.runs(generation) => {
+                self.node.revoked = Some(reason);
                 self.node.state = State::Clearing { leader: self.node.leader(), exit: None };
                 out.push(Action::KillWorkers { gently: self.node.stop.is_some() });
             }

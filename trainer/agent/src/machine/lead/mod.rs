@@ -83,7 +83,8 @@ impl Machine {
     pub(super) fn start_gathering(&mut self, now: Time) {
         let whole = None;
         let (joins, stops, budget) = (BTreeMap::new(), BTreeMap::new(), Budget::default());
-        let (state, reason) = (State::Gathering { since: now }, "launched".to_owned());
+        let reason = self.node.revoked.clone().unwrap_or_else(|| "launched".to_owned());
+        let state = State::Gathering { since: now };
         self.lead = Some(Lead { state, joins, reason, budget, stops, whole });
     }
 

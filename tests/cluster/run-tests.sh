@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Runs the tests of tests/on-cluster on a cluster of their own. See --help.
+set -euo pipefail
+# shellcheck source=lib/common.sh
+source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/common.sh"
+checkout=$(readlink -f "$here/../..")
+
+usage() {
+  cat <<USAGE
+usage: tests/cluster/run-tests.sh [--alone] TEST...
+
+Starts a cluster, gives it Lockstep's image and the digits, runs these test files of tests/on-cluster, and takes it away.
+Uses what \`make test-binaries\` built.
+
+  --alone   one test after the other, for tests that break machines
+
+  LOCKSTEP_REQUIRE_CLUSTER   set to 1: a machine that can't run a cluster is a failure, not a skipped test
+  LOCKSTEP_TEST_KUBECONFIG   use this cluster of yours instead; then also set
+  LOCKSTEP_TEST_IMAGE        Lockstep's image, where its machines find it
+  LOCKSTEP_TEST_STORAGE      a bucket, like s3://bucket/tests, that its pods and this machine reach with these:
+  AWS_ENDPOINT_URL, AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY
+USAGE
+}
+
+threads=3
+case "${1:-}" in
+  "") usage >&2 && exit 2 ;;
+  -h | --help) usage && exit ;;
+  --alone) threads=1 && shift ;;
+esac
+tests=()
+for test in "$@"; do tests+=(--test "$test"); done
+bin=${CARGO_TARGET_DIR:-$checkout/target}/release
+mine=tests-$$
+
+if [[ -n ${LOCKSTEP_TEST_KUBECONFIG:-} ]]; then
+  export KUBECONFIG=$LOCKSTEP_TEST_KUBECONFIG
+else
+  status=0
+  exports=$("$here/demo.sh" --bin "$bin" --name "$mine" --tether $$) || status=$?
+  trap '"$here/down.sh" --name "$mine"' EXIT
+  trap 'exit 130' INT TERM
+  if [[ $status == 3 && ${LOCKSTEP_REQUIRE_CLUSTER:-} != 1 ]]; then
+    trap - EXIT
+    echo "skipped: the tests on a cluster (the lines above say what is missing)"
+    exit 0
+  fi
+  [[ $status == 0 ]] || exit "$status"
+  set -a
+  eval "$exports"
+  set +a
+fi
+cd "$checkout"
+cargo test --workspace --release --locked "${tests[@]}" -- --test-threads="$threads"

@@ -1,0 +1,110 @@
+//! A run from its command to its end, and everything that is asked about it.
+#![allow(clippy::unwrap_used)] // a panic is this test's verdict
+
+use lockstep_cluster_tests::Space;
+use rustix::process::Signal;
+
+#[test]
+fn a_run_is_launched_watched_asked_about_and_taken_away() {
+    let space = Space::new("thin");
+    let job = space.digits("digits", "");
+    let manifests = space.run(&format!("render {job}")).expect_code(0).stdout;
+    let (accepted, said) = space.pipe(&manifests, &["apply", "--server-side", "--dry-run=server", "-f", "-"]);
+    assert!(accepted, "{said}");
+
+    let done = space.run(&format!("launch {job} --wait --output json")).expect_code(0);
+    let result = done.json();
+    assert_eq!((&result["phase"], &result["step"]), (&"done".into(), &660.into()), "{result:#}");
+    assert!(result["eval"]["accuracy"].as_f64().unwrap() > 0.95, "{result:#}");
+    for phase in ["created", "scheduled  2 of 2 pods", "started    2 of 2 pods", "s after launch"] {
+        assert!(done.stderr.contains(phase), "no {phase:?} in:\n{}", done.stderr);
+    }
+    assert!(!done.stderr.contains("lost"), "{}", done.stderr);
+
+    let status = space.status("digits");
+    assert_eq!((&status["phase"], &status["generation"]), (&"done".into(), &1.into()), "{status:#}");
+    let folder = format!("{}/digits", space.storage());
+    assert_eq!(status["run_dir"], folder, "{status:#}");
+    let all = space.run(&format!("status -n {}", space.name)).expect_code(0).stdout;
+    assert!(all.contains("digits  done") && all.contains("660/660"), "{all}");
+    space.run(&format!("logs digits --rank 1 -n {}", space.name)).expect_code(0);
+    let events = space.run(&format!("events digits -n {}", space.name)).expect_code(0).stdout;
+    assert!(events.contains("joined as incarnation 1") && events.contains("every step is done"), "{events}");
+
+    let (_, difference) = space.pipe(&manifests, &["diff", "--server-side", "-f", "-"]);
+    assert_eq!(difference, "", "render and launch make different objects");
+
+    let again = space.run(&format!("launch {job}")).expect_code(0);
+    assert!(again.stderr.contains("is done already"), "{}", again.stderr);
+    let other = space.run(&format!("launch {job} --set model.hidden=[64]")).expect_code(2);
+    assert!(other.stderr.contains("model.hidden"), "{}", other.stderr);
+    space.run(&format!("launch {job} --fresh")).expect_code(0);
+
+    space.run(&format!("delete digits -n {}", space.name)).expect_code(0);
+    assert_eq!(space.objects(), Vec::<String>::new());
+    space.run(&format!("checkpoint verify {folder}")).expect_code(0);
+}
+
+#[test]
+fn who_leaves_leaves_it_running_and_who_comes_back_finds_it() {
+    let space = Space::new("attach");
+    let job = space.long("digits", 500_000, "");
+    let mut first = space.start(&format!("launch {job}"));
+    first.wait_for_text("s after launch");
+    let other = space.run(&format!("launch {job} --set train.globalBatch=32")).expect_code(2);
+    assert!(
+        other.stderr.contains("train.globalBatch") && other.stderr.contains("lockstep cancel digits"),
+        "{}",
+        other.stderr
+    );
+    first.signal(Signal::INT);
+    let left = first.finish().expect_code(130);
+    assert!(left.stderr.contains("the run goes on"), "{}", left.stderr);
+    space.wait_for_status("digits", "it runs", |status| status["phase"] == "running");
+
+    let mut second = space.start(&format!("launch {job}"));
+    second.wait_for_text("is running already");
+    second.wait_for_text("step ");
+    let cancelled = space.run(&format!("cancel digits -n {}", space.name)).expect_code(0);
+    assert!(cancelled.stdout.contains("lockstep resume digits"), "{}", cancelled.stdout);
+    let told = second.finish().expect_code(4);
+    assert!(told.stderr.contains("suspended"), "{}", told.stderr);
+    let stopped = space.status("digits");
+    assert_eq!(stopped["phase"], "stopped", "{stopped:#}");
+
+    space.run(&format!("resume digits -n {}", space.name)).expect_code(0);
+    let running = space.wait_for_status("digits", "it goes on", |status| status["phase"] == "running");
+    assert!(
+        running["step"].as_u64() >= stopped["last_checkpoint"]["step"].as_u64(),
+        "{running:#}\n{stopped:#}"
+    );
+    space.run(&format!("delete digits -n {}", space.name)).expect_code(0);
+    assert_eq!(space.objects(), Vec::<String>::new());
+}
+
+#[test]
+fn a_wait_until_created_or_the_first_step_ends_there() {
+    let space = Space::new("until");
+    let job = space.long("digits", 500_000, "");
+    let created = space.run(&format!("launch {job} --wait=created")).expect_code(0);
+    assert!(created.stderr.contains("attach: lockstep launch"), "{}", created.stderr);
+    let first_step = space.run(&format!("launch {job} --wait=first-step")).expect_code(0);
+    assert!(first_step.stderr.contains("started  first step"), "{}", first_step.stderr);
+}
+
+#[test]
+fn a_scheduled_job_makes_a_run_of_its_own_each_time() {
+    let space = Space::new("cron");
+    let yearly = r#"--set kubernetes.schedule={"cron":"@yearly"}"#;
+    let job = space.digits("nightly", yearly);
+    let scheduled = space.run(&format!("launch {job}")).expect_code(0);
+    assert!(scheduled.stdout.contains("scheduled nightly"), "{}", scheduled.stdout);
+    for run in ["nightly-1", "nightly-2"] {
+        space.kubectl(&["create", "job", "--from=cronjob/nightly", run]);
+        space.kubectl(&["wait", "--for=condition=Complete", &format!("job/{run}"), "--timeout=120s"]);
+        let status = space.status(run);
+        assert_eq!((&status["phase"], &status["step"]), (&"done".into(), &660.into()), "{status:#}");
+        assert_eq!(status["run_dir"], format!("{}/{run}", space.storage()), "{status:#}");
+    }
+    assert_eq!(space.model_hash("nightly-1"), space.model_hash("nightly-2"));
+}
