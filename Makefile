@@ -57,9 +57,14 @@ doc: .libtorch ## API documentation, without warnings
 bench: build python ## measure against PyTorch and torchrun; prints and writes tests/benches/results
 	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) tests/benches/run.py --bin $(BIN)
 
+# Linked without the machine's C library, so that an init container can bring it into any image.
+.PHONY: static-agent
+static-agent:
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --locked --target x86_64-unknown-linux-gnu -p lockstep-agent
+
 .PHONY: cluster-up
 cluster-up: ## start a Kubernetes cluster on this machine (as root) with image and data; prints the exports that a shell needs
-	@$(MAKE) --no-print-directory build >&2
+	@$(MAKE) --no-print-directory build static-agent >&2
 	@tests/cluster/demo.sh --bin $(BIN)
 
 .PHONY: cluster-down
@@ -67,18 +72,22 @@ cluster-down: ## take that cluster away
 	@tests/cluster/down.sh
 
 .PHONY: image
-image: build ## Lockstep's image as an OCI tar, reproducibly, into target/lockstep-image.tar
+image: build static-agent ## Lockstep's image as an OCI tar, reproducibly, into target/lockstep-image.tar
 	tests/cluster/image.sh --bin $(BIN)
 
 ON_CLUSTER := thin waits refusals faults manifests
 
 .PHONY: test-cluster
-test-cluster: test-binaries ## tests on a real cluster (as root; builds its parts on first use)
+test-cluster: test-binaries static-agent ## tests on a real cluster (as root; builds its parts on first use)
 	tests/cluster/self-test.sh --quick
 	$(WITH_LIBTORCH) tests/cluster/run-tests.sh $(ON_CLUSTER)
 
 .PHONY: test-cluster-full
-test-cluster-full: test-binaries ## the same, and machines and servers that fail
+test-cluster-full: test-binaries static-agent ## the same, and machines and servers that fail
 	tests/cluster/self-test.sh
 	$(WITH_LIBTORCH) tests/cluster/run-tests.sh $(ON_CLUSTER)
 	$(WITH_LIBTORCH) tests/cluster/run-tests.sh --alone nodes
+
+.PHONY: bench-cluster
+bench-cluster: build static-agent ## measure on a real cluster (as root); prints and writes tests/benches/results
+	tests/cluster/bench.sh --bin $(BIN)

@@ -23,6 +23,7 @@ mod checkpoint;
 mod completions;
 mod data;
 mod delete;
+mod doctor;
 mod events;
 mod gc;
 mod launch;
@@ -74,6 +75,7 @@ commands! {
     Render => render,
     Data => data,
     Gc => gc,
+    Doctor => doctor,
     Schema => schema,
     Completions => completions,
     Man => man,

@@ -18,7 +18,8 @@ usage: tests/cluster/image.sh [--bin FOLDER] [--out TAR | --only-load TAR] [--lo
 Puts lockstep-agent, lockstep-worker, libtorch's CPU half and the libraries they need from this Debian into an OCI image
 without a shell, run by user 65532. The same files give the same digest, which is printed.
 
-  --bin FOLDER     where the programs are (default: target/release)
+  --bin FOLDER     where the programs are (default: target/release); the agent that needs no C library is beside it, in
+                   x86_64-unknown-linux-gnu/release, where make static-agent puts it
   --out TAR        the image to write (default: target/lockstep-image.tar)
   --load CLUSTER   also import it into every node of this running cluster
   --only-load TAR  import TAR, make nothing
@@ -52,9 +53,9 @@ copy_library() {
 }
 
 make_image() {
-  local libtorch work program library
-  for program in lockstep-agent lockstep-worker; do
-    [[ -x $bin/$program ]] || die "$bin/$program is not built" "run make build, or name the folder with --bin"
+  local libtorch work program library agent=$bin/../x86_64-unknown-linux-gnu/release/lockstep-agent
+  for program in "$agent" "$bin/lockstep-worker"; do
+    [[ -x $program ]] || die "$program is not built" "run make build static-agent, or name the folder with --bin"
   done
   # The link is the worker's own: it was linked against exactly this libtorch.
   libtorch=$(ldd "$bin/lockstep-worker" | sed -nE 's#^\s+libtorch_cpu.so => (/\S+)/libtorch_cpu.so .*#\1#p')
@@ -65,14 +66,14 @@ make_image() {
 
   # What changes seldom is a layer of its own: this Debian's libraries, then libtorch, then our programs.
   mkdir -p "$work"/system/{etc/ssl/certs,tmp,home/lockstep} "$work"/libtorch/opt/lockstep/lib "$work"/programs/opt/lockstep/bin
-  while read -r library; do copy_library "$library" "$work/system"; done < <(libraries "$bin"/lockstep-{agent,worker})
+  while read -r library; do copy_library "$library" "$work/system"; done < <(libraries "$bin/lockstep-worker")
   cp -L /etc/ssl/certs/ca-certificates.crt "$work/system/etc/ssl/certs/"
   echo "lockstep:x:65532:65532::/home/lockstep:/nonexistent" >"$work/system/etc/passwd"
   echo "lockstep:x:65532:" >"$work/system/etc/group"
   echo "hosts: files dns" >"$work/system/etc/nsswitch.conf"
   ldd "$bin/lockstep-worker" | sed -nE "s#.* => ($libtorch/\S+) .*#\1#p" | sort -u |
     while read -r library; do cp -L "$library" "$work/libtorch/opt/lockstep/lib/"; done
-  cp "$bin"/lockstep-{agent,worker} "$work/programs/opt/lockstep/bin/"
+  cp "$agent" "$bin/lockstep-worker" "$work/programs/opt/lockstep/bin/"
 
   "$here/lib/oci.py" "$out" --name docker.io/library/lockstep:test --entrypoint /opt/lockstep/bin/lockstep-agent \
     --env PATH=/opt/lockstep/bin --env HOME=/tmp \

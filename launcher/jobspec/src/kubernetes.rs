@@ -24,10 +24,15 @@ pub struct Kubernetes {
     /// Namespace of everything that is made. Default: the kube context's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace: Option<String>,
-    /// Image of the pods, with lockstep-agent in its PATH and lockstep-worker beside it.
+    /// Image of the pods, with lockstep-agent in its PATH and lockstep-worker beside it; or any image, with agentImage.
     #[schemars(extend("examples" = ["registry.example.com/team/lockstep:1.2"]))]
     pub image: String,
-    /// When nodes pull the image. Default: IfNotPresent.
+    /// Lockstep's own image, from which an init container brings the agent into the pods; then `image` may be any that has
+    /// what `command` needs, without a shell or a C library. Default: none; `image` holds the agent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["registry.example.com/team/lockstep:1.2"]))]
+    pub agent_image: Option<String>,
+    /// When nodes pull the images. Default: IfNotPresent.
     #[serde(default)]
     pub image_pull_policy: PullPolicy,
     /// Names of the Secrets with which the image is pulled. Default: none.

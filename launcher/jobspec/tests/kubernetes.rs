@@ -205,3 +205,11 @@ fn a_problem_that_others_find_has_its_place() {
     let problems = job(&text).unwrap().problem("kubernetes.podOverlay.spec.a", "what", "fix");
     assert_eq!(problems.place(&problems.list[0]), "j.yaml:7:28");
 }
+
+#[test]
+fn the_agent_alone_is_brought_into_another_image() {
+    good("agentImage: lockstep");
+    let text = "name: a\nnodes: 2\nmodel: { kind: mlp, hidden: [8] }\ndata: { train: { uri: s3://b/d } }\ntrain: { steps: 1, globalBatch: 2 }\nstorage: s3://b/runs\nkubernetes: { image: i, agentImage: lockstep }\n";
+    let Err(problems) = job(text) else { panic!("no problem") };
+    assert!(lines(&problems)[0].contains("has no lockstep-worker for `model`"), "{problems}");
+}

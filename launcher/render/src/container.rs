@@ -14,7 +14,7 @@ use crate::meta::{AGENT_PORT, CONTAINER, JOB_NAME_LABEL, UID_LABEL};
 use crate::objects::Source;
 use crate::pod::some;
 use crate::quantity::{bytes, cores};
-use crate::volumes::{self, CACHE, JOB_DIR};
+use crate::volumes::{self, AGENT_DIR, CACHE, JOB_DIR};
 
 /// Variable that holds the Job's uid: what is launched once is one launch.
 const LAUNCH: &str = "LOCKSTEP_LAUNCH";
@@ -27,16 +27,14 @@ const LAST_WORDS: &str = "/dev/termination-log";
 
 pub(crate) fn agent(source: &Source<'_>) -> Container {
     let kubernetes = source.kubernetes;
-    let policy = match kubernetes.image_pull_policy {
-        PullPolicy::IfNotPresent => "IfNotPresent",
-        PullPolicy::Always => "Always",
-        PullPolicy::Never => "Never",
-    };
     Container {
         name: CONTAINER.to_owned(),
         image: Some(kubernetes.image.clone()),
-        image_pull_policy: Some(policy.to_owned()),
-        command: Some(vec!["lockstep-agent".to_owned()]),
+        image_pull_policy: Some(pull_policy(kubernetes)),
+        command: Some(vec![match &kubernetes.agent_image {
+            Some(_) => format!("{AGENT_DIR}/lockstep-agent"),
+            None => "lockstep-agent".to_owned(),
+        }]),
         args: Some(args(source)),
         env: Some(env(kubernetes)),
         env_from: some(kubernetes.secrets.iter().filter(|secret| secret.key.is_none()).map(whole_secret)),
@@ -51,15 +49,47 @@ pub(crate) fn agent(source: &Source<'_>) -> Container {
         readiness_probe: Some(Probe { period_seconds: Some(5), failure_threshold: Some(2), ..probe() }),
         liveness_probe: Some(Probe { period_seconds: Some(10), failure_threshold: Some(6), ..probe() }),
         resources: Some(resources(kubernetes)),
-        security_context: Some(SecurityContext {
-            allow_privilege_escalation: Some(false),
-            capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".to_owned()]) }),
-            read_only_root_filesystem: Some(true),
-            ..Default::default()
-        }),
+        security_context: Some(security()),
         // Where an agent can't even say why it ended, its log does.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(volumes::mounts(source)),
+        ..Default::default()
+    }
+}
+
+/// Copies the agent into the pod, where the image is somebody else's.
+pub(crate) fn install(kubernetes: &Kubernetes) -> Option<Container> {
+    let image = kubernetes.agent_image.clone()?;
+    // What an init container asks for counts only where it is more than what the others do.
+    let without_gpu = Kubernetes { gpu: None, ..kubernetes.clone() };
+    Some(Container {
+        name: "install".to_owned(),
+        image: Some(image),
+        image_pull_policy: Some(pull_policy(kubernetes)),
+        command: Some(vec!["lockstep-agent".to_owned()]),
+        args: Some(vec!["install".to_owned(), AGENT_DIR.to_owned()]),
+        resources: Some(resources(&without_gpu)),
+        security_context: Some(security()),
+        termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
+        volume_mounts: Some(vec![volumes::agent_mount(false)]),
+        ..Default::default()
+    })
+}
+
+fn pull_policy(kubernetes: &Kubernetes) -> String {
+    match kubernetes.image_pull_policy {
+        PullPolicy::IfNotPresent => "IfNotPresent",
+        PullPolicy::Always => "Always",
+        PullPolicy::Never => "Never",
+    }
+    .to_owned()
+}
+
+fn security() -> SecurityContext {
+    SecurityContext {
+        allow_privilege_escalation: Some(false),
+        capabilities: Some(Capabilities { add: None, drop: Some(vec!["ALL".to_owned()]) }),
+        read_only_root_filesystem: Some(true),
         ..Default::default()
     }
 }

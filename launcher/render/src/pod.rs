@@ -41,6 +41,7 @@ pub(crate) fn template(source: &Source<'_>) -> Result<PodTemplateSpec, Wrong> {
         affinity: place::affinity(kubernetes)?,
         tolerations: Some(place::tolerations(kubernetes)),
         topology_spread_constraints: some(place::spread(source).into_iter()),
+        init_containers: container::install(kubernetes).map(|install| vec![install]),
         containers: vec![container::agent(source)],
         volumes: Some(volumes::volumes(source)),
         ..Default::default()

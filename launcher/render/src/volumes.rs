@@ -11,6 +11,10 @@ use crate::quantity::bytes;
 pub(crate) const JOB_DIR: &str = "/etc/lockstep";
 /// What outlives a worker but not the pod.
 pub(crate) const CACHE: &str = "/cache";
+/// Where the agent is, when an init container has brought it.
+pub(crate) const AGENT_DIR: &str = "/lockstep";
+/// Several times what the agent needs.
+const AGENT_SIZE: ByteSize = ByteSize::new(128 << 20);
 /// For sockets, and whatever programs put there.
 pub(crate) const TMP: &str = "/tmp";
 
@@ -27,6 +31,9 @@ pub(crate) fn volumes(source: &Source<'_>) -> Vec<Volume> {
         empty("tmp", kubernetes.tmp_size, None),
         empty("cache", source.job.cache_volume(), None),
     ];
+    if kubernetes.agent_image.is_some() {
+        volumes.push(empty("agent", AGENT_SIZE, None));
+    }
     for (index, given) in kubernetes.volumes.iter().enumerate() {
         let claim = given.claim.clone().map(|claim_name| PersistentVolumeClaimVolumeSource {
             claim_name,
@@ -61,12 +68,23 @@ pub(crate) fn mounts(source: &Source<'_>) -> Vec<VolumeMount> {
         mount("tmp", TMP),
         mount("cache", CACHE),
     ];
+    mounts.extend(source.kubernetes.agent_image.as_ref().map(|_| agent_mount(true)));
     mounts.extend(source.kubernetes.volumes.iter().enumerate().map(|(index, given)| VolumeMount {
         read_only: given.read_only.then_some(true),
         sub_path: given.sub_path.clone(),
         ..mount(&given_name(index), &given.mount_path)
     }));
     mounts
+}
+
+/// Where the agent is brought to, and run from.
+pub(crate) fn agent_mount(read_only: bool) -> VolumeMount {
+    VolumeMount {
+        name: "agent".to_owned(),
+        mount_path: AGENT_DIR.to_owned(),
+        read_only: read_only.then_some(true),
+        ..Default::default()
+    }
 }
 
 fn given_name(index: usize) -> String {

@@ -21,6 +21,8 @@ use std::time::Duration;
 const MANAGER: &str = "lockstep";
 /// How long a Job and its pods may take to be gone, beyond their grace period.
 const GONE_DEADLINE: Duration = Duration::from_secs(300);
+/// How often it is asked whether something that is being deleted is gone.
+const GONE_YET: Duration = Duration::from_millis(50);
 
 /// What is there under a job's name.
 #[derive(Debug)]
@@ -190,7 +192,7 @@ where
     Ok(())
 }
 
-/// Deletes the objects of one kind that belong to the job called `name`.
+/// Deletes the objects of one kind that belong to the job called `name`, and waits until they are gone.
 async fn take<K>(cluster: &Cluster, kind: &str, name: &str) -> anyhow::Result<()>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned + Clone + Debug,
@@ -198,14 +200,19 @@ where
     let api = cluster.api::<K>();
     let of_job = ListParams::default().labels(&format!("{JOB_LABEL}={name}"));
     for object in cluster.call("list", &format!("{kind}s of {name}"), api.list(&of_job)).await?.items {
-        let object = object.name_any();
-        let deleted = async {
+        let (uid, object) = (object.uid(), object.name_any());
+        let gone = async {
             match api.delete(&object, &DeleteParams::default()).await {
-                Err(error) if is_absent(&error) => Ok(()),
-                other => other.map(drop),
+                Err(error) if is_absent(&error) => return Ok(()),
+                other => drop(other?),
             }
+            // The garbage collector may have a Service wait for its EndpointSlices: until then it can't be made anew.
+            while api.get_opt(&object).await?.is_some_and(|there| there.uid() == uid) {
+                tokio::time::sleep(GONE_YET).await;
+            }
+            Ok(())
         };
-        cluster.call("delete", &format!("{kind} {object}"), deleted).await?;
+        cluster.call("delete", &format!("{kind} {object}"), gone).await?;
     }
     Ok(())
 }

@@ -7,6 +7,7 @@
 mod apply;
 mod connect;
 mod control;
+mod doctor;
 mod explain;
 mod follow;
 mod gc;
@@ -19,6 +20,7 @@ mod watch;
 pub(crate) use apply::{Existing, create, own, remove};
 pub(crate) use connect::{Cluster, ClusterArgs};
 pub(crate) use control::{pods_are_gone, set_suspended};
+pub(crate) use doctor::{Finding, clock, rights, version};
 pub(crate) use follow::{Ended, Followed, Patience, follow};
 pub(crate) use gc::{leftovers, sweep};
 pub(crate) use pod_logs::{LogLine, LogWish, follow_logs, logs};

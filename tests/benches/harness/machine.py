@@ -19,7 +19,7 @@ def settle(patience):
     return busy
 
 
-def _output(*command, cwd=None):
+def output(*command, cwd=None):
     try:
         done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -27,7 +27,7 @@ def _output(*command, cwd=None):
     return done.stdout.strip()
 
 
-def _cpu():
+def cpu():
     models = [l.split(":", 1)[1].strip() for l in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in l]
     return f"{len(os.sched_getaffinity(0))} cores of {models[0] if models else platform.machine()}"
 
@@ -36,13 +36,13 @@ def facts(bench):
     """Name and value of everything that a reader needs to judge or repeat the figures."""
     here = Path(__file__).resolve().parent
     memory = int(next(l for l in Path("/proc/meminfo").read_text().splitlines()).split()[1]) / 1e6
-    torch = _output(bench.python, "-c", "import torch; print(torch.__version__)")
+    torch = output(bench.python, "-c", "import torch; print(torch.__version__)")
     return {
-        "machine": f"{_cpu()}, {memory:.0f} GB, Linux {platform.release()}",
-        "lockstep": f"{_output(bench.binaries / 'lockstep', '--version')}, "
-        f"git {_output('git', 'describe', '--always', '--dirty', '--abbrev=12', cwd=here)}",
-        "worker": _output(bench.binaries / "lockstep-worker", "--version"),
-        "rustc": _output("rustc", "--version"),
-        "peer": f"torch {torch}, {_output(bench.python, '--version')}",
+        "machine": f"{cpu()}, {memory:.0f} GB, Linux {platform.release()}",
+        "lockstep": f"{output(bench.binaries / 'lockstep', '--version')}, "
+        f"git {output('git', 'describe', '--always', '--dirty', '--abbrev=12', cwd=here)}",
+        "worker": output(bench.binaries / "lockstep-worker", "--version"),
+        "rustc": output("rustc", "--version"),
+        "peer": f"torch {torch}, {output(bench.python, '--version')}",
         "threads": "OMP_NUM_THREADS=1 for each rank of both sides",
     }

@@ -4,7 +4,7 @@
 use lockstep_cluster_tests::Space;
 use lockstep_e2e::Launched;
 
-const STEPS: u32 = 24_000;
+const STEPS: u32 = 12_000;
 
 /// Runs, does `strike` after the first checkpoint, and compares the end with that of an undisturbed run.
 fn survives(purpose: &str, strike: impl FnOnce(&Space, &mut Launched)) -> serde_json::Value {

@@ -50,7 +50,7 @@ fn the_launchers_role_is_enough_for_every_command_and_for_nothing_else() {
     let place = format!("-n {}", space.name);
     let job = space.digits("digits", r#"--set kubernetes.pdb={}"#);
     space.run(&format!("launch {job}")).expect_code(0);
-    for command in ["status digits", "status", "logs digits", "events digits", "gc"] {
+    for command in ["status digits", "status", "logs digits", "events digits", "gc", "doctor"] {
         let done = space.run(&format!("{command} {place}")).expect_code(0);
         assert!(!done.stderr.contains("forbidden"), "{}", done.stderr);
     }

@@ -88,6 +88,25 @@ fn a_cluster_that_is_not_there_or_does_not_know_the_user_is_named() {
 }
 
 #[test]
+fn doctor_says_what_is_missing() {
+    let mut space = Space::new("doctor");
+    let place = format!("-n {} --storage {}", space.name, space.storage());
+    let well = space.run(&format!("doctor {place}")).expect_code(0).stdout;
+    for check in
+        ["Kubernetes v1.", "everything that launch asks for", "within", "keeps to conditional writes"]
+    {
+        assert!(well.contains(check), "no {check:?} in:\n{well}");
+    }
+    let absent = space.run("doctor -n absent").expect_code(1).stdout;
+    assert!(absent.contains("missing") && absent.contains("namespaces \"absent\" not found"), "{absent}");
+    let bucket = space.run("doctor --storage s3://absent/runs --output json").expect_code(1).json();
+    assert_eq!((&bucket[4]["check"], &bucket[4]["ok"]), (&"storage".into(), &false.into()), "{bucket:#}");
+    space.workspace.set_env("KUBECONFIG", "/nonexistent");
+    let none = space.run("doctor").expect_code(1).stdout;
+    assert!(none.contains("no cluster to speak to") && none.contains("export KUBECONFIG"), "{none}");
+}
+
+#[test]
 fn what_a_deleted_job_leaves_is_found_and_removed() {
     let space = Space::new("left");
     let manifests = space.run(&format!("render {}", space.digits("digits", ""))).expect_code(0).stdout;

@@ -1,7 +1,7 @@
 //! A run from its command to its end, and everything that is asked about it.
 #![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
-use lockstep_cluster_tests::Space;
+use lockstep_cluster_tests::{Space, variable};
 use rustix::process::Signal;
 
 #[test]
@@ -61,6 +61,12 @@ fn who_leaves_leaves_it_running_and_who_comes_back_finds_it() {
     let left = first.finish().expect_code(130);
     assert!(left.stderr.contains("the run goes on"), "{}", left.stderr);
     space.wait_for_status("digits", "it runs", |status| status["phase"] == "running");
+    // What anybody without the run's key gets from an agent: that it is well, and nothing else.
+    let port = format!("/api/v1/namespaces/{}/pods/{}:29400/proxy", space.name, space.pod("digits", 0));
+    let (well, answer) = space.pipe("", &["get", "--raw", &format!("{port}/healthz")]);
+    assert!(well && answer.contains("leads generation"), "{answer}");
+    let (known, answer) = space.pipe("", &["get", "--raw", &format!("{port}/checkpoints")]);
+    assert!(!known && answer.contains("NotFound"), "{answer}");
 
     let mut second = space.start(&format!("launch {job}"));
     second.wait_for_text("is running already");
@@ -107,4 +113,22 @@ fn a_scheduled_job_makes_a_run_of_its_own_each_time() {
         assert_eq!(status["run_dir"], format!("{}/{run}", space.storage()), "{status:#}");
     }
     assert_eq!(space.model_hash("nightly-1"), space.model_hash("nightly-2"));
+}
+
+#[test]
+fn the_agent_is_brought_into_an_image_that_has_nothing_but_a_program() {
+    let space = Space::new("inject");
+    // A static program alone in its image: it ends well once it has reached what it is told to.
+    let store = variable("AWS_ENDPOINT_URL").replace("http://", "");
+    let job = space.workspace.write(
+        "job.yaml",
+        &format!(
+            "name: alone\nnodes: 2\ncommand: [/peer, '7000', '0', '{store}']\nstorage: {}\nkubernetes:\n  namespace: {}\n  image: lockstep.test/tools:1\n  agentImage: lockstep:test\n  imagePullPolicy: Never\n  secrets: [{{ name: s3 }}]\n",
+            space.storage(),
+            space.name
+        ),
+    );
+    space.run(&format!("launch -f {}", job.display())).expect_code(0);
+    let logs = space.run(&format!("logs alone --rank 1 -n {}", space.name)).expect_code(0).stdout;
+    assert!(logs.contains("[rank 1] ") && logs.contains(&format!("reached {store}")), "{logs}");
 }

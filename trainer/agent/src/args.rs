@@ -19,6 +19,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a node until the job ends.
     Run(Box<RunArgs>),
+    /// Copy this program into a folder.
+    Install(InstallArgs),
     /// Run a command that dies with the process that started it.
     Tether(TetherArgs),
 }
@@ -57,6 +59,13 @@ pub struct RunArgs {
     /// What to load: auto, never, must, or STEP for the checkpoint of that step.
     #[arg(long, default_value = "auto")]
     pub resume: Resume,
+}
+
+/// Arguments of `install`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct InstallArgs {
+    /// The folder.
+    pub folder: PathBuf,
 }
 
 /// Arguments of `tether`.

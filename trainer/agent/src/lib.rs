@@ -6,6 +6,7 @@
 pub mod args;
 pub mod driver;
 mod health;
+pub mod install;
 pub mod kv;
 pub mod machine;
 pub mod net;

@@ -9,11 +9,12 @@ use crate::{
 };
 
 /// Paths inside the pods that are Lockstep's own.
-const OWN_PATHS: [&str; 4] = ["/dev/shm", "/tmp", "/cache", "/etc/lockstep"];
+const OWN_PATHS: [&str; 5] = ["/dev/shm", "/tmp", "/cache", "/etc/lockstep", "/lockstep"];
 
 pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
     let Some(kubernetes) = &job.kubernetes else { return };
     words(kubernetes, found);
+    agent_image(job, kubernetes, found);
     variables(kubernetes, found);
     volumes(kubernetes, found);
     sizes(job, kubernetes, found);
@@ -24,13 +25,14 @@ pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
 }
 
 fn words(kubernetes: &Kubernetes, found: &mut Findings<'_>) {
-    let image = &kubernetes.image;
-    if image.is_empty() || image.contains(char::is_whitespace) {
-        found.add(
-            "kubernetes.image",
-            format!("kubernetes.image is `{image}`, which names no image"),
-            "write registry/name:tag",
-        );
+    let images = [
+        ("kubernetes.image", Some(&kubernetes.image)),
+        ("kubernetes.agentImage", kubernetes.agent_image.as_ref()),
+    ];
+    for (path, image) in images {
+        if let Some(image) = image.filter(|image| image.is_empty() || image.contains(char::is_whitespace)) {
+            found.add(path, format!("{path} is `{image}`, which names no image"), "write registry/name:tag");
+        }
     }
     if let Some(gpu) = &kubernetes.gpu
         && !gpu.resource.split_once('/').is_some_and(|(domain, name)| !domain.is_empty() && !name.is_empty())
@@ -45,6 +47,18 @@ fn words(kubernetes: &Kubernetes, found: &mut Findings<'_>) {
         let what = format!("kubernetes.schedule.cron is `{}`, which has not five parts", schedule.cron);
         let fix = "write minute, hour, day of month, month and day of week, like `0 2 * * *`";
         found.add("kubernetes.schedule.cron", what, fix);
+    }
+}
+
+/// Only the agent is brought along, not the built-in worker and its libtorch.
+fn agent_image(job: &JobSpec, kubernetes: &Kubernetes, found: &mut Findings<'_>) {
+    if kubernetes.agent_image.is_some() && job.command.is_none() && job.worker.is_none() {
+        let what = "kubernetes.agentImage brings the agent into another image, which has no lockstep-worker for `model`";
+        found.add(
+            "kubernetes.agentImage",
+            what.to_owned(),
+            "remove it and name Lockstep's image in kubernetes.image, or use `command`",
+        );
     }
 }
 

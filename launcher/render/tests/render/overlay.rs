@@ -11,7 +11,7 @@ fn an_overlay_adds_and_replaces_by_name() {
     assert_eq!(parts.pod().containers.len(), 1);
     let has = |name: &str| parts.container().env.iter().flatten().any(|env| env.name == name);
     assert!(has("NCCL_DEBUG") && has("AWS_REGION") && has("LOCKSTEP_LAUNCH"));
-    assert_eq!(parts.container().volume_mounts.as_ref().unwrap().len(), 8);
+    assert_eq!(parts.container().volume_mounts.as_ref().unwrap().len(), 9);
 }
 
 #[test]

@@ -70,14 +70,15 @@ fn pods_are_restricted() {
         let security = pod.security_context.as_ref().unwrap();
         assert_eq!((security.run_as_non_root, security.run_as_user), (Some(true), Some(65532)));
         assert_eq!(security.seccomp_profile.as_ref().unwrap().type_, "RuntimeDefault");
-        for container in &pod.containers {
+        for container in pod.containers.iter().chain(pod.init_containers.iter().flatten()) {
             let security = container.security_context.as_ref().unwrap();
             assert_eq!(security.allow_privilege_escalation, Some(false));
             assert_eq!(security.read_only_root_filesystem, Some(true));
             assert_eq!(security.capabilities.as_ref().unwrap().drop, Some(vec!["ALL".to_owned()]));
         }
         let empty = pod.volumes.iter().flatten().filter_map(|volume| volume.empty_dir.as_ref());
-        assert!(empty.clone().count() == 3 && empty.clone().all(|dir| dir.size_limit.is_some()));
+        let wanted = 3 + usize::from(pod.init_containers.is_some());
+        assert!(empty.clone().count() == wanted && empty.clone().all(|dir| dir.size_limit.is_some()));
         assert_eq!(pod.enable_service_links, Some(false));
         assert_eq!(pod.automount_service_account_token, Some(false));
         assert_eq!((pod.host_network, pod.host_pid, pod.host_ipc), (None, None, None));
@@ -116,4 +117,25 @@ fn spot_machines_are_those_of_the_provider() {
         let parts = Parts::of("minimal", &[&format!("kubernetes.spot={spot}")]);
         assert_eq!(parts.pod().node_selector.as_ref().unwrap()[key], value);
     }
+}
+
+#[test]
+fn the_agent_is_brought_into_any_image() {
+    let parts = Parts::of("everything", &[]);
+    let install = &parts.pod().init_containers.as_ref().unwrap()[0];
+    assert_eq!(install.image.as_deref(), Some("registry.example.com/team/lockstep:1.2"));
+    assert_eq!(install.args.as_ref().unwrap(), &["install", "/lockstep"]);
+    assert!(
+        install
+            .resources
+            .as_ref()
+            .unwrap()
+            .limits
+            .as_ref()
+            .unwrap()
+            .keys()
+            .all(|name| !name.contains("nvidia"))
+    );
+    assert_eq!(parts.container().command.as_ref().unwrap(), &["/lockstep/lockstep-agent"]);
+    assert_eq!(Parts::of("minimal", &[]).pod().init_containers, None);
 }

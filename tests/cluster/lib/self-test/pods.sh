@@ -52,7 +52,7 @@ scoped_key() {
 }
 
 programs() { echo "${CARGO_TARGET_DIR:-$here/../../target}/release"; }
-image_is_there() { [[ -x $(programs)/lockstep-agent && -x $(programs)/lockstep-worker ]]; }
+image_is_there() { [[ -x $(programs)/../x86_64-unknown-linux-gnu/release/lockstep-agent && -x $(programs)/lockstep-worker ]]; }
 
 image_is_reproducible() {
   local first again
