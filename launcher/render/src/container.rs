@@ -130,6 +130,10 @@ fn env(kubernetes: &Kubernetes) -> Vec<EnvVar> {
     }
     // The user has no home in the image, and the image can't be written to.
     let mut plain = BTreeMap::from([("HOME", volumes::TMP.to_owned())]);
+    if kubernetes.agent_image.is_some() {
+        // For the agent alone, which keeps it from the workers.
+        plain.insert("SSL_CERT_FILE", format!("{AGENT_DIR}/ca-certificates.crt"));
+    }
     plain.extend(kubernetes.env.iter().map(|(name, value)| (name.as_str(), literal(value))));
     env.extend(plain.into_iter().map(|(name, value)| EnvVar {
         name: name.to_owned(),

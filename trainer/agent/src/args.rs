@@ -111,3 +111,11 @@ impl std::str::FromStr for Resume {
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
+
+/// The variable that names the certificates beside this program, where it does: those are for the agent alone, since a
+/// worker's image has its own, or none.
+pub fn own_certificates() -> Option<&'static str> {
+    const NAME: &str = "SSL_CERT_FILE";
+    let beside = std::env::current_exe().ok()?.with_file_name(crate::install::CERTIFICATES);
+    (std::env::var_os(NAME)? == beside).then_some(NAME)
+}

@@ -2,15 +2,23 @@
 
 use crate::args::InstallArgs;
 use anyhow::Context;
+use std::path::Path;
 
-/// Copies this program, which is linked statically for that purpose, with its mode.
+/// Name of the file with the certificates of those whom the agent trusts, beside it.
+pub const CERTIFICATES: &str = "ca-certificates.crt";
+
+/// Copies this program, which is linked statically for that purpose, and the certificates of its image: another one may
+/// have none.
 ///
 /// # Errors
-/// Where the folder can't be written to.
+/// Where one of them can't be read, or the folder can't be written to.
 pub fn run(args: &InstallArgs) -> anyhow::Result<()> {
     let own = std::env::current_exe().context("can't find this program's own file")?;
-    let copy = args.folder.join("lockstep-agent");
-    std::fs::copy(&own, &copy)
-        .with_context(|| format!("can't copy {} to {}", own.display(), copy.display()))?;
+    copy(&own, &args.folder.join("lockstep-agent"))?;
+    copy(&Path::new("/etc/ssl/certs").join(CERTIFICATES), &args.folder.join(CERTIFICATES))
+}
+
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::copy(from, to).with_context(|| format!("can't copy {} to {}", from.display(), to.display()))?;
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::env::Contract;
 use super::log::{LogLine, lines};
+use crate::args::own_certificates;
 use anyhow::Context;
 use lockstep_run::link::{self, AgentMsg, Start, WorkerMsg, WorkerOutcome};
 use lockstep_run::{Generation, Rank};
@@ -69,6 +70,9 @@ impl Worker {
             .arg(std::process::id().to_string())
             .arg("--")
             .args(&program.command);
+        if let Some(name) = own_certificates() {
+            command.env_remove(name);
+        }
         command.envs(&program.env).envs(contract.variables()).env(link::ENV, &socket);
         command
             .stdin(Stdio::null())
