@@ -173,7 +173,7 @@ fn a_cluster_needs_an_image_and_what_all_pods_reach() {
         "name: a\ncommand: [train]\n",
         &[
             "there is no `kubernetes` section to say which image the pods run | \
-             add kubernetes: { image: registry/name:tag }",
+             add kubernetes: { image: registry/name:tag }, or run it on this machine: launch --local",
             "storage is `./runs`, which pods on different machines don't share | \
              write a bucket that all pods reach, like s3://bucket/runs",
         ],

@@ -51,8 +51,10 @@ async fn on_cluster(args: &ClusterArgs) -> Vec<Check> {
     let cluster = match Cluster::connect(args).await {
         Ok(cluster) => cluster,
         Err(error) => {
+            // The rest of the message is what the fix says.
+            let what = error.to_string().lines().next().unwrap_or_default().to_owned();
             let fix = "export KUBECONFIG=FILE, or let your provider's tool write ~/.kube/config";
-            return vec![Check::new("kubeconfig", Err(format!("{error:#}")), fix)];
+            return vec![Check::new("kubeconfig", Err(what), fix)];
         }
     };
     let place = format!("context {}, namespace {}", cluster.context, cluster.namespace);

@@ -2,9 +2,8 @@
 
 use super::Cluster;
 use super::pod_logs::{Followers, LogLine, LogWish};
-use super::story::{
-    End, Standing, Wait, how_it_ended, is_over, lasting, newest_pods, pulled, succeeded, tell,
-};
+use super::story::{End, Standing, how_it_ended, is_over, lasting, newest_pods, pulled, succeeded, tell};
+use super::wait::Wait;
 use super::watch::{Change, Scene, watch};
 use crate::view::View;
 use futures::StreamExt;

@@ -15,6 +15,7 @@ mod pod_logs;
 mod runs;
 mod story;
 mod told;
+mod wait;
 mod watch;
 
 pub(crate) use apply::{Existing, create, own, remove};

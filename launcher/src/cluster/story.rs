@@ -1,5 +1,6 @@
 //! What a job's objects mean: how far its start is, what it waits for, how it ended. Pure.
 
+use super::wait::Wait;
 use super::watch::Scene;
 use crate::view::coarse;
 use k8s_openapi::api::batch::v1::Job;
@@ -7,7 +8,6 @@ use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Event
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 /// Label of a pod that holds its node's index.
@@ -43,84 +43,6 @@ pub(crate) enum End {
     Suspended,
     /// Somebody deleted the Job.
     Deleted,
-}
-
-/// Why a run doesn't get on.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Wait {
-    /// Kueue holds the Job back.
-    Queue { queue: String, message: String },
-    /// The Job is suspended.
-    Suspended,
-    /// The cluster doesn't let the Job make pods: quota, Pod Security, a webhook.
-    Refused { message: String },
-    /// No machine takes a pod.
-    Unschedulable { pods: u32, of: u32, message: String },
-    /// The image can't be had.
-    Image { image: String, message: String },
-    /// A container can't be made: a Secret or ConfigMap is missing, a program isn't there.
-    Container { pod: String, message: String },
-    /// A volume can't be mounted.
-    Volume { pod: String, message: String },
-    /// A pod ended and its successor is to come.
-    Replacement { node: u32, how: String },
-    /// A pod doesn't end: its machine is likely gone.
-    Terminating { pod: String, machine: String },
-}
-
-impl fmt::Display for Wait {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Queue { queue, message } if message.is_empty() => {
-                write!(f, "Kueue: queue {queue} holds the job back")
-            }
-            Self::Queue { queue, message } => write!(f, "Kueue: queue {queue} holds the job back: {message}"),
-            Self::Suspended => f.write_str("the job is suspended"),
-            Self::Refused { message } => write!(f, "the cluster refuses its pods: {message}"),
-            Self::Unschedulable { pods, of, message } => {
-                write!(f, "{pods} of {of} pods unschedulable: {message}")
-            }
-            Self::Image { image, message } => write!(f, "image {image} can't be pulled: {message}"),
-            Self::Container { pod, message } => write!(f, "pod {pod} can't start: {message}"),
-            Self::Volume { pod, message } => write!(f, "pod {pod} can't mount a volume: {message}"),
-            Self::Replacement { node, how } => {
-                write!(f, "for the next pod of node {node}, whose last one {how}")
-            }
-            Self::Terminating { pod, machine } => {
-                write!(f, "pod {pod} doesn't end; machine {machine} doesn't answer")
-            }
-        }
-    }
-}
-
-impl Wait {
-    /// What helps, for a job called `name`.
-    pub(crate) fn fix(&self, name: &str) -> Option<String> {
-        Some(match self {
-            Self::Queue { .. } => "it starts when the queue has room".to_owned(),
-            Self::Suspended => format!("lockstep resume {name}"),
-            Self::Refused { message } if message.contains("exceeded quota") => {
-                "ask for less, end another run, or have the namespace's ResourceQuota raised".to_owned()
-            }
-            Self::Refused { message } if message.contains("violates PodSecurity") => {
-                "take what it names out of kubernetes.podOverlay, or use another namespace".to_owned()
-            }
-            Self::Refused { .. } => "the message names who refuses".to_owned(),
-            Self::Unschedulable { .. } => {
-                "free what is lacking, ask for less, or add a toleration for the taint".to_owned()
-            }
-            Self::Image { .. } => "check kubernetes.image and kubernetes.pullSecrets".to_owned(),
-            Self::Container { message, .. } if message.contains("secret") => {
-                "make the Secret that kubernetes.secrets names, in the run's namespace".to_owned()
-            }
-            Self::Container { .. } => "check that the image holds lockstep-agent in its PATH".to_owned(),
-            Self::Volume { .. } => "check that what kubernetes.volumes names is there".to_owned(),
-            Self::Replacement { .. } => return None,
-            Self::Terminating { machine, .. } => {
-                format!("if the machine is gone for good: kubectl delete node {machine}")
-            }
-        })
-    }
 }
 
 /// Says how far a job is.
@@ -409,4 +331,84 @@ pub(super) fn pulled(notice: &Notice) -> Option<String> {
 /// How long something lasts, for people.
 pub(super) fn lasting(since: Duration) -> String {
     if since < Duration::from_secs(10) { format!("{:.1}s", since.as_secs_f64()) } else { coarse(since) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn pod(status: Value) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": { "name": "a-0-x" },
+            "spec": { "containers": [{ "name": "agent", "resources": { "limits": { "memory": "2Gi" } } }] },
+            "status": status,
+        }))
+        .unwrap()
+    }
+
+    fn ended(code: i32, reason: &str, message: &str) -> Pod {
+        let terminated = json!({ "exitCode": code, "reason": reason, "message": message });
+        let state = json!({ "terminated": terminated });
+        pod(
+            json!({ "phase": "Failed", "containerStatuses": [{ "name": "agent", "ready": false, "restartCount": 0, "image": "i", "imageID": "i", "state": state }] }),
+        )
+    }
+
+    #[test]
+    fn the_end_of_a_pod_is_told_in_words() {
+        let evicted =
+            json!([{ "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI" }]);
+        for (pod, words) in [
+            (ended(143, "Error", "was told to leave"), "left with exit code 143: was told to leave"),
+            (ended(240, "Error", "failed: no space left"), "left with exit code 240: failed: no space left"),
+            (ended(137, "OOMKilled", ""), "was killed by the kernel: out of memory (limit 2Gi)"),
+            (
+                ended(128, "StartError", "exec: lockstep-agent: not found"),
+                "could not start: exec: lockstep-agent: not found",
+            ),
+            // The tail of a log, cut where it began, is no last word.
+            (ended(1, "Error", "step\":1}\n{\"lockstep\":\"event\"}\n"), "left with exit code 1"),
+            (
+                pod(json!({ "phase": "Failed", "conditions": evicted })),
+                "was evicted, as when a machine is drained",
+            ),
+            (
+                pod(json!({ "phase": "Failed", "reason": "NodeLost", "message": "gone" })),
+                "ended: NodeLost gone",
+            ),
+        ] {
+            assert_eq!(how_it_ended(&pod), words);
+        }
+    }
+
+    #[test]
+    fn the_scheduler_is_quoted_without_what_preemption_came_to() {
+        let message = "0/6 nodes are available: 6 Insufficient nvidia.com/gpu. no new claims to deallocate, preemption: 0/6 nodes are available: 6 No preemption victims found.";
+        let refused =
+            json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "message": message }] });
+        let told = unschedulable(&pod(refused)).unwrap();
+        assert_eq!(told, "0/6 nodes are available: 6 Insufficient nvidia.com/gpu");
+    }
+
+    #[test]
+    fn a_job_ends_as_its_newest_words_say() {
+        let job = |condition: &str, suspend: bool| -> Job {
+            let conditions = json!([{ "type": condition, "status": "True", "reason": "JobSuspended", "message": "pod failed" }]);
+            serde_json::from_value(json!({ "metadata": { "name": "a" }, "spec": { "suspend": suspend, "template": {} }, "status": { "conditions": conditions } })).unwrap()
+        };
+        let with = |job: &Job, pod: Option<Pod>| {
+            let mut scene = Scene::default();
+            scene.pods.extend(pod.map(|pod| (pod.name_any(), pod)));
+            end(job, &scene)
+        };
+        assert_eq!(with(&job("SuccessCriteriaMet", false), None), Some(End::Done));
+        let (failed, suspended) = (job("FailureTarget", false), job("Suspended", true));
+        assert_eq!(with(&failed, None), Some(End::Failed("pod failed".into())));
+        let words = |text: &str| Some(ended(240, "Error", text));
+        assert_eq!(with(&failed, words("failed: nan")), Some(End::Failed("nan".into())));
+        assert_eq!(with(&failed, words("stopped: limits")), Some(End::Stopped("limits".into())));
+        assert_eq!(with(&suspended, None), Some(End::Suspended));
+        assert_eq!(with(&suspended, Some(pod(json!({ "phase": "Running" })))), None);
+    }
 }

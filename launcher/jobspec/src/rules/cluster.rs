@@ -5,7 +5,7 @@ use crate::JobSpec;
 
 pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
     if job.kubernetes.is_none() {
-        let fix = "add kubernetes: { image: registry/name:tag }";
+        let fix = "add kubernetes: { image: registry/name:tag }, or run it on this machine: launch --local";
         found.add("kubernetes", "there is no `kubernetes` section to say which image the pods run", fix);
     }
     if !is_bucket(&job.storage) {

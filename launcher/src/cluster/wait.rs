@@ -1,0 +1,81 @@
+//! Why a run on a cluster doesn't get on, and what helps.
+
+use std::fmt;
+
+/// Why a run doesn't get on.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wait {
+    /// Kueue holds the Job back.
+    Queue { queue: String, message: String },
+    /// The Job is suspended.
+    Suspended,
+    /// The cluster doesn't let the Job make pods: quota, Pod Security, a webhook.
+    Refused { message: String },
+    /// No machine takes a pod.
+    Unschedulable { pods: u32, of: u32, message: String },
+    /// The image can't be had.
+    Image { image: String, message: String },
+    /// A container can't be made: a Secret or ConfigMap is missing, a program isn't there.
+    Container { pod: String, message: String },
+    /// A volume can't be mounted.
+    Volume { pod: String, message: String },
+    /// A pod ended and its successor is to come.
+    Replacement { node: u32, how: String },
+    /// A pod doesn't end: its machine is likely gone.
+    Terminating { pod: String, machine: String },
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Queue { queue, message } if message.is_empty() => {
+                write!(f, "Kueue: queue {queue} holds the job back")
+            }
+            Self::Queue { queue, message } => write!(f, "Kueue: queue {queue} holds the job back: {message}"),
+            Self::Suspended => f.write_str("the job is suspended"),
+            Self::Refused { message } => write!(f, "the cluster refuses its pods: {message}"),
+            Self::Unschedulable { pods, of, message } => {
+                write!(f, "{pods} of {of} pods unschedulable: {message}")
+            }
+            Self::Image { image, message } => write!(f, "image {image} can't be pulled: {message}"),
+            Self::Container { pod, message } => write!(f, "pod {pod} can't start: {message}"),
+            Self::Volume { pod, message } => write!(f, "pod {pod} can't mount a volume: {message}"),
+            Self::Replacement { node, how } => {
+                write!(f, "for the next pod of node {node}, whose last one {how}")
+            }
+            Self::Terminating { pod, machine } => {
+                write!(f, "pod {pod} doesn't end; machine {machine} doesn't answer")
+            }
+        }
+    }
+}
+
+impl Wait {
+    /// What helps, for a job called `name`.
+    pub(crate) fn fix(&self, name: &str) -> Option<String> {
+        Some(match self {
+            Self::Queue { .. } => "it starts when the queue has room".to_owned(),
+            Self::Suspended => format!("lockstep resume {name}"),
+            Self::Refused { message } if message.contains("exceeded quota") => {
+                "ask for less, end another run, or have the namespace's ResourceQuota raised".to_owned()
+            }
+            Self::Refused { message } if message.contains("violates PodSecurity") => {
+                "take what it names out of kubernetes.podOverlay, or use another namespace".to_owned()
+            }
+            Self::Refused { .. } => "the message names who refuses".to_owned(),
+            Self::Unschedulable { .. } => {
+                "free what is lacking, ask for less, or add a toleration for the taint".to_owned()
+            }
+            Self::Image { .. } => "check kubernetes.image and kubernetes.pullSecrets".to_owned(),
+            Self::Container { message, .. } if message.contains("secret") => {
+                "make the Secret that kubernetes.secrets names, in the run's namespace".to_owned()
+            }
+            Self::Container { .. } => "check that the image holds lockstep-agent in its PATH".to_owned(),
+            Self::Volume { .. } => "check that what kubernetes.volumes names is there".to_owned(),
+            Self::Replacement { .. } => return None,
+            Self::Terminating { machine, .. } => {
+                format!("if the machine is gone for good: kubectl delete node {machine}")
+            }
+        })
+    }
+}
