@@ -51,7 +51,7 @@ async fn stored(args: &Args, context: &Context, dir: &RunDir) -> anyhow::Result<
     loop {
         // Asked before the segments are read, so that nothing written before the end is missed.
         let over = dir.newest_membership().await?.is_none_or(|m| m.outcome().is_some());
-        for text in new_segments(dir, &mut seen).await? {
+        for text in new_segments(dir, "logs", &mut seen).await? {
             let lines: Vec<_> = text.lines().filter(|line| is_of(line, args.rank)).collect();
             if !lines.is_empty() {
                 context.output.text(&lines.join("\n"))?;
@@ -78,11 +78,37 @@ async fn on_cluster(args: &Args, context: &Context, run: &ClusterRun) -> anyhow:
         return Ok(Exit::Done);
     }
     let lines = cluster::logs(&run.cluster, &run.name, wish).await?;
-    if lines.is_empty() && since_seconds.is_none() {
-        return stored(args, context, &args.run.open().await?).await;
-    }
+    // An agent's first line says that it joined, so a node without lines has no pod any more. When a run is done the
+    // cluster takes away the pods of those that have not ended by themselves yet.
+    let heard: BTreeSet<u32> = lines.iter().map(|line| line.node).collect();
+    let gone: Vec<u32> = (0..run.num_nodes()).filter(|node| !heard.contains(node)).collect();
     lines.into_iter().try_for_each(show)?;
+    if !gone.is_empty() && since_seconds.is_none() && run.end().is_some() {
+        of_gone_nodes(args, context, &gone).await?;
+    }
     Ok(Exit::Done)
+}
+
+/// What nodes had printed whose pods are gone, if this machine can read the run's storage.
+async fn of_gone_nodes(args: &Args, context: &Context, nodes: &[u32]) -> anyhow::Result<()> {
+    let dir = match args.run.open().await {
+        Ok(dir) => dir,
+        Err(error) => {
+            let names: Vec<_> = nodes.iter().map(u32::to_string).collect();
+            eprintln!("not shown: node {}, whose pods are gone; {error:#}", names.join(", "));
+            return Ok(());
+        }
+    };
+    for node in nodes {
+        let folder = format!("logs/{node}");
+        for text in new_segments(&dir, &folder, &mut BTreeSet::new()).await? {
+            let lines: Vec<_> = text.lines().filter(|line| is_of(line, args.rank)).collect();
+            if !lines.is_empty() {
+                context.output.text(&lines.join("\n"))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What a worker printed, or an agent without a form; nothing for status lines.
@@ -94,10 +120,14 @@ fn printed(line: &LogLine) -> Option<String> {
     }
 }
 
-/// Texts of the log segments that were not seen before, each node's in their order.
-async fn new_segments(dir: &RunDir, seen: &mut BTreeSet<String>) -> anyhow::Result<Vec<String>> {
+/// Texts of the log segments below a folder that were not seen before, each node's in their order.
+async fn new_segments(
+    dir: &RunDir,
+    folder: &str,
+    seen: &mut BTreeSet<String>,
+) -> anyhow::Result<Vec<String>> {
     let mut texts = Vec::new();
-    for meta in dir.storage().list("logs").await? {
+    for meta in dir.storage().list(folder).await? {
         if seen.insert(meta.path.clone()) {
             texts.push(String::from_utf8_lossy(&dir.storage().get(&meta.path).await?).into_owned());
         }

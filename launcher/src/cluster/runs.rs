@@ -29,6 +29,12 @@ pub(crate) struct ClusterRun {
 }
 
 impl ClusterRun {
+    /// How many nodes its Job wants.
+    pub(crate) fn num_nodes(&self) -> u32 {
+        let wanted = self.job.spec.as_ref().and_then(|spec| spec.completions);
+        wanted.and_then(|nodes| u32::try_from(nodes).ok()).unwrap_or(0)
+    }
+
     /// How its Job ended, as far as the Job itself tells.
     pub(crate) fn end(&self) -> Option<End> {
         end_of(&self.job)
