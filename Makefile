@@ -37,10 +37,10 @@ python: ## PyTorch, safetensors and tensorboard as judges, in a venv outside the
 	@tests/scripts/pytorch-venv.sh > /dev/null
 
 .PHONY: check
-check: .libtorch ## quick gate for each commit: format, clippy, unit tests of what needs no libtorch
+check: .libtorch ## quick gate for each commit: format, clippy, unit tests
 	$(CARGO) fmt --all --check
 	$(WITH_LIBTORCH) $(CARGO) clippy $(WORKSPACE) --all-targets -- -D warnings
-	$(WITH_LIBTORCH) $(CARGO) test --release --locked --lib
+	$(WITH_LIBTORCH) $(CARGO) test $(WORKSPACE) --lib
 
 .PHONY: lint
 lint: .libtorch ## format, clippy, licences and advisories, direction of dependencies
@@ -75,7 +75,7 @@ cluster-down: ## take that cluster away
 image: build static-agent ## Lockstep's image as an OCI tar, reproducibly, into target/lockstep-image.tar
 	tests/cluster/image.sh --bin $(BIN)
 
-ON_CLUSTER := thin waits refusals faults manifests
+ON_CLUSTER := thin commands waits refusals faults manifests
 
 .PHONY: test-cluster
 test-cluster: test-binaries static-agent ## tests on a real cluster (as root; builds its parts on first use)

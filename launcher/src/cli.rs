@@ -32,6 +32,7 @@ mod man;
 mod metrics;
 mod render;
 mod resume;
+mod scale;
 mod schema;
 mod status;
 mod validate;
@@ -39,6 +40,7 @@ mod validate;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap_complete::CompleteEnv;
 
 use crate::{Context, Exit, Format, Output, error, guard};
 
@@ -46,8 +48,9 @@ use crate::{Context, Exit, Format, Output, error, guard};
 #[derive(Debug, Parser)]
 #[command(name = "lockstep", version, arg_required_else_help = true)]
 struct Cli {
-    /// Print results for people (text) or for scripts (json)
+    /// Print results for people (text, wide) or for scripts (json, yaml)
     #[arg(
+        short,
         long,
         global = true,
         value_enum,
@@ -69,6 +72,7 @@ commands! {
     Metrics => metrics,
     Cancel => cancel,
     Resume => resume,
+    Scale => scale,
     Delete => delete,
     Checkpoint => checkpoint,
     Validate => validate,
@@ -83,6 +87,8 @@ commands! {
 
 /// Does what the process's arguments ask for.
 pub fn main() -> ExitCode {
+    // A shell that completes a word calls this very program, and it goes no further.
+    CompleteEnv::with_factory(command).complete();
     guard(|| match Cli::try_parse() {
         Ok(cli) => {
             let context = Context { output: Output { format: cli.output } };

@@ -10,8 +10,19 @@ pub enum Format {
     /// For people.
     #[default]
     Text,
+    /// For people, with more columns where there are any.
+    Wide,
     /// For scripts: one JSON value, with field names that stay.
     Json,
+    /// The same as YAML.
+    Yaml,
+}
+
+impl Format {
+    /// Whether scripts are meant.
+    pub fn is_data(self) -> bool {
+        matches!(self, Self::Json | Self::Yaml)
+    }
 }
 
 /// Where results go: stdout, in the format that was asked for.
@@ -22,10 +33,11 @@ pub struct Output {
 }
 
 impl Output {
-    /// Prints a result: `json` as it is, or the lines that `text` makes.
+    /// Prints a result: `json` as data, or the lines that `text` makes.
     pub fn result<T: Serialize>(&self, json: &T, text: impl FnOnce() -> String) -> io::Result<()> {
         match self.format {
-            Format::Text => self.text(&text()),
+            Format::Text | Format::Wide => self.text(&text()),
+            Format::Yaml => self.text(&serde_saphyr::to_string(json).map_err(io::Error::other)?),
             Format::Json => self.text(&serde_json::to_string_pretty(json)?),
         }
     }
@@ -40,12 +52,12 @@ impl Output {
 }
 
 /// Lines in columns under a heading, without borders, for eyes and `awk` alike.
-pub(crate) fn columns<const N: usize>(
-    heading: [&str; N],
-    rows: impl IntoIterator<Item = [String; N]>,
+pub(crate) fn columns<R: Into<comfy_table::Row>>(
+    heading: &[&str],
+    rows: impl IntoIterator<Item = R>,
 ) -> String {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_header(heading);
+    table.load_style(NOTHING).set_header(heading.iter().copied());
     table.add_rows(rows);
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));

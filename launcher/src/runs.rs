@@ -1,8 +1,10 @@
 //! Finds runs: by name in `./runs` and on the cluster, or by folder or URI.
 
-use crate::Failure;
 use crate::cluster::{self, Cluster, ClusterArgs, ClusterRun};
+use crate::{Failure, block_on};
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use lockstep_run::RunDir;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,12 +12,14 @@ use std::time::Duration;
 pub(crate) const DEFAULT_STORAGE: &str = "runs";
 /// A cluster that doesn't answer by then doesn't keep anybody from a run in ./runs.
 const LOOK_DEADLINE: Duration = Duration::from_secs(3);
+/// How long somebody waits who pressed Tab.
+const COMPLETE_DEADLINE: Duration = Duration::from_secs(1);
 
 /// The option that names a run, and those that say where it is.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct RunArg {
     /// Name of a run in ./runs or on the cluster, or a run's folder or URI
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", add = ArgValueCandidates::new(names))]
     pub(crate) run: String,
 
     #[command(flatten)]
@@ -164,6 +168,18 @@ pub(crate) fn absolute(path_or_uri: &str) -> anyhow::Result<String> {
     }
     let path: PathBuf = std::path::absolute(path_or_uri)?.components().collect();
     Ok(path.to_string_lossy().into_owned())
+}
+
+/// Names of runs, for a shell that completes one.
+pub(crate) fn names() -> Vec<CompletionCandidate> {
+    let mut names: BTreeSet<_> =
+        local().iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
+    let on_cluster = block_on(async {
+        let cluster = Cluster::connect(&ClusterArgs::default()).await?;
+        tokio::time::timeout(COMPLETE_DEADLINE, cluster::list(&cluster)).await?
+    });
+    names.extend(on_cluster.unwrap_or_default().into_iter().map(|run| run.name));
+    names.into_iter().map(CompletionCandidate::new).collect()
 }
 
 /// Folders of the runs in `./runs`, in name order.

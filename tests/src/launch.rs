@@ -69,6 +69,15 @@ impl Launched {
         }
     }
 
+    /// Waits until stdout has `text`.
+    ///
+    /// # Panics
+    /// Where that doesn't happen.
+    pub fn wait_for_stdout(&mut self, text: &str) {
+        let stdout = self.stdout.clone();
+        self.wait_until(&format!("«{text}» on stdout"), || stdout.text().contains(text).then_some(()));
+    }
+
     /// Waits until stderr has `text`.
     ///
     /// # Panics

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ByteSize, Checkpoint, Data, Env, Eval, Kubernetes, Limits, Log, Model, Optimizer, Recovery, RunName,
-    Tail, Train,
+    ByteSize, Checkpoint, Code, Data, Env, Eval, Kubernetes, Limits, Log, Model, Optimizer, Recovery,
+    RunName, Tail, Train,
 };
 
 /// A training job.
@@ -33,6 +33,9 @@ pub struct JobSpec {
     /// Worker binary with tasks of its own: a path, relative to the job file. Default: lockstep-worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
+    /// Folder that `lockstep launch --sync` brings along, and in which `command` runs; written by it, not by hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
     /// Environment variables of the workers. `${NAME}` in a value stands for the variable NAME where the worker is
     /// started, `$$` for one `$`.
     #[serde(default, skip_serializing_if = "Env::is_empty")]
@@ -88,6 +91,20 @@ impl JobSpec {
         }
     }
 
+    /// Takes away again what [`fill_in`](Self::fill_in) took from the number of nodes, so that another number may be set.
+    pub fn forget_shape(&mut self) {
+        let share = (self.train.global_batch / self.world_size()).max(1);
+        if self.eval.micro_batch == self.train.micro_batch {
+            self.eval.micro_batch = None;
+        }
+        if self.train.micro_batch == Some(share) {
+            self.train.micro_batch = None;
+        }
+        if self.recovery.min_nodes == Some(self.nodes) {
+            self.recovery.min_nodes = None;
+        }
+    }
+
     /// Number of worker processes.
     pub fn world_size(&self) -> u32 {
         self.nodes * self.ranks_per_node
@@ -119,10 +136,11 @@ impl JobSpec {
     }
 
     /// Disk space for what a node keeps in its scratch folder: the dataset cache and what it overshoots by while shards
-    /// arrive, or little without a dataset.
+    /// arrive, or little without a dataset, and the code that was brought along.
     pub fn cache_volume(&self) -> ByteSize {
         let size = self.data.as_ref().map_or(0, |data| data.cache.size.bytes());
-        ByteSize::new((size.saturating_add(size / 4)).max(1 << 30))
+        let code = self.code.as_ref().map_or(0, |code| code.size.bytes());
+        ByteSize::new((size.saturating_add(size / 4)).max(1 << 30).saturating_add(code))
     }
 
     /// Optimizer steps in one pass over `num_samples` samples.

@@ -4,6 +4,7 @@
 
 mod check;
 mod checkpoint;
+mod code;
 mod data;
 mod env;
 mod eval;
@@ -29,6 +30,7 @@ mod tree;
 mod units;
 
 pub use checkpoint::Checkpoint;
+pub use code::Code;
 pub use data::{Cache, Data, Format, Prefetch, Shuffle, Split, Tail};
 pub use env::{Env, EnvError, is_reserved_variable};
 pub use eval::Eval;

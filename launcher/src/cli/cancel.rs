@@ -1,8 +1,10 @@
-use crate::cluster::{ClusterRun, pods_are_gone, set_suspended};
+use crate::cluster::{ClusterRun, end_pods_now, pods_are_gone, set_suspended};
+use crate::local::RunLock;
 use crate::runs::{Run, RunArg};
 use crate::{Context, Exit, Failure, block_on};
 use lockstep_run::control::{self, Reply, Request};
 use lockstep_run::{Outcome, RunDir};
+use rustix::process::Signal;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,10 @@ pub(super) struct Args {
     #[command(flatten)]
     run: RunArg,
 
+    /// Don't wait for a checkpoint: the steps since the last one are lost
+    #[arg(long)]
+    now: bool,
+
     /// How long to wait for the end, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     wait: u64,
@@ -35,6 +41,9 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             return Err(
                 Failure::usage(format!("run {} does not run: it {}", args.run.run, word(&outcome))).into()
             );
+        }
+        if args.now {
+            return kill(args, context, &dir);
         }
         let request = Request::Cancel { cause: "cancelled".to_owned() };
         match control::ask(&dir, request, ANSWER_DEADLINE).await? {
@@ -71,6 +80,17 @@ async fn suspend(args: &Args, context: &Context, run: &ClusterRun) -> anyhow::Re
         return Err(Failure::usage(format!("run {name} does not run: its Job has ended")).into());
     }
     set_suspended(run, true).await?;
+    if args.now
+        && let Err(error) = end_pods_now(run).await
+    {
+        let what = format!("run {name} is suspended and leaves after a checkpoint; not now: {error:#}");
+        return Err(Failure::new(what)
+            .note(
+                "fix",
+                "have the component cancel-now of manifests/ added to your Role, which may delete pods",
+            )
+            .into());
+    }
     let since = Instant::now();
     while !pods_are_gone(run).await? {
         if since.elapsed() > Duration::from_secs(args.wait) {
@@ -82,6 +102,21 @@ async fn suspend(args: &Args, context: &Context, run: &ClusterRun) -> anyhow::Re
     }
     context.output.result(&json!({ "run": name, "suspended": true }), || {
         format!("run {name} is suspended, its pods have left; go on with: lockstep resume {name}")
+    })?;
+    Ok(Exit::Done)
+}
+
+/// The agents and workers of a local run die with their launcher, however it dies.
+fn kill(args: &Args, context: &Context, dir: &RunDir) -> anyhow::Result<Exit> {
+    let name = &args.run.run;
+    let Some(launcher) = RunLock::holder(&dir.uri("")) else {
+        return Err(Failure::new(format!("no launcher of run {name} lives on this machine"))
+            .note("fix", format!("lockstep cancel {name}, without --now"))
+            .into());
+    };
+    rustix::process::kill_process(launcher, Signal::KILL)?;
+    context.output.result(&json!({ "run": name, "killed": true }), || {
+        format!("run {name} was killed; launching it again carries on from its last checkpoint")
     })?;
     Ok(Exit::Done)
 }

@@ -83,7 +83,7 @@ async fn list(dir: &RunDir, context: &Context) -> anyhow::Result<Exit> {
     }
     let heading = ["STEP", "GEN", "AGE", "BYTES", "STATE HASH", "LINEAGE", "FOLDER"];
     context.output.result(&rows, || {
-        if rows.is_empty() { "no checkpoints yet".to_owned() } else { output::columns(heading, cells) }
+        if rows.is_empty() { "no checkpoints yet".to_owned() } else { output::columns(&heading, cells) }
     })?;
     Ok(Exit::Done)
 }

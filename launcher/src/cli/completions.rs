@@ -1,19 +1,23 @@
-use clap_complete::{Shell, generate};
+use clap_complete::env::Shells;
 
 use crate::{Context, Exit};
 
-/// Print a script that completes lockstep's commands and options in a shell
+/// Print a script that completes lockstep's commands, options and names of runs in a shell
 #[derive(Debug, clap::Args)]
 #[command(after_help = "For example, in bash:  source <(lockstep completions bash)")]
 pub(super) struct Args {
     /// The shell
-    #[arg(value_enum)]
-    shell: Shell,
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(Shells::builtins().names()))]
+    shell: String,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let shells = Shells::builtins();
+    let Some(shell) = shells.completer(&args.shell) else {
+        anyhow::bail!("no completions for {}", args.shell)
+    };
     let mut script = Vec::new();
-    generate(args.shell, &mut super::command(), "lockstep", &mut script);
+    shell.write_registration("COMPLETE", "lockstep", "lockstep", "lockstep", &mut script)?;
     context.output.text(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Done)
 }

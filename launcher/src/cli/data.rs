@@ -42,5 +42,5 @@ fn splits(splits: &[SplitSummary]) -> String {
         ]
     };
     let heading = ["SPLIT", "SAMPLES", "SHARDS", "SIZE", "COMPRESSION", "COLUMNS", "DIGEST"];
-    columns(heading, splits.iter().map(row))
+    columns(&heading, splits.iter().map(row))
 }

@@ -111,5 +111,5 @@ fn table(checks: &[Check]) -> String {
         let verdict = if check.ok { "ok" } else { "missing" };
         [check.check.to_owned(), verdict.to_owned(), format!("{}{fix}", check.detail)]
     };
-    output::columns(["CHECK", "RESULT", "DETAIL"], checks.iter().map(row))
+    output::columns(&["CHECK", "RESULT", "DETAIL"], checks.iter().map(row))
 }

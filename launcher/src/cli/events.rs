@@ -3,9 +3,11 @@ use crate::runs::{Run, RunArg};
 use crate::{Context, Exit, block_on};
 use jiff::tz::TimeZone;
 use lockstep_run::Line;
-use lockstep_run::segment::Event;
+use lockstep_run::segment::{Event, EventKind};
 
 /// Show what happened to a run, in order of time
+///
+/// On a cluster also what that warned of, such as a machine that it didn't find or an image that can't be pulled.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -22,7 +24,10 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
                     Some(Line::Event(event)) => Some(event),
                     _ => None,
                 };
-                lines.iter().filter_map(|line| event(&line.text)).collect()
+                let mut events: Vec<_> = lines.iter().filter_map(|line| event(&line.text)).collect();
+                events.extend(cluster::warnings(&run).await?);
+                events.sort_by_key(|event| event.at);
+                events
             }
         };
         context.output.result(&events, || events.iter().map(line).collect::<Vec<_>>().join("\n"))?;
@@ -35,6 +40,7 @@ fn line(event: &Event) -> String {
     let place = match (event.node, event.rank) {
         (_, Some(rank)) => format!("rank {rank}"),
         (Some(node), None) => format!("node {node}"),
+        (None, None) if event.kind == EventKind::Cluster => "cluster".to_owned(),
         (None, None) => format!("generation {}", event.generation),
     };
     format!("{time}  {place:14}  {}", event.text)

@@ -3,7 +3,7 @@ use crate::runs::{Run, RunArg};
 use crate::{Context, Exit, Failure, block_on};
 use lockstep_jobspec::Span;
 use lockstep_run::{Line, RunDir};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How often new segments are looked for.
@@ -29,6 +29,10 @@ pub(super) struct Args {
     /// Only what was printed since then, like 10m; on a cluster only
     #[arg(long, value_name = "TIME")]
     since: Option<Span>,
+
+    /// Only what those printed whose place others have taken: of a node that came back, what led to its loss
+    #[arg(long, conflicts_with = "follow")]
+    previous: bool,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
@@ -51,12 +55,7 @@ async fn stored(args: &Args, context: &Context, dir: &RunDir) -> anyhow::Result<
     loop {
         // Asked before the segments are read, so that nothing written before the end is missed.
         let over = dir.newest_membership().await?.is_none_or(|m| m.outcome().is_some());
-        for text in new_segments(dir, "logs", &mut seen).await? {
-            let lines: Vec<_> = text.lines().filter(|line| is_of(line, args.rank)).collect();
-            if !lines.is_empty() {
-                context.output.text(&lines.join("\n"))?;
-            }
-        }
+        show_segments(args, context, dir, "logs", &mut seen).await?;
         if over || !args.follow {
             return Ok(Exit::Done);
         }
@@ -66,7 +65,7 @@ async fn stored(args: &Args, context: &Context, dir: &RunDir) -> anyhow::Result<
 
 async fn on_cluster(args: &Args, context: &Context, run: &ClusterRun) -> anyhow::Result<Exit> {
     let since_seconds = args.since.map(|span| i64::try_from(span.duration().as_secs()).unwrap_or(i64::MAX));
-    let wish = LogWish { tail: None, since_seconds };
+    let wish = LogWish { tail: None, since_seconds, previous: args.previous };
     let show = |line: LogLine| {
         if let Some(text) = printed(&line).filter(|text| is_of(text, args.rank)) {
             context.output.text(&text)?;
@@ -78,12 +77,12 @@ async fn on_cluster(args: &Args, context: &Context, run: &ClusterRun) -> anyhow:
         return Ok(Exit::Done);
     }
     let lines = cluster::logs(&run.cluster, &run.name, wish).await?;
-    // An agent's first line says that it joined, so a node without lines has no pod any more. When a run is done the
+    // An agent's first line says that it joined, so a node without lines has no such pod any more. When a run is done the
     // cluster takes away the pods of those that have not ended by themselves yet.
     let heard: BTreeSet<u32> = lines.iter().map(|line| line.node).collect();
     let gone: Vec<u32> = (0..run.num_nodes()).filter(|node| !heard.contains(node)).collect();
     lines.into_iter().try_for_each(show)?;
-    if !gone.is_empty() && since_seconds.is_none() && run.end().is_some() {
+    if !gone.is_empty() && since_seconds.is_none() && (args.previous || run.end().is_some()) {
         of_gone_nodes(args, context, &gone).await?;
     }
     Ok(Exit::Done)
@@ -100,13 +99,7 @@ async fn of_gone_nodes(args: &Args, context: &Context, nodes: &[u32]) -> anyhow:
         }
     };
     for node in nodes {
-        let folder = format!("logs/{node}");
-        for text in new_segments(&dir, &folder, &mut BTreeSet::new()).await? {
-            let lines: Vec<_> = text.lines().filter(|line| is_of(line, args.rank)).collect();
-            if !lines.is_empty() {
-                context.output.text(&lines.join("\n"))?;
-            }
-        }
+        show_segments(args, context, &dir, &format!("logs/{node}"), &mut BTreeSet::new()).await?;
     }
     Ok(())
 }
@@ -120,21 +113,60 @@ fn printed(line: &LogLine) -> Option<String> {
     }
 }
 
-/// Texts of the log segments below a folder that were not seen before, each node's in their order.
-async fn new_segments(
+/// Prints the log segments below a folder that were not seen before, each node's in their order.
+async fn show_segments(
+    args: &Args,
+    context: &Context,
     dir: &RunDir,
     folder: &str,
     seen: &mut BTreeSet<String>,
-) -> anyhow::Result<Vec<String>> {
-    let mut texts = Vec::new();
-    for meta in dir.storage().list(folder).await? {
-        if seen.insert(meta.path.clone()) {
-            texts.push(String::from_utf8_lossy(&dir.storage().get(&meta.path).await?).into_owned());
+) -> anyhow::Result<()> {
+    let mut paths: Vec<_> = dir.storage().list(folder).await?.into_iter().map(|meta| meta.path).collect();
+    if args.previous {
+        paths = replaced(paths);
+    }
+    for path in paths {
+        if !seen.insert(path.clone()) {
+            continue;
+        }
+        let text = String::from_utf8_lossy(&dir.storage().get(&path).await?).into_owned();
+        let lines: Vec<_> = text.lines().filter(|line| is_of(line, args.rank)).collect();
+        if !lines.is_empty() {
+            context.output.text(&lines.join("\n"))?;
         }
     }
-    Ok(texts)
+    Ok(())
+}
+
+/// Of log segments, `logs/<node>/<incarnation>-<seq>.log`, those that are not of their node's newest incarnation.
+fn replaced(paths: Vec<String>) -> Vec<String> {
+    fn life(path: &str) -> Option<(&str, &str)> {
+        let (node, segment) = path.rsplit_once('/')?;
+        Some((node, segment.split_once('-')?.0))
+    }
+    let newest: BTreeMap<_, _> = paths.iter().filter_map(|path| life(path)).collect();
+    let is_newest = |path: &str| life(path).is_some_and(|(node, life)| newest.get(node) == Some(&life));
+    paths.iter().filter(|path| !is_newest(path)).cloned().collect()
 }
 
 fn is_of(line: &str, rank: Option<u32>) -> bool {
     rank.is_none_or(|rank| line.starts_with(&format!("[rank {rank}]")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_life_of_each_node_is_not_previous() {
+        let paths = |all: &[&str]| all.iter().map(|path| path.to_string()).collect::<Vec<_>>();
+        let all = [
+            "logs/0/0001-000000.log",
+            "logs/0/0002-000000.log",
+            "logs/1/0001-000000.log",
+            "logs/1/0001-000001.log",
+        ];
+        assert_eq!(replaced(paths(&all)), paths(&all[..1]));
+        assert_eq!(replaced(paths(&all[2..])), paths(&[]));
+    }
 }

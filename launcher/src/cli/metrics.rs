@@ -19,8 +19,8 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         let metrics = args.run.open().await?.metrics().await?;
         let separator = if args.csv { "," } else { "\t" };
         match context.output.format {
-            Format::Json => context.output.result(&metrics, String::new)?,
-            Format::Text => context.output.text(&lines(&metrics, separator))?,
+            Format::Json | Format::Yaml => context.output.result(&metrics, String::new)?,
+            Format::Text | Format::Wide => context.output.text(&lines(&metrics, separator))?,
         }
         Ok(Exit::Done)
     })

@@ -1,18 +1,20 @@
-use crate::cluster::{self, ClusterRun};
+use crate::cluster::{self, Board, Cluster, ClusterRun};
 use crate::runs::{self, PlaceArgs, Run, RunArg};
-use crate::view::{coarse, phase_name};
+use crate::view::{coarse, phase_name, thousands};
 use crate::{Context, Exit, Format, block_on, output};
+use clap_complete::engine::ArgValueCandidates;
 use console::Term;
 use futures::{StreamExt, TryStreamExt};
 use lockstep_run::RunDir;
 use lockstep_run::status::RunStatus;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::MissedTickBehavior;
 
 /// How long a leader may take to answer.
 const DEADLINE: Duration = Duration::from_secs(2);
-/// How often `--watch` looks.
-const WATCH_EVERY: Duration = Duration::from_secs(2);
+/// How often `--watch` reads what runs in ./runs wrote. Runs on a cluster are watched, not asked.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Runs whose pods are asked at one time.
 const AT_ONCE: usize = 4;
 
@@ -20,10 +22,10 @@ const AT_ONCE: usize = 4;
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Name of a run in ./runs or on the cluster, or a run's folder or URI; without it all runs are shown
-    #[arg(value_name = "RUN")]
+    #[arg(value_name = "RUN", add = ArgValueCandidates::new(runs::names))]
     run: Option<String>,
 
-    /// Show it again and again, until Ctrl-C
+    /// Show it whenever it changes, until Ctrl-C
     #[arg(short, long)]
     watch: bool,
 
@@ -33,51 +35,128 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     block_on(async {
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        loop {
-            let (all, text) = told(args).await?;
-            let screen = Term::stdout();
-            if args.watch && screen.is_term() && context.output.format == Format::Text {
-                screen.clear_screen()?;
-            }
-            match (&args.run, all.first()) {
-                (Some(_), Some(one)) => context.output.result(one, || text)?,
-                _ => context.output.result(&all, || text)?,
-            }
-            if !args.watch {
-                return Ok(Exit::Done);
-            }
-            tokio::select! {
-                () = tokio::time::sleep(WATCH_EVERY) => {}
-                _ = interrupt.recv() => return Ok(Exit::Interrupted),
-            }
+        if args.watch {
+            return watch(args, context).await;
         }
+        let all = told(args).await?;
+        show(args, context, &all, None)?;
+        Ok(Exit::Done)
     })
 }
 
-/// What there is, and the same as a table.
-async fn told(args: &Args) -> anyhow::Result<(Vec<RunStatus>, String)> {
-    let all = match &args.run {
-        Some(run) => {
-            let run = RunArg { run: run.clone(), place: args.place.clone() };
-            match run.find().await? {
-                Run::Stored(dir) => dir.status(DEADLINE).await?.into_iter().collect(),
-                Run::OnCluster(run) => vec![cluster::status(&run).await?],
-            }
-        }
-        None => {
-            let mut all = if args.place.names_cluster() { vec![] } else { local().await? };
-            all.extend(on_cluster(&args.place).await?);
-            all
-        }
-    };
-    let text = match all.is_empty() {
+fn show(args: &Args, context: &Context, all: &[RunStatus], screen: Option<&Term>) -> anyhow::Result<()> {
+    let wide = context.output.format == Format::Wide;
+    let text = || match all.is_empty() {
         true => {
-            "no runs; start one with: lockstep launch -f JOB.yaml, or with --local on this machine".to_owned()
+            "no runs; start one with: lockstep launch -f JOB.yaml, or with --local on this machine".into()
         }
-        false => table(&all),
+        false => table(all, wide),
     };
-    Ok((all, text))
+    match (screen, &args.run, all.first()) {
+        (Some(screen), ..) => {
+            // In one piece, so that nothing flickers.
+            screen.clear_screen()?;
+            screen.write_line(&text())?;
+            screen.flush()?;
+        }
+        (None, Some(_), Some(one)) => context.output.result(one, text)?,
+        (None, ..) => context.output.result(&all, text)?,
+    }
+    Ok(())
+}
+
+async fn watch(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let screen = Some(Term::buffered_stdout()).filter(|t| t.is_term() && !context.output.format.is_data());
+    let (mut local, cluster) = sources(args).await?;
+    let mut board = cluster.as_ref().map(|cluster| Board::new(cluster, args.run.as_deref()));
+    let mut stored = local.read().await?;
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.reset();
+    let mut shown = None;
+    loop {
+        let mut ticked = false;
+        tokio::select! {
+            changed = changed(&mut board) => {
+                if let Err(error) = changed {
+                    if args.run.is_some() || args.place.names_cluster() {
+                        return Err(error);
+                    }
+                    eprintln!("the runs on the cluster are not shown: {error:#}");
+                    board = None;
+                }
+            }
+            _ = ticks.tick() => {
+                stored = local.read().await?;
+                ticked = true;
+            }
+            _ = interrupt.recv() => return Ok(Exit::Interrupted),
+        }
+        let mut all = stored.clone();
+        all.extend(board.as_ref().map(Board::statuses).unwrap_or_default());
+        let timeless: Vec<_> = all.iter().map(timeless).collect();
+        if shown.as_ref() != Some(&timeless) || (ticked && screen.is_some()) {
+            show(args, context, &all, screen.as_ref())?;
+            shown = Some(timeless);
+        }
+    }
+}
+
+async fn changed(board: &mut Option<Board<'_>>) -> anyhow::Result<()> {
+    match board {
+        Some(board) => board.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A status without what changes by itself.
+fn timeless(status: &RunStatus) -> RunStatus {
+    let mut status = RunStatus { eta_seconds: None, ..status.clone() };
+    status.last_checkpoint.iter_mut().for_each(|checkpoint| checkpoint.age_seconds = 0);
+    status
+}
+
+/// The runs whose records this machine reads.
+enum Local {
+    All,
+    One(RunDir),
+    None,
+}
+
+impl Local {
+    async fn read(&mut self) -> anyhow::Result<Vec<RunStatus>> {
+        match self {
+            Self::All => local().await,
+            Self::One(dir) => Ok(dir.status(DEADLINE).await?.into_iter().collect()),
+            Self::None => Ok(vec![]),
+        }
+    }
+}
+
+/// What is read, and what is watched.
+async fn sources(args: &Args) -> anyhow::Result<(Local, Option<Cluster>)> {
+    let Some(run) = &args.run else {
+        let local = if args.place.names_cluster() { Local::None } else { Local::All };
+        return Ok((local, args.place.cluster().await?));
+    };
+    Ok(match (RunArg { run: run.clone(), place: args.place.clone() }).find().await? {
+        Run::Stored(dir) => (Local::One(dir), None),
+        Run::OnCluster(run) => (Local::None, Some(run.cluster)),
+    })
+}
+
+/// What there is.
+async fn told(args: &Args) -> anyhow::Result<Vec<RunStatus>> {
+    let Some(run) = &args.run else {
+        let mut all = if args.place.names_cluster() { vec![] } else { local().await? };
+        all.extend(on_cluster(&args.place).await?);
+        return Ok(all);
+    };
+    match (RunArg { run: run.clone(), place: args.place.clone() }).find().await? {
+        Run::Stored(dir) => Ok(dir.status(DEADLINE).await?.into_iter().collect()),
+        Run::OnCluster(run) => Ok(vec![cluster::status(&run).await?]),
+    }
 }
 
 async fn local() -> anyhow::Result<Vec<RunStatus>> {
@@ -103,27 +182,38 @@ async fn on_cluster(place: &PlaceArgs) -> anyhow::Result<Vec<RunStatus>> {
     futures::stream::iter(found.into_iter().map(ask)).buffered(AT_ONCE).try_collect().await
 }
 
-fn table(all: &[RunStatus]) -> String {
-    let row = |s: &RunStatus| {
-        let dash = || "-".to_owned();
-        let total = s.total_steps.map_or(String::new(), |t| format!("/{t}"));
-        let eval: Vec<_> = s.eval.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
-        let age = |seconds: i64| coarse(Duration::from_secs(seconds.max(0) as u64));
-        [
-            s.name.clone(),
-            phase_name(s.phase).to_owned(),
-            format!("{}/{}", s.nodes.0, s.nodes.1),
-            format!("{}{total}", s.step),
-            s.loss.map_or_else(dash, |l| format!("{l:.4}")),
-            if eval.is_empty() { dash() } else { eval.join(" ") },
-            s.last_checkpoint
-                .as_ref()
-                .map_or_else(dash, |c| format!("{} ({} ago)", c.step, age(c.age_seconds))),
-            s.generation.to_string(),
-            s.restarts.to_string(),
-            s.why.clone().unwrap_or_default(),
-        ]
-    };
-    let heading = ["RUN", "PHASE", "NODES", "STEP", "LOSS", "EVAL", "CKPT", "GEN", "RESTARTS", "WHY"];
-    output::columns(heading, all.iter().map(row))
+fn table(all: &[RunStatus], wide: bool) -> String {
+    let mut heading =
+        vec!["RUN", "PHASE", "NODES", "STEP", "LOSS", "EVAL", "ETA", "CKPT", "GEN", "RESTARTS", "WHY"];
+    if wide {
+        heading.splice(10..10, ["SAMPLES/S", "FIRST STEP", "RUN DIR"]);
+    }
+    output::columns(&heading, all.iter().map(|status| row(status, wide)))
+}
+
+fn row(s: &RunStatus, wide: bool) -> Vec<String> {
+    let dash = || "-".to_owned();
+    let total = s.total_steps.map_or(String::new(), |t| format!("/{t}"));
+    let eval: Vec<_> = s.eval.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
+    let age = |seconds: i64| coarse(Duration::from_secs(seconds.max(0) as u64));
+    let checkpoint = s.last_checkpoint.as_ref();
+    let mut row = vec![
+        s.name.clone(),
+        phase_name(s.phase).to_owned(),
+        format!("{}/{}", s.nodes.0, s.nodes.1),
+        format!("{}{total}", s.step),
+        s.loss.map_or_else(dash, |l| format!("{l:.4}")),
+        if eval.is_empty() { dash() } else { eval.join(" ") },
+        s.eta_seconds.map_or_else(dash, |seconds| age(seconds as i64)),
+        checkpoint.map_or_else(dash, |c| format!("{} ({} ago)", c.step, age(c.age_seconds))),
+        s.generation.to_string(),
+        s.restarts.to_string(),
+    ];
+    if wide {
+        row.push(s.samples_per_second.map_or_else(dash, thousands));
+        row.push(s.time_to_first_step_seconds.map_or_else(dash, |seconds| format!("{seconds:.2}s")));
+        row.push(s.run_dir.clone());
+    }
+    row.push(s.why.clone().unwrap_or_default());
+    row
 }

@@ -77,7 +77,7 @@ fn table(fields: &[Explained]) -> String {
         let default = field.default.as_ref().map_or("-".to_owned(), plain);
         [field.path.clone(), value, default, origin(field)]
     });
-    columns(["FIELD", "VALUE", "DEFAULT", "FROM"], rows)
+    columns(&["FIELD", "VALUE", "DEFAULT", "FROM"], rows)
 }
 
 fn origin(field: &Explained) -> String {

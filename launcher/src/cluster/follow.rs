@@ -85,7 +85,7 @@ pub(crate) async fn follow(
         tokio::select! {
             Some(change) = changes.next() => {
                 show.change(change, view)?;
-                logs.keep_up(&show.scene);
+                logs.keep_up(name, &show.scene);
                 if let (Some(end), None) = (&show.standing.end, &over) {
                     over = Some((end.clone(), Instant::now()));
                 }

@@ -1,16 +1,18 @@
 //! The one module that speaks to the Kubernetes API.
 //!
 //! `connect` finds the cluster, `apply` makes and removes a job's objects, `watch` tells what becomes of them, `story` is
-//! the pure part that says what that means, `pod_logs` brings the agents' words, `follow` shows a run until its end, and
-//! `runs` finds those that are there.
+//! the pure part that says what that means, `pod_logs` brings the agents' words, `follow` shows a run until its end,
+//! `runs` finds those that are there, and `board` keeps what all of them do current.
 
 mod apply;
+mod board;
 mod connect;
 mod control;
 mod doctor;
 mod explain;
 mod follow;
 mod gc;
+mod notices;
 mod pod_logs;
 mod runs;
 mod story;
@@ -19,11 +21,13 @@ mod wait;
 mod watch;
 
 pub(crate) use apply::{Existing, create, own, remove};
+pub(crate) use board::Board;
 pub(crate) use connect::{Cluster, ClusterArgs};
-pub(crate) use control::{pods_are_gone, set_suspended};
+pub(crate) use control::{end_pods_now, pods_are_gone, set_suspended};
 pub(crate) use doctor::{Finding, clock, rights, version};
 pub(crate) use follow::{Ended, Followed, Patience, follow};
 pub(crate) use gc::{leftovers, sweep};
+pub(crate) use notices::warnings;
 pub(crate) use pod_logs::{LogLine, LogWish, follow_logs, logs};
 pub(crate) use runs::{ClusterRun, find, list, status};
 pub(crate) use story::{End, end_of};

@@ -2,16 +2,17 @@
 
 use super::Cluster;
 use super::apply::is_absent;
-use super::story::{has_log, is_over, node, tell};
-use super::watch::{Change, Scene, pods_of, watch};
+use super::story::{has_log, is_over, newest_pods, node, tell};
+use super::watch::{Change, Kept, Scene, pods_of, watch};
 use futures::{AsyncBufReadExt, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::{Api, ListParams, LogParams};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 /// The pods' container.
@@ -26,6 +27,8 @@ const AT_ONCE: usize = 8;
 /// A line of a pod's log.
 #[derive(Debug, Clone)]
 pub(crate) struct LogLine {
+    /// The Job whose pod wrote it.
+    pub(crate) job: Arc<str>,
     /// When it was written.
     pub(crate) at: Timestamp,
     /// The node that wrote it.
@@ -41,6 +44,8 @@ pub(crate) struct LogWish {
     pub(crate) tail: Option<i64>,
     /// At most so many seconds of the past.
     pub(crate) since_seconds: Option<i64>,
+    /// Only of pods that another one has replaced.
+    pub(crate) previous: bool,
 }
 
 impl LogWish {
@@ -56,34 +61,47 @@ impl LogWish {
     }
 }
 
-/// Follows the logs of a job's pods as they come and go.
+/// Follows the logs of jobs' pods as they come and go.
 pub(super) struct Followers<'a> {
     cluster: &'a Cluster,
     wish: LogWish,
     max_nodes: u32,
     known: BTreeSet<String>,
     tasks: JoinSet<()>,
+    /// What ended is read once, and many may have.
+    ended: Arc<Semaphore>,
     to: mpsc::Sender<LogLine>,
 }
 
 impl<'a> Followers<'a> {
-    /// Follows nobody yet. Only the lowest `max_nodes` nodes are followed.
+    /// Follows nobody yet. Only the lowest `max_nodes` nodes of a job are followed.
     pub(super) fn new(
         cluster: &'a Cluster,
         wish: LogWish,
         max_nodes: u32,
         to: mpsc::Sender<LogLine>,
     ) -> Self {
-        Self { cluster, wish, max_nodes, known: BTreeSet::new(), tasks: JoinSet::new(), to }
+        let ended = Arc::new(Semaphore::new(AT_ONCE));
+        Self { cluster, wish, max_nodes, known: BTreeSet::new(), tasks: JoinSet::new(), ended, to }
     }
 
-    /// Follows the pods that have begun to speak.
-    pub(super) fn keep_up(&mut self, scene: &Scene) {
-        for pod in scene.pods.values().filter(|pod| has_log(pod)) {
+    /// Follows the pods of the job called `job` that have begun to speak.
+    pub(super) fn keep_up(&mut self, job: &str, scene: &Scene) {
+        while self.tasks.try_join_next().is_some() {}
+        for pod in scene.pods.all().filter(|pod| has_log(pod)) {
             let Some(node) = node(pod).filter(|node| *node < self.max_nodes) else { continue };
             if self.known.insert(pod.name_any()) {
-                let pods = self.cluster.api::<Pod>();
-                self.tasks.spawn(follow_pod(pods, pod.name_any(), node, self.wish, self.to.clone()));
+                let source = Source { job: job.into(), node, pod: pod.name_any() };
+                let (pods, wish, to) = (self.cluster.api::<Pod>(), self.wish, self.to.clone());
+                let ended = is_over(pod).then(|| self.ended.clone());
+                self.tasks.spawn(async move {
+                    // Never closed, so a permit always comes.
+                    let _permit = match &ended {
+                        Some(ended) => ended.acquire().await.ok(),
+                        None => None,
+                    };
+                    follow_pod(pods, source, wish, to).await;
+                });
             }
         }
     }
@@ -123,7 +141,7 @@ pub(crate) async fn follow_logs(
                     anyhow::bail!("can't watch run {name}: {why}");
                 }
                 scene.take(name, change);
-                followers.keep_up(&scene);
+                followers.keep_up(name, &scene);
             }
             Some(line) = lines.recv() => show(line)?,
             () = followers.one_ended() => {}
@@ -135,8 +153,23 @@ pub(crate) async fn follow_logs(
     }
 }
 
+/// Whose log it is.
+struct Source {
+    job: Arc<str>,
+    node: u32,
+    pod: String,
+}
+
+impl Source {
+    /// A line with its time in front.
+    fn parse(&self, line: &str) -> Option<LogLine> {
+        let (at, text) = line.split_once(' ').unwrap_or((line, ""));
+        Some(LogLine { job: self.job.clone(), at: at.parse().ok()?, node: self.node, text: text.to_owned() })
+    }
+}
+
 /// Sends a pod's lines until its agent has ended and everything was read, or nobody listens.
-async fn follow_pod(pods: Api<Pod>, pod: String, node: u32, wish: LogWish, to: mpsc::Sender<LogLine>) {
+async fn follow_pod(pods: Api<Pod>, source: Source, wish: LogWish, to: mpsc::Sender<LogLine>) {
     let mut seen: Option<Timestamp> = None;
     let mut pause = FIRST_PAUSE;
     loop {
@@ -145,10 +178,10 @@ async fn follow_pod(pods: Api<Pod>, pod: String, node: u32, wish: LogWish, to: m
         if let Some(seen) = before {
             params = LogParams { tail_lines: None, since_seconds: None, since_time: Some(seen), ..params };
         }
-        if let Ok(stream) = pods.log_stream(&pod, &params).await {
+        if let Ok(stream) = pods.log_stream(&source.pod, &params).await {
             let mut lines = stream.lines();
             while let Ok(Some(line)) = lines.try_next().await {
-                let Some(line) = parse(&line, node) else { continue };
+                let Some(line) = source.parse(&line) else { continue };
                 // A stream that is opened again begins with the second of the last line.
                 if before.is_some_and(|before| line.at <= before) {
                     continue;
@@ -160,7 +193,7 @@ async fn follow_pod(pods: Api<Pod>, pod: String, node: u32, wish: LogWish, to: m
                 }
             }
         }
-        match pods.get_opt(&pod).await {
+        match pods.get_opt(&source.pod).await {
             Ok(Some(pod)) if !is_over(&pod) => {}
             Ok(_) => return,
             Err(_) => {}
@@ -178,30 +211,30 @@ pub(crate) async fn logs(cluster: &Cluster, name: &str, wish: LogWish) -> anyhow
     let pods = cluster.api::<Pod>();
     let of_job = ListParams::default().labels(&pods_of(name));
     let all = cluster.call("list", &format!("pods of {name}"), pods.list(&of_job)).await?;
-    let said = all.items.into_iter().filter(has_log).filter_map(|pod| Some((node(&pod)?, pod.name_any())));
-    let read = said.map(|(node, pod)| {
+    let scene = Scene { pods: Kept::listed(all.items), ..Scene::default() };
+    let newest: BTreeSet<_> = newest_pods(&scene).values().map(|pod| pod.name_any()).collect();
+    let wanted = |pod: &&Pod| has_log(pod) && !(wish.previous && newest.contains(&pod.name_any()));
+    let job: Arc<str> = name.into();
+    let said = scene.pods.all().filter(wanted);
+    let sources =
+        said.filter_map(|pod| Some(Source { job: job.clone(), node: node(pod)?, pod: pod.name_any() }));
+    let read = sources.map(|source| {
         let pods = pods.clone();
         async move {
-            let what = format!("the log of pod {pod}");
+            let what = format!("the log of pod {}", source.pod);
             let read = async {
-                match pods.logs(&pod, &wish.params(false)).await {
+                match pods.logs(&source.pod, &wish.params(false)).await {
                     // It is gone since it was listed.
                     Err(error) if is_absent(&error) => Ok(String::new()),
                     other => other,
                 }
             };
             let text = cluster.call("read", &what, read).await?;
-            anyhow::Ok(text.lines().filter_map(|line| parse(line, node)).collect::<Vec<_>>())
+            anyhow::Ok(text.lines().filter_map(|line| source.parse(line)).collect::<Vec<_>>())
         }
     });
     let texts: Vec<_> = futures::stream::iter(read).buffer_unordered(AT_ONCE).try_collect().await?;
     let mut lines: Vec<_> = texts.into_iter().flatten().collect();
     lines.sort_by_key(|line| line.at);
     Ok(lines)
-}
-
-/// A line with its time in front.
-fn parse(line: &str, node: u32) -> Option<LogLine> {
-    let (at, text) = line.split_once(' ').unwrap_or((line, ""));
-    Some(LogLine { at: at.parse().ok()?, node, text: text.to_owned() })
 }

@@ -1,22 +1,21 @@
 //! The runs that are on a cluster, and what they do.
 
 use super::Cluster;
+use super::notices;
 use super::pod_logs::{LogWish, logs};
 use super::story::{End, Standing, end_of, is_suspended, queue, tell};
 use super::told::Told;
-use super::watch::{Scene, concerns, pods_of};
+use super::watch::{Kept, OURS, Scene, concerns, pods_of};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Event as Notice, Pod};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use lockstep_render::{JOB_LABEL, RUN_DIR_ANNOTATION, STORAGE_ANNOTATION};
 use lockstep_run::status::{RunPhase, RunStatus};
 
-/// Selects what Lockstep made.
-const OURS: &str = "app.kubernetes.io/managed-by=lockstep";
 /// So much of each pod's log tells what a run does now.
-const TAIL: i64 = 300;
+pub(super) const TAIL: i64 = 300;
 
 /// A run that has a Job on a cluster.
 pub(crate) struct ClusterRun {
@@ -92,39 +91,39 @@ pub(crate) async fn list(cluster: &Cluster) -> anyhow::Result<Vec<ClusterRun>> {
 /// Where the cluster doesn't show them.
 pub(crate) async fn status(run: &ClusterRun) -> anyhow::Result<RunStatus> {
     let ClusterRun { cluster, name, job } = run;
-    let (pods, notices) = (cluster.api::<Pod>(), cluster.api::<Notice>());
+    let pods = cluster.api::<Pod>();
     let of_job = ListParams::default().labels(&pods_of(name));
     let found = cluster.call("list", &format!("pods of {name}"), pods.list(&of_job)).await?;
-    let mut scene = Scene::default();
-    (scene.job, scene.job_known) = (Some(job.clone()), true);
-    scene.pods = found.items.into_iter().map(|pod| (pod.name_any(), pod)).collect();
+    let mut scene =
+        Scene { jobs: Kept::listed([job.clone()]), pods: Kept::listed(found.items), ..Scene::default() };
     let mut standing = tell(&scene, Timestamp::now());
     if standing.end.is_none() && standing.started < standing.nodes {
-        let all = cluster.call("list", "events", notices.list(&ListParams::default())).await?;
-        let ours = all.items.into_iter().filter(|notice| concerns(notice, name));
-        scene.notices = ours.map(|notice| (notice.name_any(), notice)).collect();
+        let all = notices::all(cluster).await?;
+        scene.notices = Kept::listed(all.into_iter().filter(|notice| concerns(notice, name)));
         standing = tell(&scene, Timestamp::now());
     }
     let mut told = Told::default();
-    logs(cluster, name, LogWish { tail: Some(TAIL), since_seconds: None })
+    logs(cluster, name, LogWish { tail: Some(TAIL), ..LogWish::default() })
         .await?
         .iter()
         .for_each(|line| told.take(line));
-    Ok(describe(run, &standing, &told))
+    Ok(describe(name, job, &standing, &told))
 }
 
-fn describe(run: &ClusterRun, standing: &Standing, told: &Told) -> RunStatus {
-    let (phase, why) = phase(&run.name, standing, told);
+/// The status that follows from what is known.
+pub(super) fn describe(name: &str, job: &Job, standing: &Standing, told: &Told) -> RunStatus {
+    let (phase, why) = phase(name, standing, told);
     let (step, total_steps) = told.steps();
     RunStatus {
-        name: run.name.clone(),
-        run_dir: run.run_dir().unwrap_or_default(),
+        name: name.to_owned(),
+        run_dir: run_dir(job).unwrap_or_default(),
         phase,
         step,
         total_steps,
         loss: told.loss,
         eval: told.eval.clone(),
         samples_per_second: told.samples_per_second,
+        eta_seconds: told.eta_seconds().filter(|_| phase == RunPhase::Running),
         generation: told.generation,
         restarts: told.restarts,
         nodes: (standing.started, standing.nodes),

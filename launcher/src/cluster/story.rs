@@ -47,8 +47,8 @@ pub(crate) enum End {
 
 /// Says how far a job is.
 pub(crate) fn tell(scene: &Scene, now: Timestamp) -> Standing {
-    let Some(job) = &scene.job else {
-        let end = scene.job_known.then_some(End::Deleted);
+    let Some(job) = scene.job() else {
+        let end = scene.has_no_job().then_some(End::Deleted);
         return Standing { end, ..Standing::default() };
     };
     let newest = newest_pods(scene);
@@ -66,7 +66,7 @@ pub(crate) fn tell(scene: &Scene, now: Timestamp) -> Standing {
 /// The newest pod of each node.
 pub(super) fn newest_pods(scene: &Scene) -> BTreeMap<u32, &Pod> {
     let mut newest: BTreeMap<u32, &Pod> = BTreeMap::new();
-    for pod in scene.pods.values() {
+    for pod in scene.pods.all() {
         let Some(node) = node(pod) else { continue };
         let age = |pod: &Pod| (!is_over(pod), pod.creation_timestamp());
         if newest.get(&node).is_none_or(|other| age(other) < age(pod)) {
@@ -263,7 +263,7 @@ fn end(job: &Job, scene: &Scene) -> Option<End> {
         return Some(End::Done);
     }
     if let Some(failed) = holds(&["FailureTarget", "Failed"]) {
-        let words = scene.pods.values().find_map(fatal_words);
+        let words = scene.pods.all().find_map(fatal_words);
         return Some(match words.as_deref().and_then(|words| words.strip_prefix("stopped: ")) {
             Some(cause) => End::Stopped(cause.to_owned()),
             None => End::Failed(match words {
@@ -281,7 +281,7 @@ fn end(job: &Job, scene: &Scene) -> Option<End> {
             })
         })
     });
-    let gone = scene.pods.values().all(is_over);
+    let gone = scene.pods.all().all(is_over);
     (is_suspended(job) && started && gone && queue(job).is_none()).then_some(End::Suspended)
 }
 
@@ -297,7 +297,7 @@ fn newest_notice(scene: &Scene, kind: &str, name: Option<&str>, reasons: &[&str]
             && name.is_none_or(|name| notice.involved_object.name.as_deref() == Some(name))
             && notice.reason.as_deref().is_some_and(|reason| reasons.contains(&reason))
     };
-    let newest = scene.notices.values().filter(fits).max_by_key(|notice| notice_time(notice))?;
+    let newest = scene.notices.all().filter(fits).max_by_key(|notice| notice_time(notice))?;
     newest.message.as_deref().map(one_line)
 }
 
@@ -335,6 +335,7 @@ pub(super) fn lasting(since: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::watch::Kept;
     use super::*;
     use serde_json::{Value, json};
 
@@ -398,8 +399,7 @@ mod tests {
             serde_json::from_value(json!({ "metadata": { "name": "a" }, "spec": { "suspend": suspend, "template": {} }, "status": { "conditions": conditions } })).unwrap()
         };
         let with = |job: &Job, pod: Option<Pod>| {
-            let mut scene = Scene::default();
-            scene.pods.extend(pod.map(|pod| (pod.name_any(), pod)));
+            let scene = Scene { pods: Kept::listed(pod), ..Scene::default() };
             end(job, &scene)
         };
         assert_eq!(with(&job("SuccessCriteriaMet", false), None), Some(End::Done));

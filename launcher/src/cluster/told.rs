@@ -2,9 +2,10 @@
 
 use super::pod_logs::LogLine;
 use jiff::Timestamp;
+use k8s_openapi::jiff::Timestamp as LineTime;
 use lockstep_run::link::Progress;
 use lockstep_run::segment::{Event, EventKind};
-use lockstep_run::status::CheckpointStatus;
+use lockstep_run::status::{CheckpointStatus, eta_seconds};
 use lockstep_run::{Generation, Line, Saved, Step};
 use std::collections::BTreeMap;
 
@@ -21,6 +22,9 @@ pub(super) struct Told {
     pub(super) last: Option<Event>,
     pub(super) waiting: Option<String>,
     checkpoint: Option<Saved>,
+    /// The first report of this generation, from which the speed follows, and the newest one.
+    begun: Option<(Generation, Step, LineTime)>,
+    newest: Option<(Step, LineTime)>,
 }
 
 impl Told {
@@ -31,6 +35,10 @@ impl Told {
                 self.loss = progress.loss.or(self.loss);
                 self.samples_per_second = progress.samples_per_second.or(self.samples_per_second);
                 self.eval.extend(progress.eval.clone());
+                if self.begun.is_none_or(|(begun, ..)| begun != generation) {
+                    self.begun = Some((generation, progress.step, line.at));
+                }
+                self.newest = Some((progress.step, line.at));
                 self.generation = generation;
                 self.restarts = restarts;
                 self.checkpoint = checkpoint.or(self.checkpoint.take());
@@ -55,7 +63,7 @@ impl Told {
             EventKind::Lost | EventKind::Stopping | EventKind::Ended | EventKind::Warning => {
                 self.last = Some(event);
             }
-            EventKind::Joined | EventKind::CheckpointProblem => {}
+            EventKind::Joined | EventKind::CheckpointProblem | EventKind::Cluster => {}
         }
     }
 
@@ -63,6 +71,13 @@ impl Told {
     pub(super) fn steps(&self) -> (Step, Option<Step>) {
         let progress = self.progress.as_ref();
         (progress.map(|p| p.step).unwrap_or_default(), progress.map(|p| p.total_steps))
+    }
+
+    /// Seconds to the last step, at the mean speed of the reports that were heard.
+    pub(super) fn eta_seconds(&self) -> Option<f64> {
+        let ((_, first, began), (last, at)) = (self.begun?, self.newest?);
+        let seconds = at.duration_since(began).as_secs_f64();
+        eta_seconds(first, last, self.steps().1?, seconds)
     }
 
     /// The newest checkpoint.

@@ -11,6 +11,15 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Config, Error, Event, watcher};
 use std::collections::BTreeMap;
 
+/// Selects what Lockstep made.
+pub(super) const OURS: &str = "app.kubernetes.io/managed-by=lockstep";
+
+/// Label of a pod that names its Job.
+pub(super) const JOB_NAME_LABEL: &str = "batch.kubernetes.io/job-name";
+
+/// What watches bring, one after the other, for ever.
+pub(super) type Changes = SelectAll<BoxStream<'static, Change>>;
+
 /// Something that a watch brought.
 #[derive(Debug)]
 pub(super) enum Change {
@@ -23,27 +32,74 @@ pub(super) enum Change {
     Refused(String),
 }
 
-/// Everything that is known of a job at one moment.
+/// Objects of one kind by name, as a watch keeps them.
+#[derive(Debug)]
+pub(super) struct Kept<K> {
+    objects: BTreeMap<String, K>,
+    /// Those of a watch that begins again; they take the place of the others once all of them are here.
+    coming: BTreeMap<String, K>,
+    /// Whether the watch has said anything.
+    known: bool,
+}
+
+impl<K> Default for Kept<K> {
+    fn default() -> Self {
+        Self { objects: BTreeMap::new(), coming: BTreeMap::new(), known: false }
+    }
+}
+
+impl<K: ResourceExt> Kept<K> {
+    /// What a list brought.
+    pub(super) fn listed(objects: impl IntoIterator<Item = K>) -> Self {
+        let objects = objects.into_iter().map(|object| (object.name_any(), object)).collect();
+        Self { objects, known: true, ..Self::default() }
+    }
+
+    fn take(&mut self, event: Event<K>) {
+        self.known |= !matches!(event, Event::Init | Event::InitApply(_));
+        match event {
+            Event::Apply(object) => drop(self.objects.insert(object.name_any(), object)),
+            Event::Delete(object) => drop(self.objects.remove(&object.name_any())),
+            Event::Init => self.coming.clear(),
+            Event::InitApply(object) => drop(self.coming.insert(object.name_any(), object)),
+            Event::InitDone => self.objects = std::mem::take(&mut self.coming),
+        }
+    }
+}
+
+impl<K> Kept<K> {
+    /// The objects, in the order of their names.
+    pub(super) fn all(&self) -> impl Iterator<Item = &K> {
+        self.objects.values()
+    }
+}
+
+/// Everything that is known of one job at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Scene {
-    /// None before the first word, and when it was deleted.
-    pub(super) job: Option<Job>,
-    /// Whether the watch of the Job has said anything.
-    pub(super) job_known: bool,
-    /// Pods by name.
-    pub(super) pods: BTreeMap<String, Pod>,
-    /// Events of the Job and its pods by their own name.
-    pub(super) notices: BTreeMap<String, Notice>,
-    new_pods: BTreeMap<String, Pod>,
-    new_job: Option<Job>,
+    /// Its Job: one or none.
+    pub(super) jobs: Kept<Job>,
+    pub(super) pods: Kept<Pod>,
+    /// Events of the Job and its pods.
+    pub(super) notices: Kept<Notice>,
 }
 
 /// Watches a job's Job, pods and events. Broken watches are made again, with growing pauses.
-pub(super) fn watch(cluster: &Cluster, name: &str) -> SelectAll<BoxStream<'static, Change>> {
+pub(super) fn watch(cluster: &Cluster, name: &str) -> Changes {
     let of_job = Config::default().labels(&pods_of(name));
     let the_job = Config::default().fields(&format!("metadata.name={name}"));
-    let jobs = changes(watcher(cluster.api::<Job>(), the_job), Change::Job);
-    let pods = changes(watcher(cluster.api::<Pod>(), of_job), Change::Pod);
+    watches(cluster, the_job, of_job)
+}
+
+/// Watches the Jobs, pods and events of all runs.
+pub(super) fn watch_all(cluster: &Cluster) -> Changes {
+    let ours = Config::default().labels(OURS);
+    watches(cluster, ours.clone(), ours)
+}
+
+fn watches(cluster: &Cluster, jobs: Config, pods: Config) -> Changes {
+    let jobs = changes(watcher(cluster.api::<Job>(), jobs), Change::Job);
+    let pods = changes(watcher(cluster.api::<Pod>(), pods), Change::Pod);
     // Events have no labels, and a selector can't name a job's pods: it is all of the namespace's or none.
     let notices = changes(watcher(cluster.api::<Notice>(), Config::default()), Change::Notice);
     futures::stream::select_all([jobs, pods, notices])
@@ -51,7 +107,7 @@ pub(super) fn watch(cluster: &Cluster, name: &str) -> SelectAll<BoxStream<'stati
 
 /// Selects the pods of a Job.
 pub(super) fn pods_of(name: &str) -> String {
-    format!("batch.kubernetes.io/job-name={name}")
+    format!("{JOB_NAME_LABEL}={name}")
 }
 
 fn changes<K: 'static>(
@@ -78,39 +134,26 @@ fn trouble(error: &Error) -> Change {
 }
 
 impl Scene {
+    /// Its Job; none before the first word, and when it was deleted.
+    pub(super) fn job(&self) -> Option<&Job> {
+        self.jobs.all().next()
+    }
+
+    /// Whether it had a Job that is gone, or never had one.
+    pub(super) fn has_no_job(&self) -> bool {
+        self.jobs.known && self.job().is_none()
+    }
+
     /// Takes in one change of the job called `name`.
     pub(super) fn take(&mut self, name: &str, change: Change) {
         match change {
-            Change::Job(event) => self.take_job(*event),
-            Change::Pod(event) => self.take_pod(*event),
+            Change::Job(event) => self.jobs.take(*event),
+            Change::Pod(event) => self.pods.take(*event),
             Change::Notice(event) => match *event {
-                Event::Apply(notice) | Event::InitApply(notice) if concerns(&notice, name) => {
-                    self.notices.insert(notice.name_any(), notice);
-                }
-                Event::Delete(notice) => drop(self.notices.remove(&notice.name_any())),
-                _ => {}
+                Event::Apply(notice) | Event::InitApply(notice) if !concerns(&notice, name) => {}
+                event => self.notices.take(event),
             },
             Change::Trouble(_) | Change::Refused(_) => {}
-        }
-    }
-
-    fn take_job(&mut self, event: Event<Job>) {
-        match event {
-            Event::Apply(job) => (self.job, self.job_known) = (Some(job), true),
-            Event::Delete(_) => (self.job, self.job_known) = (None, true),
-            Event::Init => self.new_job = None,
-            Event::InitApply(job) => self.new_job = Some(job),
-            Event::InitDone => (self.job, self.job_known) = (self.new_job.take(), true),
-        }
-    }
-
-    fn take_pod(&mut self, event: Event<Pod>) {
-        match event {
-            Event::Apply(pod) => drop(self.pods.insert(pod.name_any(), pod)),
-            Event::Delete(pod) => drop(self.pods.remove(&pod.name_any())),
-            Event::Init => self.new_pods.clear(),
-            Event::InitApply(pod) => drop(self.new_pods.insert(pod.name_any(), pod)),
-            Event::InitDone => self.pods = std::mem::take(&mut self.new_pods),
         }
     }
 }

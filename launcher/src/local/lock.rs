@@ -1,6 +1,7 @@
 use crate::environment;
 use anyhow::Context;
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::Pid;
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
@@ -30,6 +31,12 @@ impl RunLock {
     pub(crate) fn is_held(run_dir: &str) -> bool {
         let file = Self::path(run_dir).ok().and_then(|path| File::open(path).ok());
         file.is_some_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+    }
+
+    /// The process that holds the lock of the run at `run_dir`, where one does.
+    pub(crate) fn holder(run_dir: &str) -> Option<Pid> {
+        let path = Self::path(run_dir).ok().filter(|_| Self::is_held(run_dir))?;
+        Pid::from_raw(std::fs::read_to_string(path).ok()?.trim().parse().ok()?)
     }
 
     /// Beside no run, so that it works for a bucket as for a folder.

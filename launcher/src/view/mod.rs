@@ -6,7 +6,7 @@ mod text;
 
 use facts::Facts;
 pub(crate) use follow::Followed;
-pub(crate) use text::{coarse, phase_name};
+pub(crate) use text::{coarse, phase_name, thousands};
 
 use console::{Style, Term};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};

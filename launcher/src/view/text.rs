@@ -33,7 +33,7 @@ pub(super) fn event(event: &Event) -> Option<(&'static str, String)> {
         EventKind::FirstStep => "started",
         EventKind::Lost => "lost",
         EventKind::CheckpointProblem => "checkpoint",
-        EventKind::Warning => "warning",
+        EventKind::Warning | EventKind::Cluster => "warning",
         EventKind::Stopping => "stopping",
     };
     let text = match event.kind {

@@ -15,10 +15,28 @@ fn the_schema_is_the_one_that_is_checked_in() {
 }
 
 #[test]
-fn completions_know_the_commands() {
+fn completions_are_there_for_each_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
         let (code, stdout, _) = run(&["completions", shell]);
-        assert!(code == 0 && stdout.contains("validate") && stdout.contains("explain"), "{shell}");
+        assert!(code == 0 && stdout.contains("COMPLETE") && stdout.contains("lockstep"), "{shell}: {stdout}");
+    }
+}
+
+#[test]
+fn a_shell_completes_commands_and_names_of_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("runs/digits")).unwrap();
+    std::fs::write(dir.path().join("runs/digits/run.json"), "{}").unwrap();
+    for (words, index, expected) in [("lockstep sta", "1", "status"), ("lockstep logs di", "2", "digits")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_lockstep"))
+            .arg("--")
+            .args(words.split(' '))
+            .current_dir(dir.path())
+            .env("KUBECONFIG", dir.path().join("none"))
+            .envs([("COMPLETE", "bash"), ("_CLAP_COMPLETE_INDEX", index), ("_CLAP_IFS", "\n")])
+            .output()
+            .unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), expected, "{words}");
     }
 }
 

@@ -18,6 +18,11 @@ pub fn membership(generation: Generation) -> String {
     format!("{MEMBERSHIP}/{generation:010}.json")
 }
 
+/// `code/<digest>.tar.zst`
+pub fn code(digest: &str) -> String {
+    format!("code/{digest}.tar.zst")
+}
+
 /// `nodes/2`, the folder of a node's join records.
 pub fn node(node: NodeId) -> String {
     format!("nodes/{node}")

@@ -78,6 +78,8 @@ pub enum EventKind {
     Stopping,
     /// The run ended.
     Ended,
+    /// The cluster around it warned of something; told by the cluster, never stored.
+    Cluster,
 }
 
 /// Collects lines and creates one object for each flush. One writer per series; sequence numbers never repeat.

@@ -79,6 +79,8 @@ pub struct RunStatus {
     pub eval: BTreeMap<String, f64>,
     /// Samples per second of the last interval.
     pub samples_per_second: Option<f64>,
+    /// Seconds to the last step at the present speed; none where it doesn't train.
+    pub eta_seconds: Option<f64>,
     /// The newest generation.
     pub generation: Generation,
     /// How often a fault made a new generation.
@@ -137,6 +139,11 @@ fn fold(
     let first_step = events.iter().rev().find(|e| e.kind == EventKind::FirstStep);
     let num_nodes = memberships.values().rev().map(|m| m.members().len() as u32).find(|n| *n > 0);
     let (phase, why) = phase(newest, live);
+    let eta = metrics.last().filter(|_| phase == RunPhase::Running).and_then(|last| {
+        let first = metrics.iter().find(|metric| metric.generation == last.generation)?;
+        let seconds = last.at.duration_since(first.at).as_secs_f64();
+        eta_seconds(first.step, last.step, last.total_steps, seconds)
+    });
     RunStatus {
         name: String::new(),
         run_dir: String::new(),
@@ -148,6 +155,7 @@ fn fold(
         samples_per_second: live
             .and_then(|l| l.samples_per_second)
             .or(last.and_then(|m| m.samples_per_second)),
+        eta_seconds: eta,
         generation: newest.map_or(Generation(0), |m| m.generation),
         restarts: memberships.values().filter(|m| m.is_restart()).count() as u32,
         nodes: (live.map_or(0, |l| l.nodes_ready), num_nodes.unwrap_or(0)),
@@ -155,6 +163,12 @@ fn fold(
         time_to_first_step_seconds: first_step.and_then(|e| e.seconds),
         why,
     }
+}
+
+/// Seconds to step `total` at the mean speed of the steps from `first` to `last`, which took `seconds`.
+pub fn eta_seconds(first: Step, last: Step, total: Step, seconds: f64) -> Option<f64> {
+    let done = last.0.checked_sub(first.0).filter(|steps| *steps > 0)?;
+    Some(total.0.saturating_sub(last.0) as f64 * seconds / done as f64)
 }
 
 fn phase(newest: Option<&Membership>, live: Option<&Live>) -> (RunPhase, Option<String>) {

@@ -94,7 +94,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             ]
         };
         let heading = ["SPLIT", "SAMPLES", "SHARDS", "SIZE", "LABELS", "DIGEST"];
-        format!("{}\npacked into {}", columns(heading, report.splits.iter().map(row)), report.uri)
+        format!("{}\npacked into {}", columns(&heading, report.splits.iter().map(row)), report.uri)
     })?;
     Ok(Exit::Done)
 }

@@ -1,21 +1,23 @@
 //! A launch on a cluster.
 
-use super::{Args, Until, command, plural, summary};
+use super::{Args, Until, code, command, plural, summary};
 use crate::cluster::{
     self, Cluster, ClusterArgs, ClusterRun, End, Ended, Existing, Followed, LogWish, Patience, set_suspended,
 };
 use crate::preflight::{Decision, Found, decide};
 use crate::view::View;
-use crate::{Context, Exit, Failure, Format};
+use crate::{Context, Exit, Failure};
+use indicatif::BinaryBytes;
 use k8s_openapi::api::batch::v1::Job;
 use lockstep_jobspec::{JobSpec, Resolved};
 use lockstep_render::{Objects, Work, render};
 use lockstep_run::Outcome;
+use lockstep_run::code::Packed;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Who attaches sees so many lines of the past.
-const PAST: LogWish = LogWish { tail: Some(50), since_seconds: None };
+const PAST: LogWish = LogWish { tail: Some(50), since_seconds: None, previous: false };
 /// How long the last touches to a launch's objects may take once it is over.
 const OWN_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -24,11 +26,12 @@ pub(super) async fn launch(args: &Args, context: &Context, resolved: &Resolved) 
     let signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     resolved.check_for_cluster()?;
     let (mut job, since) = (resolved.job.clone(), Instant::now());
+    let code = args.sync.as_deref().map(|folder| code::pack(folder, &mut job)).transpose()?;
     let cluster = connect(args, &mut job).await?;
     let mut objects = render(&job, args.start.resume())
         .map_err(|wrong| resolved.problem(&wrong.path, wrong.what.as_str(), wrong.fix.as_str()))?;
     set_ttl(&job, &mut objects);
-    let launch = Launch { args, context, cluster, job, objects, since };
+    let launch = Launch { args, context, cluster, job, code, objects, since };
     match &launch.objects.work {
         Work::CronJob(_) => launch.schedule().await,
         Work::Job(_) => launch.job(signals).await,
@@ -63,6 +66,7 @@ struct Launch<'a> {
     context: &'a Context,
     cluster: Cluster,
     job: JobSpec,
+    code: Option<Packed>,
     objects: Objects,
     since: Instant,
 }
@@ -71,6 +75,13 @@ impl Launch<'_> {
     /// Makes a job that the cluster launches by itself, again and again.
     async fn schedule(&self) -> anyhow::Result<Exit> {
         let (name, namespace) = (&self.job.name, &self.cluster.namespace);
+        if self.code.is_some() {
+            return Err(Failure::usage(
+                "a scheduled job's runs have folders of their own, so --sync can't bring code to them",
+            )
+            .note("fix", "build the code into the image")
+            .into());
+        }
         cluster::create(&self.cluster, &self.objects).await?;
         let schedule = self.job.kubernetes.as_ref().and_then(|kubernetes| kubernetes.schedule.as_ref());
         let when = schedule.map_or(String::new(), |s| format!("{} {}", s.cron, s.time_zone));
@@ -144,6 +155,13 @@ impl Launch<'_> {
     /// Makes the objects, and follows.
     async fn start(self, view: &mut View, signals: (Signal, Signal)) -> anyhow::Result<Exit> {
         view.header(&self.job.name, &self.what(), &self.run_dir());
+        if let Some(code) = &self.code {
+            code::bring(code, &self.run_dir()).await?;
+            view.on_phase(
+                "code",
+                &format!("{}, {}", plural(code.num_files as u32, "file"), BinaryBytes(code.num_bytes)),
+            );
+        }
         let Some(job) = cluster::create(&self.cluster, &self.objects).await? else {
             anyhow::bail!("the cluster made no Job of {}", self.job.name);
         };
@@ -228,7 +246,7 @@ impl Launch<'_> {
                 Ok(exit)
             }
             End::Failed(error) => {
-                if self.context.output.format == Format::Json {
+                if self.context.output.format.is_data() {
                     finish(self.context, run, Exit::Failed).await?;
                 }
                 Err(Failure::new(format!("run {name} failed: {error}"))
@@ -259,7 +277,7 @@ impl Launch<'_> {
 
     /// The run goes on without being watched: how to come back to it.
     async fn left(&self, run: &ClusterRun, how: &str) -> anyhow::Result<Exit> {
-        if self.context.output.format == Format::Json {
+        if self.context.output.format.is_data() {
             finish(self.context, run, Exit::Done).await?;
         }
         let (name, place) = (&self.job.name, self.place());

@@ -4,7 +4,7 @@ use super::{Args, command, plural, summary};
 use crate::local::{self, Ended, Launch, RunLock, StopSignal};
 use crate::preflight::{Decision, Found, decide};
 use crate::view::{Followed, View};
-use crate::{Context, Exit, Failure, Format, environment, runs};
+use crate::{Context, Exit, Failure, environment, runs};
 use lockstep_jobspec::JobSpec;
 use lockstep_run::control::{self, Request};
 use lockstep_run::status::RunPhase;
@@ -140,7 +140,7 @@ async fn conclude(
                     format!("lockstep logs {0}      lockstep events {0}", dir.uri("").trim_end_matches('/')),
                 )
                 .note("carry on", carry_on);
-            if context.output.format == Format::Json {
+            if context.output.format.is_data() {
                 finish(context, dir, Exit::Failed).await?;
             }
             Err(failure.into())

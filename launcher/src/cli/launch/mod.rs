@@ -1,12 +1,16 @@
 //! `lockstep launch`: what the command line says, and which of the two places it means.
 
 mod cluster;
+mod code;
+mod job;
 mod local;
 
 use crate::cluster::ClusterArgs;
-use crate::{Context, Exit, Failure, JobFile, block_on, environment};
+use crate::{Context, Exit, Failure, block_on, environment};
+use job::JobArgs;
 use lockstep_jobspec::JobSpec;
 use lockstep_run::status::{RunPhase, RunStatus};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Start a job, or carry on with it
@@ -14,9 +18,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// A job whose run was stopped, interrupted or ended before its last step carries on from the newest good checkpoint. Where
 /// it runs already, launch follows it. On a cluster, Ctrl-C leaves it running.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "For example:
+  lockstep launch -f job.yaml
+  lockstep launch -f job.yaml --local
+  lockstep launch --image acme/pytorch --agent-image acme/lockstep --nodes 2 --gpus-per-node 8 \\
+    --storage s3://bucket/runs --sync . -- python train.py")]
 pub(super) struct Args {
     #[command(flatten)]
-    job: JobFile,
+    job: JobArgs,
 
     /// Run the nodes as processes on this machine, instead of as pods on a cluster
     #[arg(long)]
@@ -42,6 +51,10 @@ pub(super) struct Args {
         help_heading = "Cluster"
     )]
     wait: Until,
+
+    /// Bring this folder along, without what .gitignore and .lockstepignore name; COMMAND runs in it
+    #[arg(long, value_name = "DIR", conflicts_with = "local", help_heading = "Cluster")]
+    sync: Option<PathBuf>,
 
     #[command(flatten)]
     cluster: ClusterArgs,
@@ -92,8 +105,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         return block_on(cluster::launch(args, context, &resolved));
     }
     let mut job = resolved.job;
-    let base = args.job.file.parent().unwrap_or(std::path::Path::new("."));
-    job.resolve_paths(base)?;
+    job.resolve_paths(args.job.base())?;
     check_env(&job)?;
     block_on(local::launch(args, context, &job, launched_at))
 }
@@ -123,12 +135,14 @@ fn plural(n: u32, word: &str) -> String {
 
 /// The command that the user typed, without `--fresh` and `--resume`: what carries on.
 fn command(args: &Args) -> String {
-    let mut words = vec!["lockstep launch -f".to_owned(), args.job.file.display().to_string()];
+    let mut words = vec!["lockstep launch".to_owned()];
+    words.extend(args.job.words());
     words.extend(args.local.then(|| "--local".to_owned()));
-    words.extend(args.job.sets.iter().map(|set| format!("--set {set}")));
+    words.extend(args.sync.iter().map(|dir| format!("--sync {}", dir.display())));
     words.extend(args.run_dir.iter().map(|dir| format!("--run-dir {dir}")));
     words.extend(args.cluster.context.iter().map(|name| format!("--context {name}")));
     words.extend(args.cluster.namespace.iter().map(|name| format!("-n {name}")));
+    words.extend(args.job.last_words());
     words.join(" ")
 }
 

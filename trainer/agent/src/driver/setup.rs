@@ -10,13 +10,14 @@ use crate::workers::{Heard, Program, adopt};
 use anyhow::Context;
 use jiff::Timestamp;
 use lockstep_jobspec::JobSpec;
+use lockstep_run::code;
 use lockstep_run::link::Phase;
 use lockstep_run::segment::EventKind;
 use lockstep_run::status::Live;
 use lockstep_run::{Generation, Join, Membership, NodeId, RunDir, RunRecord, RunUid, Step, Writer};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -31,10 +32,13 @@ pub(super) async fn start(
 ) -> Result<Driver, StartError> {
     adopt().context("can't become the parent of orphans").map_err(Again)?;
     let (job, job_json) = read_job(&args.job).map_err(Never)?;
-    let program = program(&job).map_err(Never)?;
+    let mut program = program(&job).map_err(Never)?;
     let dir = RunDir::open(&args.run_dir)?;
     let run = dir.run_or_create(new_run(&job, &job_json)).await?;
     let key = dir.key_or_create().await?;
+    if let Some(code) = &job.code {
+        program.folder = Some(unpack(&dir, &code.digest, args.scratch.join("code")).await?);
+    }
 
     let bind = bind(&args.host);
     let listener = TcpListener::bind((bind, args.port))
@@ -136,7 +140,7 @@ fn program(job: &JobSpec) -> anyhow::Result<Program> {
         anyhow::anyhow!("{}", all.join("; "))
     })?;
     if let Some(command) = &job.command {
-        return Ok(Program { command: command.clone(), env, speaks: false });
+        return Ok(Program { command: command.clone(), env, folder: None, speaks: false });
     }
     let worker = match &job.worker {
         Some(worker) => worker.clone(),
@@ -145,7 +149,27 @@ fn program(job: &JobSpec) -> anyhow::Result<Program> {
             agent.with_file_name("lockstep-worker").to_string_lossy().into_owned()
         }
     };
-    Ok(Program { command: vec![worker], env, speaks: true })
+    Ok(Program { command: vec![worker], env, folder: None, speaks: true })
+}
+
+/// Brings the code that the launch stored to a folder of this node.
+async fn unpack(dir: &RunDir, digest: &str, folder: PathBuf) -> Result<PathBuf, StartError> {
+    let archive = match code::fetch(dir, digest).await {
+        Err(error) if error.is_not_found() => {
+            let problem =
+                format!("the code of this launch is not in the run's storage: {error}; launch it again");
+            return Err(Never(anyhow::anyhow!(problem)));
+        }
+        other => other?,
+    };
+    let place = folder.clone();
+    let unpacked = tokio::task::spawn_blocking(move || code::unpack(&archive, &place)).await;
+    unpacked
+        .map_err(anyhow::Error::from)
+        .and_then(|done| Ok(done?))
+        .with_context(|| format!("can't unpack the code of this launch to {}", folder.display()))
+        .map_err(Again)?;
+    Ok(folder)
 }
 
 fn new_run(job: &JobSpec, json: &serde_json::Value) -> RunRecord {

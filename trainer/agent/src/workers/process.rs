@@ -9,7 +9,7 @@ use lockstep_run::{Generation, Rank};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::net::UnixListener;
@@ -28,6 +28,8 @@ pub struct Program {
     pub command: Vec<String>,
     /// Variables from the job file, references resolved.
     pub env: BTreeMap<String, String>,
+    /// Where it runs; where the agent does, unless code was brought along.
+    pub folder: Option<PathBuf>,
     /// True for a worker that speaks the link's protocol, false for a user's own command.
     pub speaks: bool,
 }
@@ -72,6 +74,9 @@ impl Worker {
             .args(&program.command);
         if let Some(name) = own_certificates() {
             command.env_remove(name);
+        }
+        if let Some(folder) = &program.folder {
+            command.current_dir(folder);
         }
         command.envs(&program.env).envs(contract.variables()).env(link::ENV, &socket);
         command

@@ -1,0 +1,161 @@
+//! What is asked of a run, and done to it, while it lives.
+#![allow(clippy::unwrap_used)] // a panic is this test's verdict
+
+use lockstep_cluster_tests::Space;
+use rustix::process::Signal;
+use std::process::Command;
+
+#[test]
+fn a_watched_status_tells_a_run_from_its_start_to_its_end() {
+    let space = Space::new("watched");
+    let mut all = space.start(&format!("status --watch -n {}", space.name));
+    let run =
+        space.run(&format!("launch {}", space.digits("digits", "--set kubernetes.ttl=1h"))).expect_code(0);
+    assert!(run.stderr.contains("s after launch"), "{}", run.stderr);
+    for text in ["digits  starting", "digits  running  2/2", "digits  done", "660/660"] {
+        all.wait_for_stdout(text);
+    }
+    let mut one = space.start(&format!("status digits --watch -o yaml -n {}", space.name));
+    one.wait_for_stdout("phase: done");
+    space.run(&format!("delete digits -n {}", space.name)).expect_code(0);
+    for watch in [all, one] {
+        watch.signal(Signal::INT);
+        watch.finish().expect_code(130);
+    }
+}
+
+#[test]
+fn events_hold_what_the_cluster_warned_of() {
+    let space = Space::new("warned");
+    let nowhere = space.digits("digits", r#"--wait=created --set kubernetes.nodeSelector={"disk":"none"}"#);
+    space.run(&format!("launch {nowhere}")).expect_code(0);
+    space.wait_for_status("digits", "it waits", |s| {
+        s["why"].as_str().is_some_and(|w| w.contains("unschedulable"))
+    });
+    let events = space.run(&format!("events digits -n {}", space.name)).expect_code(0).stdout;
+    assert!(events.contains("FailedScheduling: 0/") && events.contains("node 1"), "{events}");
+}
+
+#[test]
+fn the_log_of_a_pod_that_was_replaced_is_still_there() {
+    let space = Space::new("previous");
+    let mut launch = space.start(&format!("launch {}", program(&space, "waits", WAITS)));
+    launch.wait_for_text("[rank 1] waits");
+    let pod = space.pod("tools", 1);
+    space.kubectl(&["delete", "pod", &pod, "--wait=false"]);
+    launch.wait_for_text(&format!("lost       node 1: pod {pod}"));
+    assert_ne!(space.pod("tools", 1), pod);
+    let previous = space.run(&format!("logs tools --previous -n {}", space.name)).expect_code(0).stdout;
+    assert!(previous.contains("[rank 1] waits") && !previous.contains("[rank 0]"), "{previous}");
+    space.run(&format!("delete tools -n {}", space.name)).expect_code(0);
+    launch.finish().expect_code(4);
+}
+
+#[test]
+fn a_run_is_ended_at_once_and_loses_what_it_had_not_saved() {
+    let space = Space::new("now");
+    let job = space.long("digits", 6_000, "");
+    let mut launch = space.start(&format!("launch {job}"));
+    launch.wait_for_text("checkpoint 1000");
+    space.run(&format!("cancel digits --now -n {}", space.name)).expect_code(0);
+    launch.finish().expect_code(4);
+    let stopped = space.status("digits");
+    assert_eq!(stopped["phase"], "stopped", "{stopped:#}");
+    space.run(&format!("launch {job}")).expect_code(0);
+    assert_eq!(space.status("digits")["step"], 6_000);
+    let list =
+        space.run(&format!("checkpoint list {}/digits -o json", space.storage())).expect_code(0).json();
+    let odd = list.as_array().unwrap().iter().filter(|c| c["step"].as_u64().is_some_and(|s| s % 1_000 != 0));
+    assert_eq!(odd.count(), 0, "it saved on its way out: {list:#}");
+}
+
+#[test]
+fn a_run_gets_more_nodes_and_fewer() {
+    let space = Space::new("scaled");
+    let job = space.long("digits", 100_000, "");
+    let place = format!("-n {}", space.name);
+    space.run(&format!("launch {job} --wait=first-step")).expect_code(0);
+    let refused = space.run(&format!("scale digits --nodes 3 {place}")).expect_code(2);
+    assert!(refused.stderr.contains("train.globalBatch"), "{}", refused.stderr);
+    assert_eq!(space.status("digits")["phase"], "running", "what is refused disturbs nobody");
+    for nodes in [4, 1] {
+        let before = space.status("digits")["step"].as_u64().unwrap();
+        space.run(&format!("scale digits --nodes {nodes} {place}")).expect_code(0);
+        let after = space.wait_for_status("digits", "it goes on", |s| s["phase"] == "running");
+        assert_eq!(after["nodes"], serde_json::json!([nodes, nodes]), "{after:#}");
+        assert!(after["step"].as_u64().unwrap() >= before, "{after:#}");
+    }
+    let same = space.run(&format!("scale digits --nodes 1 {place}")).expect_code(2);
+    assert!(same.stderr.contains("1 nodes already"), "{}", same.stderr);
+    space.run(&format!("delete digits {place}")).expect_code(0);
+    assert_eq!(space.objects(), Vec::<String>::new());
+}
+
+#[test]
+fn a_folder_and_a_command_are_a_job() {
+    let space = Space::new("synced");
+    let job = program(&space, "train", READS);
+    let code = space.workspace.path("train");
+    std::fs::create_dir(code.join("data")).unwrap();
+    for (name, text) in
+        [("data/words.txt", "as written here"), (".gitignore", "*.c\nsecret\n"), ("secret", "no")]
+    {
+        std::fs::write(code.join(name), text).unwrap();
+    }
+    let done = space.run(&format!("launch {job}")).expect_code(0);
+    assert!(done.stderr.contains("code       3 files"), "{}", done.stderr);
+    let logs = space.run(&format!("logs tools -n {}", space.name)).expect_code(0).stdout;
+    for rank in [0, 1] {
+        let said = format!("[rank {rank}] of 2 read: as written here, no secret");
+        assert!(logs.contains(&said), "{logs}");
+    }
+    std::fs::write(code.join("data/words.txt"), "as changed").unwrap();
+    let again = space.run(&format!("launch {job}")).expect_code(0);
+    assert!(!again.stderr.contains("done already"), "{}", again.stderr);
+    let logs = space.run(&format!("logs tools -n {}", space.name)).expect_code(0).stdout;
+    assert!(logs.contains("read: as changed"), "{logs}");
+}
+
+/// Compiles a program into a folder of its own, and says how to launch it on two nodes, in an image that holds no agent.
+fn program(space: &Space, name: &str, text: &str) -> String {
+    let folder = space.workspace.path(name);
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("program.c"), text).unwrap();
+    let compiled =
+        Command::new("cc").current_dir(&folder).args(["-static", "-o", name, "program.c"]).status();
+    assert!(compiled.unwrap().success());
+    format!(
+        "--image lockstep.test/tools:1 --agent-image lockstep:test --nodes 2 --storage {} -n {} --set kubernetes.imagePullPolicy=Never --set kubernetes.secrets=[{{\"name\":\"s3\"}}] --sync {} -- ./{name}",
+        space.storage(),
+        space.name,
+        folder.display()
+    )
+}
+
+/// Says who it is and what it finds beside itself.
+const READS: &str = r#"
+#include <stdio.h>
+#include <stdlib.h>
+
+int main(void) {
+  char words[64] = "";
+  FILE *file = fopen("data/words.txt", "r");
+  if (file == NULL || fgets(words, sizeof words, file) == NULL) return 3;
+  const char *secret = fopen("secret", "r") == NULL ? "no secret" : "a secret";
+  printf("of %s read: %s, %s\n", getenv("WORLD_SIZE"), words, secret);
+  return 0;
+}
+"#;
+
+/// Goes on until it is told to end.
+const WAITS: &str = r#"
+#include <stdio.h>
+#include <unistd.h>
+
+int main(void) {
+  puts("waits");
+  fflush(stdout);
+  pause();
+  return 0;
+}
+"#;
