@@ -60,9 +60,9 @@ worker_runs() { inside lockstep-worker --help | grep "trains one rank"; }
 
 no_shell_runs() {
   local said
-  said=$(inside sh -c true 2>&1) && return 1
+  said=$(inside /bin/sh -c true 2>&1) && return 1
   echo "$said"
-  grep -q "executable file not found" <<<"$said"
+  grep -q "stat /bin/sh: no such file or directory" <<<"$said"
 }
 
 digits_train() {
