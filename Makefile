@@ -19,6 +19,11 @@ help: ## show this help
 build: .libtorch ## build lockstep, lockstep-agent and lockstep-worker into target/release
 	$(WITH_LIBTORCH) $(CARGO) build --release --locked -p lockstep -p lockstep-agent -p lockstep-trainer
 
+# What an image needs, without the launcher.
+.PHONY: worker
+worker: .libtorch
+	$(WITH_LIBTORCH) $(CARGO) build --release --locked -p lockstep-trainer
+
 .PHONY: demo
 demo: build ## train a digit classifier on two nodes of this machine, real data, real DDP
 	$(BIN)/lockstep launch -f trainer/examples/digits.yaml --local --run-dir runs/demo
@@ -75,6 +80,14 @@ cluster-down: ## take that cluster away
 image: build static-agent ## Lockstep's image as an OCI tar, reproducibly, into target/lockstep-image.tar
 	tests/cluster/image.sh --bin $(BIN)
 
+.PHONY: sbom
+sbom: image ## what is in the image, as CycloneDX JSON, into target/lockstep-image.cdx.json
+	trainer/image/sbom.sh $(TARGET)/lockstep-image.tar
+
+.PHONY: test-image
+test-image: build static-agent ## build the Dockerfile with buildah over Debian packages (as root), and check the image
+	tests/cluster/dockerfile-test.sh --bin $(BIN)
+
 ON_CLUSTER := thin commands waits refusals faults manifests
 
 .PHONY: test-cluster
@@ -83,10 +96,12 @@ test-cluster: test-binaries static-agent ## tests on a real cluster (as root; bu
 	$(WITH_LIBTORCH) tests/cluster/run-tests.sh $(ON_CLUSTER)
 
 .PHONY: test-cluster-full
-test-cluster-full: test-binaries static-agent ## the same, and machines and servers that fail
+test-cluster-full: test-binaries static-agent ## the same, and machines and servers that fail, Kueue, the Dockerfile
 	tests/cluster/self-test.sh
 	$(WITH_LIBTORCH) tests/cluster/run-tests.sh $(ON_CLUSTER)
 	$(WITH_LIBTORCH) tests/cluster/run-tests.sh --alone nodes
+	tests/cluster/kueue-test.sh --bin $(BIN)
+	tests/cluster/dockerfile-test.sh --bin $(BIN) --cluster
 
 .PHONY: bench-cluster
 bench-cluster: build static-agent ## measure on a real cluster (as root); prints and writes tests/benches/results

@@ -16,7 +16,8 @@ usage() {
 usage: tests/cluster/image.sh [--bin FOLDER] [--out TAR | --only-load TAR] [--load CLUSTER]
 
 Puts lockstep-agent, lockstep-worker, libtorch's CPU half and the libraries they need from this Debian into an OCI image
-without a shell, run by user 65532. The same files give the same digest, which is printed.
+without a shell, run by user 65532. The same files give the same digest, which is printed. trainer/image/Dockerfile makes
+the same image; what lies where in it is said in trainer/image/root.sh, for both.
 
   --bin FOLDER     where the programs are (default: target/release); the agent that needs no C library is beside it, in
                    x86_64-unknown-linux-gnu/release, where make static-agent puts it
@@ -41,40 +42,17 @@ while (($#)); do
   esac
 done
 
-# libraries PROGRAM...: the files that the dynamic linker would load, libtorch's left out
-libraries() {
-  ldd "$@" | sed -nE 's#^\s+(\S+ => )?(/\S+) \(0x.*#\2#p' | sort -u | grep -v "^$libtorch/"
-}
-
-# copy_library FILE ROOT: the file's content under the name that the linker asks for
-copy_library() {
-  mkdir -p "$2$(dirname "$1")"
-  cp -L "$1" "$2$1"
-}
-
 make_image() {
-  local libtorch work program library agent=$bin/../x86_64-unknown-linux-gnu/release/lockstep-agent
-  for program in "$agent" "$bin/lockstep-worker"; do
-    [[ -x $program ]] || die "$program is not built" "run make build static-agent, or name the folder with --bin"
-  done
-  # The link is the worker's own: it was linked against exactly this libtorch.
-  libtorch=$(ldd "$bin/lockstep-worker" | sed -nE 's#^\s+libtorch_cpu.so => (/\S+)/libtorch_cpu.so .*#\1#p')
-  [[ -n $libtorch ]] || die "lockstep-worker does not find its libtorch_cpu.so" "ldd $bin/lockstep-worker shows what it looks for"
+  local work layout=$checkout/trainer/image/root.sh
   work=$(mktemp -d "$(dirname "$out")/.image-XXXXXX")
   # shellcheck disable=SC2064 # the folder of now
   trap "rm -rf '$work'" EXIT
-
+  "$layout" programs "$bin" "$work/whole"
+  "$layout" system "$bin/lockstep-worker" "$work/system"
   # What changes seldom is a layer of its own: this Debian's libraries, then libtorch, then our programs.
-  mkdir -p "$work"/system/{etc/ssl/certs,tmp,home/lockstep} "$work"/libtorch/opt/lockstep/lib "$work"/programs/opt/lockstep/bin
-  while read -r library; do copy_library "$library" "$work/system"; done < <(libraries "$bin/lockstep-worker")
-  cp -L /etc/ssl/certs/ca-certificates.crt "$work/system/etc/ssl/certs/"
-  echo "lockstep:x:65532:65532::/home/lockstep:/nonexistent" >"$work/system/etc/passwd"
-  echo "lockstep:x:65532:" >"$work/system/etc/group"
-  echo "hosts: files dns" >"$work/system/etc/nsswitch.conf"
-  ldd "$bin/lockstep-worker" | sed -nE "s#.* => ($libtorch/\S+) .*#\1#p" | sort -u |
-    while read -r library; do cp -L "$library" "$work/libtorch/opt/lockstep/lib/"; done
-  cp "$agent" "$bin/lockstep-worker" "$work/programs/opt/lockstep/bin/"
-
+  mkdir -p "$work"/{libtorch,programs}/opt/lockstep
+  mv "$work/whole/opt/lockstep/lib" "$work/libtorch/opt/lockstep/"
+  mv "$work/whole/opt/lockstep/bin" "$work/programs/opt/lockstep/"
   "$here/lib/oci.py" "$out" --name docker.io/library/lockstep:test --entrypoint /opt/lockstep/bin/lockstep-agent \
     --env PATH=/opt/lockstep/bin --env HOME=/tmp \
     --layer "$work/system" --layer "$work/libtorch" --layer "$work/programs"

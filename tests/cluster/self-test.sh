@@ -3,6 +3,8 @@
 set -euo pipefail
 # shellcheck source=lib/common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/common.sh"
+# shellcheck source=lib/check.sh
+source "$here/lib/check.sh"
 
 usage() {
   cat <<USAGE
@@ -26,28 +28,6 @@ esac
 LOCKSTEP_CLUSTER_HOME=$home
 export LOCKSTEP_CLUSTER_HOME
 mine=self-test-$$ second=tethered-$$
-passed=0 failed=0
-started=$EPOCHREALTIME
-
-elapsed() { awk "BEGIN { printf \"%.1f\", $EPOCHREALTIME - $1 }"; }
-
-# check WHAT COMMAND...: one test; its output is shown where it fails
-check() {
-  local what=$1 since=$EPOCHREALTIME out status
-  shift
-  set +e # within a condition bash would not stop the test at its first error
-  out=$(set -e; "$@" 2>&1)
-  status=$?
-  set -e
-  if [[ $status == 0 ]]; then
-    passed=$((passed + 1))
-    echo "ok     $what ($(elapsed "$since") s)"
-  else
-    failed=$((failed + 1))
-    echo "FAILED $what ($(elapsed "$since") s)"
-    echo "       ${out//$'\n'/$'\n'       }"
-  fi
-}
 
 finish() {
   "$here/down.sh" --name "$mine" || failed=$((failed + 1))
@@ -99,5 +79,4 @@ check "kill -9 of the process that a cluster is tethered to leaves nothing" teth
 check "kill -9 of what starts a cluster, half way, leaves nothing" starter_leaves_nothing
 check "kill -9 of a cluster's guard leaves no process, and the next cluster takes the rest" guard_leaves_nothing
 
-echo "$passed passed, $failed failed, in $(elapsed "$started") s"
-[[ $failed == 0 ]]
+verdict

@@ -26,14 +26,9 @@ missing_packages() {
   while read -r program package; do have "$program" || echo "$package"; done <<<"$programs" | sort -u
 }
 
-# needs: installs what can be installed, then prints one line for each thing that is missing
-needs() {
+# install_packages: installs those that are missing, and prints one line for each that could not be
+install_packages() {
   local packages
-  [[ $(uname -s) == Linux ]] || echo "Linux"
-  if [[ $(id -u) != 0 ]]; then
-    echo "root (network namespaces, mounts and control groups are made)"
-    return
-  fi
   mapfile -t packages < <(missing_packages)
   if ((${#packages[@]})) && have apt-get; then
     say "installing ${packages[*]}"
@@ -42,6 +37,16 @@ needs() {
     mapfile -t packages < <(missing_packages)
   fi
   ((!${#packages[@]})) || printf 'package %s\n' "${packages[@]}"
+}
+
+# needs: installs what can be installed, then prints one line for each thing that is missing
+needs() {
+  [[ $(uname -s) == Linux ]] || echo "Linux"
+  if [[ $(id -u) != 0 ]]; then
+    echo "root (network namespaces, mounts and control groups are made)"
+    return
+  fi
+  install_packages
   have go || [[ -d $("$here/build.sh" --where) ]] || echo "Go 1.26 or later (to build the parts)"
   unshare --mount --net --pid --uts --ipc --fork true 2>/dev/null || echo "the right to make namespaces"
   unshare --net ip link add probe0 type bridge 2>/dev/null || echo "bridges in the kernel"

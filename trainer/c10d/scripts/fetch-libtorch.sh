@@ -16,7 +16,7 @@ checkout="$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)"
 
 usage() {
   cat <<USAGE
-usage: trainer/c10d/scripts/fetch-libtorch.sh [--help]
+usage: trainer/c10d/scripts/fetch-libtorch.sh [--wheels]
 
 Downloads the CPU half of libtorch $version from PyPI's wheels (544 MB, once), checks each wheel's SHA-256, keeps the
 500 MB that are needed, and leaves a link .libtorch in the checkout, where .cargo/config.toml looks for it.
@@ -25,6 +25,8 @@ Downloads the CPU half of libtorch $version from PyPI's wheels (544 MB, once), c
             (LOCKSTEP_CACHE or XDG_CACHE_HOME move it; all checkouts of one user share it)
   LIBTORCH  a libtorch $version of your own: when it is set, nothing is downloaded and no link is made
   PYTHON    the Python 3 whose pip downloads the wheels (default: python3)
+
+--wheels only prints which wheels these are: requirement and SHA-256, one a line.
 
 Running it again is cheap; interrupted, it goes on with the wheels that were complete; two at once wait for each other.
 USAGE
@@ -110,6 +112,7 @@ PYTHON
 case "${1:-}" in
   "") ;;
   -h | --help) usage; exit 0 ;;
+  --wheels) echo "$wheels"; exit 0 ;;
   *) usage >&2; exit 2 ;;
 esac
 
