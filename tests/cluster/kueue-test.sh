@@ -12,7 +12,7 @@ usage() {
 usage: tests/cluster/kueue-test.sh [--bin FOLDER]
 
 Starts a cluster with Kueue, gives a team the queue of manifests/components/kueue, and shows that a job is admitted whole
-or waits, and that one of higher priority drives away one that then carries on. As root.
+or waits, that one of higher priority drives away one that then carries on, and that cancel and resume go through Kueue. As root.
 
   --bin FOLDER   where the programs are (default: target/release)
 
@@ -84,7 +84,7 @@ waits_as_a_whole() {
   said=$(launch late --set kubernetes.priorityClass=training-low --set kubernetes.startTimeout=5s 2>&1) || status=$?
   echo "$said"
   [[ $status == 3 ]]
-  grep "Kueue: queue training holds the job back" <<<"$said"
+  grep "Kueue: queue training holds the job back: .*insufficient unused quota" <<<"$said"
   # Not one of its two pods was made.
   ! grep "scheduled" <<<"$said"
 }
@@ -95,6 +95,18 @@ makes_room_and_carries_on() {
   launch high --set kubernetes.priorityClass=training-high
   wait_until 60 carried_on "$before"
   lockstep events low -n team-a
+}
+
+# Kueue starts a Job again that somebody else has suspended, so it must be Kueue that holds it.
+is_held_and_let_go() {
+  local before
+  before=$(generation low)
+  lockstep cancel low -n team-a
+  [[ $(workload low .spec.active) == false ]]
+  lockstep status low -n team-a | tee "$work/held"
+  grep "Kueue: queue training holds the job back: .*deactivated" "$work/held"
+  lockstep resume low -n team-a
+  wait_until 60 carried_on "$before"
   lockstep delete low -n team-a
 }
 
@@ -102,6 +114,7 @@ carried_on() { (($(generation low) > $1)); }
 
 check "the queue of manifests/ is accepted by Kueue, strictly" queue_is_accepted
 check "the digits are admitted, both pods at once, and train" digits_are_admitted
-check "a job for which there is no room waits as a whole, and says so" waits_as_a_whole
+check "a job for which there is no room waits as a whole, and says why" waits_as_a_whole
 check "a job of higher priority drives it away; it carries on afterwards" makes_room_and_carries_on
+check "a run that is cancelled is held by Kueue until it is resumed" is_held_and_let_go
 verdict

@@ -2,7 +2,7 @@ use crate::cluster::{self, ClusterRun, LogLine, LogWish};
 use crate::runs::{Run, RunArg};
 use crate::{Context, Exit, Failure, block_on};
 use lockstep_jobspec::Span;
-use lockstep_run::{Line, RunDir};
+use lockstep_run::{Incarnation, Line, NodeId, RunDir};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ async fn show_segments(
 ) -> anyhow::Result<()> {
     let mut paths: Vec<_> = dir.storage().list(folder).await?.into_iter().map(|meta| meta.path).collect();
     if args.previous {
-        paths = replaced(paths);
+        paths = replaced(dir, paths).await?;
     }
     for path in paths {
         if !seen.insert(path.clone()) {
@@ -138,15 +138,21 @@ async fn show_segments(
     Ok(())
 }
 
-/// Of log segments, `logs/<node>/<incarnation>-<seq>.log`, those that are not of their node's newest incarnation.
-fn replaced(paths: Vec<String>) -> Vec<String> {
-    fn life(path: &str) -> Option<(&str, &str)> {
-        let (node, segment) = path.rsplit_once('/')?;
-        Some((node, segment.split_once('-')?.0))
+/// Of log segments, those that are not of their node's newest incarnation, which may not have stored any yet.
+async fn replaced(dir: &RunDir, paths: Vec<String>) -> anyhow::Result<Vec<String>> {
+    let mut newest = BTreeMap::new();
+    for node in paths.iter().filter_map(|path| Some(life(path)?.0)).collect::<BTreeSet<_>>() {
+        newest.insert(node, dir.newest_join(node).await?.map(|join| join.incarnation));
     }
-    let newest: BTreeMap<_, _> = paths.iter().filter_map(|path| life(path)).collect();
-    let is_newest = |path: &str| life(path).is_some_and(|(node, life)| newest.get(node) == Some(&life));
-    paths.iter().filter(|path| !is_newest(path)).cloned().collect()
+    let is_newest = |path: &String| life(path).is_some_and(|(node, life)| newest[&node] == Some(life));
+    Ok(paths.into_iter().filter(|path| !is_newest(path)).collect())
+}
+
+/// Whose segment it is: `logs/<node>/<incarnation>-<seq>.log`.
+fn life(path: &str) -> Option<(NodeId, Incarnation)> {
+    let mut parts = path.rsplit('/');
+    let (incarnation, _) = parts.next()?.split_once('-')?;
+    Some((NodeId(parts.next()?.parse().ok()?), Incarnation(incarnation.parse().ok()?)))
 }
 
 fn is_of(line: &str, rank: Option<u32>) -> bool {
@@ -158,15 +164,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_life_of_each_node_is_not_previous() {
-        let paths = |all: &[&str]| all.iter().map(|path| path.to_string()).collect::<Vec<_>>();
-        let all = [
-            "logs/0/0001-000000.log",
-            "logs/0/0002-000000.log",
-            "logs/1/0001-000000.log",
-            "logs/1/0001-000001.log",
-        ];
-        assert_eq!(replaced(paths(&all)), paths(&all[..1]));
-        assert_eq!(replaced(paths(&all[2..])), paths(&[]));
+    fn a_segment_tells_whose_it_is() {
+        assert_eq!(life("logs/12/0003-000000.log"), Some((NodeId(12), Incarnation(3))));
+        assert_eq!(life("logs/12/odd"), None);
     }
 }

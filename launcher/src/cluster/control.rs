@@ -1,20 +1,23 @@
 //! Suspends Jobs and lets them go on.
 
-use super::ClusterRun;
 use super::apply::is_absent;
 use super::story::is_over;
 use super::watch::pods_of;
+use super::{ClusterRun, kueue};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 
-/// Suspends a run's Job, so that its pods leave after a checkpoint, or lets it go on.
+/// Suspends a run's Job, so that its pods leave after a checkpoint, or lets it go on. Where Kueue decides about that, it is asked.
 ///
 /// # Errors
 /// Where the cluster refuses.
 pub(crate) async fn set_suspended(run: &ClusterRun, suspended: bool) -> anyhow::Result<()> {
+    if run.is_queued() {
+        return kueue::set_active(run, !suspended).await;
+    }
     let jobs = run.cluster.api::<Job>();
     let patch = Patch::Merge(json!({ "spec": { "suspend": suspended } }));
     let params = PatchParams::default();

@@ -12,6 +12,7 @@ mod doctor;
 mod explain;
 mod follow;
 mod gc;
+mod kueue;
 mod notices;
 mod pod_logs;
 mod runs;

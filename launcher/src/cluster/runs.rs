@@ -146,7 +146,9 @@ fn phase(name: &str, standing: &Standing, told: &Told) -> (RunPhase, Option<Stri
         None if standing.started == 0 => {
             (RunPhase::Waiting, wait.or_else(|| Some("its pods start".to_owned())))
         }
-        None if told.progress.is_none() => (RunPhase::Starting, wait.or_else(|| told.waiting.clone())),
+        None if told.progress.is_none() && told.first_step.is_none() => {
+            (RunPhase::Starting, wait.or_else(|| told.waiting.clone()))
+        }
         None if standing.started < standing.nodes => (RunPhase::Starting, wait),
         None => {
             (RunPhase::Running, told.waiting.clone().or_else(|| told.last.as_ref().map(|e| e.text.clone())))

@@ -1,5 +1,6 @@
 //! What a job's objects mean: how far its start is, what it waits for, how it ended. Pure.
 
+use super::kueue::WORKLOAD;
 use super::wait::Wait;
 use super::watch::Scene;
 use crate::view::coarse;
@@ -291,11 +292,13 @@ fn fatal_words(pod: &Pod) -> Option<String> {
     Some(last_words(ended.message.as_deref().unwrap_or_default())).filter(|words| !words.is_empty())
 }
 
+/// What was last said of an object, for one of these reasons or, where none is named, for any.
 fn newest_notice(scene: &Scene, kind: &str, name: Option<&str>, reasons: &[&str]) -> Option<String> {
     let fits = |notice: &&Notice| {
         notice.involved_object.kind.as_deref() == Some(kind)
             && name.is_none_or(|name| notice.involved_object.name.as_deref() == Some(name))
-            && notice.reason.as_deref().is_some_and(|reason| reasons.contains(&reason))
+            && (reasons.is_empty()
+                || notice.reason.as_deref().is_some_and(|reason| reasons.contains(&reason)))
     };
     let newest = scene.notices.all().filter(fits).max_by_key(|notice| notice_time(notice))?;
     newest.message.as_deref().map(one_line)
@@ -312,8 +315,8 @@ pub(super) fn notice_time(notice: &Notice) -> Option<Timestamp> {
 }
 
 fn queue_message(scene: &Scene) -> String {
-    newest_notice(scene, "Job", None, &["Pending", "QuotaReserved", "Stopped", "Suspended"])
-        .unwrap_or_default()
+    // Whatever Kueue said last of a Job that it holds back is why.
+    newest_notice(scene, WORKLOAD, None, &[]).unwrap_or_default()
 }
 
 pub(super) fn one_line(text: &str) -> String {

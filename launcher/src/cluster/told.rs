@@ -18,6 +18,7 @@ pub(super) struct Told {
     pub(super) samples_per_second: Option<f64>,
     pub(super) generation: Generation,
     pub(super) restarts: u32,
+    pub(super) first_step: Option<Step>,
     pub(super) first_step_seconds: Option<f64>,
     pub(super) last: Option<Event>,
     pub(super) waiting: Option<String>,
@@ -54,7 +55,7 @@ impl Told {
     fn take_event(&mut self, event: Event) {
         self.generation = self.generation.max(event.generation);
         match event.kind {
-            EventKind::FirstStep => self.first_step_seconds = event.seconds,
+            EventKind::FirstStep => (self.first_step, self.first_step_seconds) = (event.step, event.seconds),
             EventKind::Checkpoint => {
                 let (uri, at) = (event.uri.clone().unwrap_or_default(), event.at);
                 self.checkpoint = event.step.map(|step| Saved { step, uri, at });
@@ -70,7 +71,7 @@ impl Told {
     /// Steps done, and in all.
     pub(super) fn steps(&self) -> (Step, Option<Step>) {
         let progress = self.progress.as_ref();
-        (progress.map(|p| p.step).unwrap_or_default(), progress.map(|p| p.total_steps))
+        (progress.map(|p| p.step).or(self.first_step).unwrap_or_default(), progress.map(|p| p.total_steps))
     }
 
     /// Seconds to the last step, at the mean speed of the reports that were heard.

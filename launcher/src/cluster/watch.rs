@@ -2,6 +2,7 @@
 
 use super::Cluster;
 use super::explain::causes;
+use super::kueue::WORKLOAD;
 use futures::stream::{BoxStream, SelectAll};
 use futures::{Stream, StreamExt};
 use k8s_openapi::api::batch::v1::Job;
@@ -158,8 +159,12 @@ impl Scene {
     }
 }
 
-/// Pods are called after their Job.
+/// Pods are called after their Job, and so is what Kueue makes of it.
 pub(super) fn concerns(notice: &Notice, name: &str) -> bool {
     let object = notice.involved_object.name.as_deref().unwrap_or_default();
+    let object = match notice.involved_object.kind.as_deref() {
+        Some(WORKLOAD) => object.strip_prefix("job-").unwrap_or(object),
+        _ => object,
+    };
     object.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
