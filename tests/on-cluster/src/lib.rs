@@ -86,7 +86,7 @@ impl Space {
     /// The digits job called `name`, as options of launch and render; its storage is the namespace's own.
     pub fn digits(&self, name: &str, more: &str) -> String {
         let file = repository().join("trainer/examples/digits-cluster.yaml");
-        let image = std::env::var("LOCKSTEP_TEST_IMAGE").unwrap_or_else(|_| "lockstep:test".to_owned());
+        let image = image();
         let data = format!("{}/datasets/digits", bucket());
         format!(
             "-f {} --set name={name} --set storage={} --set kubernetes.namespace={} --set kubernetes.image={image} --set data.train.uri={data} --set data.eval.uri={data} {more}",
@@ -169,6 +169,11 @@ impl Drop for Space {
     fn drop(&mut self) {
         let _ = kubectl(&["delete", "namespace", &self.name, "--wait=false"], None);
     }
+}
+
+/// Lockstep's image, as the cluster's machines know it.
+pub fn image() -> String {
+    std::env::var("LOCKSTEP_TEST_IMAGE").unwrap_or_else(|_| "lockstep:test".to_owned())
 }
 
 /// The bucket of all tests.

@@ -1,7 +1,7 @@
 //! What is asked of a run, and done to it, while it lives.
 #![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
-use lockstep_cluster_tests::Space;
+use lockstep_cluster_tests::{Space, image};
 use rustix::process::Signal;
 use std::process::Command;
 
@@ -121,7 +121,7 @@ fn a_folder_and_a_command_are_a_job() {
     assert!(logs.contains("read: as changed"), "{logs}");
 }
 
-/// Compiles a program into a folder of its own, and says how to launch it on two nodes, in an image that holds no agent.
+/// Compiles a program into a folder of its own, and says how to launch it on two nodes.
 fn program(space: &Space, name: &str, text: &str) -> String {
     let folder = space.workspace.path(name);
     std::fs::create_dir(&folder).unwrap();
@@ -129,8 +129,9 @@ fn program(space: &Space, name: &str, text: &str) -> String {
     let compiled =
         Command::new("cc").current_dir(&folder).args(["-static", "-o", name, "program.c"]).status();
     assert!(compiled.unwrap().success());
+    let image = image();
     format!(
-        "--image lockstep.test/tools:1 --agent-image lockstep:test --nodes 2 --storage {} -n {} --set kubernetes.imagePullPolicy=Never --set kubernetes.secrets=[{{\"name\":\"s3\"}}] --sync {} -- ./{name}",
+        "--name tools --image {image} --agent-image {image} --nodes 2 --storage {} -n {} --set kubernetes.secrets=[{{\"name\":\"s3\"}}] --sync {} -- ./{name}",
         space.storage(),
         space.name,
         folder.display()
