@@ -9,6 +9,8 @@ source "$here/lib/address.sh"
 source "$here/lib/component.sh"
 # shellcheck source=lib/node.sh
 source "$here/lib/node.sh"
+# shellcheck source=lib/image.sh
+source "$here/lib/image.sh"
 checkout=$(readlink -f "$here/../..")
 
 usage() {
@@ -41,17 +43,6 @@ while (($#)); do
   esac
 done
 
-# libraries PROGRAM...: the files that the dynamic linker would load, libtorch's left out
-libraries() {
-  ldd "$@" | sed -nE 's#^\s+(\S+ => )?(/\S+) \(0x.*#\2#p' | sort -u | grep -v "^$libtorch/"
-}
-
-# copy_library FILE ROOT: the file's content under the name that the linker asks for
-copy_library() {
-  mkdir -p "$2$(dirname "$1")"
-  cp -L "$1" "$2$1"
-}
-
 make_image() {
   local libtorch work program library agent=$bin/../x86_64-unknown-linux-gnu/release/lockstep-agent
   for program in "$agent" "$bin/lockstep-worker"; do
@@ -65,12 +56,10 @@ make_image() {
   trap "rm -rf '$work'" EXIT
 
   # What changes seldom is a layer of its own: this Debian's libraries, then libtorch, then our programs.
-  mkdir -p "$work"/system/{etc/ssl/certs,tmp,home/lockstep} "$work"/libtorch/opt/lockstep/lib "$work"/programs/opt/lockstep/bin
-  while read -r library; do copy_library "$library" "$work/system"; done < <(libraries "$bin/lockstep-worker")
+  mkdir -p "$work"/system/etc/ssl/certs "$work"/libtorch/opt/lockstep/lib "$work"/programs/opt/lockstep/bin
+  while read -r library; do copy_library "$library" "$work/system"; done < <(libraries "$bin/lockstep-worker" | grep -v "^$libtorch/")
   cp -L /etc/ssl/certs/ca-certificates.crt "$work/system/etc/ssl/certs/"
-  echo "lockstep:x:65532:65532::/home/lockstep:/nonexistent" >"$work/system/etc/passwd"
-  echo "lockstep:x:65532:" >"$work/system/etc/group"
-  echo "hosts: files dns" >"$work/system/etc/nsswitch.conf"
+  a_user "$work/system"
   ldd "$bin/lockstep-worker" | sed -nE "s#.* => ($libtorch/\S+) .*#\1#p" | sort -u |
     while read -r library; do cp -L "$library" "$work/libtorch/opt/lockstep/lib/"; done
   cp "$agent" "$bin/lockstep-worker" "$work/programs/opt/lockstep/bin/"
@@ -80,14 +69,5 @@ make_image() {
     --layer "$work/system" --layer "$work/libtorch" --layer "$work/programs"
 }
 
-load_image() {
-  local at
-  find_cluster "$load"
-  [[ -e $dir/ready ]] || die "cluster $load does not run" "start it with tests/cluster/up.sh --name $load"
-  for at in "$dir"/nodes/*/; do
-    node_import "$(basename "$at" | tr -d n)" "$out" >&2
-  done
-}
-
 [[ -z $make ]] || make_image
-[[ -z $load ]] || load_image
+[[ -z $load ]] || load_image "$load" "$out"
