@@ -47,7 +47,8 @@ types() {
 # As shipped, but for ports, certificates, and the election that one manager doesn't need.
 configure() {
   mkdir -p "$dir/peers"/{jobset,trainer/k8s-webhook-server/serving-certs}
-  pki_issue peers /CN=peers "IP:$hub_ip"
+  pki_issue peers /O=system:masters/CN=peers "IP:$hub_ip"
+  kubeconfig peers "$dir/pki/peers.kubeconfig"
   for at in "$dir/peers/jobset" "$dir/peers/trainer/k8s-webhook-server/serving-certs"; do
     cp "$dir/pki/peers.crt" "$at/tls.crt"
     cp "$dir/pki/peers.key" "$at/tls.key"
@@ -80,8 +81,8 @@ C
 
 # Trainer looks for its certificate in the folder for temporary files.
 managers() {
-  component jobset env KUBECONFIG="$dir/kubeconfig" "$peers/bin/jobset" --config="$dir/peers/jobset.yaml" --zap-log-level=2
-  component trainer env KUBECONFIG="$dir/kubeconfig" TMPDIR="$dir/peers/trainer" "$peers/bin/trainer-controller-manager" \
+  component jobset env KUBECONFIG="$dir/pki/peers.kubeconfig" "$peers/bin/jobset" --config="$dir/peers/jobset.yaml" --zap-log-level=2
+  component trainer env KUBECONFIG="$dir/pki/peers.kubeconfig" TMPDIR="$dir/peers/trainer" "$peers/bin/trainer-controller-manager" \
     --config="$dir/peers/trainer.yaml" --zap-log-level=2
   component_ready jobset 60 http_ok "$hub_ip" $jobset_health /readyz
   component_ready trainer 60 http_ok "$hub_ip" $trainer_health /readyz
