@@ -74,7 +74,7 @@ def main():
     args = arguments()
     # So that every `with` block ends what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    command = f"make bench-cluster, cluster.py --n {args.n} --rows {','.join(args.rows)} --watch {args.watch:.0f}"
+    command = f"tests/cluster/bench.sh --n {args.n} --rows {','.join(args.rows)} --watch {args.watch:.0f}"
     try:
         cluster = Cluster(args.bin, os.environ.get("LOCKSTEP_PYTHON", sys.executable), args.n, args.watch, say)
         known = facts(cluster)

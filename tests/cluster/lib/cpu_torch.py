@@ -23,6 +23,9 @@ PLACE = "_ZN4c10d15get_gil_checkerEv"
 def main():
     site, libraries = sys.argv[1:]
     torch = f"{site}/torch/lib"
+    if not os.path.exists(f"{torch}/libtorch_cuda.so"):  # built for CPUs only
+        shutil.copytree(torch, f"{libraries}/torch/lib")
+        return
     os.makedirs(f"{libraries}/torch/lib")
     for name in TORCH:
         shutil.copy(f"{torch}/{name}", f"{libraries}/torch/lib/{name}")
@@ -58,8 +61,8 @@ def stub(names, out):
             lines += [".data", ".balign 8", f".type {name},@object", f".size {name},1024", f"{name}: .zero 1024"]
         else:
             sys.exit(f"cpu-torch: {name} of libtorch_cuda.so is neither a function nor a class; this PyTorch is not known")
-    command = ["gcc", "-shared", "-nostartfiles", "-o", out, "-Wl,-soname,libtorch_cuda.so", "-x", "assembler", "-"]
-    subprocess.run([*command, "-lstdc++"], input="\n".join(lines) + "\n", check=True, text=True)
+    command = ["gcc", "-shared", "-nostdlib", "-o", out, "-Wl,-soname,libtorch_cuda.so", "-x", "assembler", "-"]
+    subprocess.run(command, input="\n".join(lines) + "\n", check=True, text=True)
 
 
 if __name__ == "__main__":
