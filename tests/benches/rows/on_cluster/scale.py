@@ -21,10 +21,11 @@ def measure(cluster):
     _record(cluster)
     cluster.run(TESTS / "cluster" / "fake-nodes.sh", "--name", cluster.name, "--running", LAUNCHED)
     try:
-        started, statuses, noticed = _wide(cluster)
+        user = cluster.new_name("user")
+        started, statuses, noticed = _wide(cluster, user)
     finally:
         cluster.kubectl("delete", "node", "--selector", f"{FAKE}=fake")
-    asked = cluster.requests("scale-launch")
+    asked = cluster.requests(user)
     shown = ", ".join(f"{count} {request}" for request, count in Counter(f"{v} {r}" for v, r, _ in asked).most_common())
     claims = [
         Claim(f"render of {RENDERED:,} nodes", spread(renders, "s", 3), "", "", f"< {RENDER_REACH} s", max(renders) < RENDER_REACH),
@@ -63,11 +64,11 @@ def _record(cluster):
         shutil.copy(logs[0], cluster.folder / "fake-pods.log")
 
 
-def _wide(cluster):
+def _wide(cluster, user):
     sets = {"nodes": LAUNCHED, "train_globalBatch": LAUNCHED * 8}
     sets |= {"kubernetes_nodeSelector": f"{{{FAKE}: fake}}"}
     sets |= {"kubernetes_tolerations": f"[{{key: {FAKE}, operator: Exists, effect: NoSchedule}}]"}
-    with Launch(cluster, "scale", cluster.as_user("scale-launch"), **sets) as run:
+    with Launch(cluster, "scale", cluster.as_user(user), **sets) as run:
         at, _ = run.wait_for(rf"started +{LAUNCHED} of {LAUNCHED} pods", DEADLINE)
         started = at - run.started
         statuses = [_timed(lambda: cluster.lockstep("status", run.name)) for _ in range(max(cluster.n, 3))]

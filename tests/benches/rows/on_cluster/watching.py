@@ -11,15 +11,18 @@ from harness.launch import Launch
 MOST_MB = 50
 # After that a command that watches has begun to.
 BEGINNING = 15.0
+# A list now and then begins a watch anew whose place in history the server has forgotten, which it does after 5 minutes.
+MOST_A_MINUTE = 1.0
 
 
 def measure(cluster):
     seconds = cluster.watch
-    with Launch(cluster, "watched", cluster.as_user("watching-launch"), log_every="1000 steps") as run:
+    users = {name: cluster.new_name("user") for name in ("launch", "status --watch")}
+    with Launch(cluster, "watched", cluster.as_user(users["launch"]), log_every="1000 steps") as run:
         run.first_step()
         status = [cluster.binaries / "lockstep", "status", run.name, "--watch"]
         began = time.time()
-        with Child(status, cluster.as_user("watching-status")) as watch:
+        with Child(status, cluster.as_user(users["status --watch"])) as watch:
             until = time.monotonic() + seconds
             while (left := until - time.monotonic()) > 0:
                 run.watch(min(left, 5.0))
@@ -29,10 +32,10 @@ def measure(cluster):
         run.detach()
     # A request is noted at its end, and theirs end with the processes.
     time.sleep(2.0)
-    asked = {name: cluster.requests(f"watching-{name.split()[0]}") for name in memory}
+    asked = {name: cluster.requests(user) for name, user in users.items()}
     return Row("watching", _claims(memory, cpu, asked, began, seconds), {"MB": list(memory.values())}, [
         f"Attached for {seconds:.0f} s to a run that logs every 1,000 steps, both at the same time; memory is VmHWM. Requests are "
-        f"counted in the API server's audit log, those of the first {BEGINNING:.0f} s left out of what counts as polling"
+        f"counted in the API server's audit log"
     ])
 
 
@@ -43,9 +46,10 @@ def _claims(memory, cpu, asked, began, seconds):
         claims.append(Claim(f"{what}: memory", f"{megabytes:.0f} MB, {cpu[name]:.2f} CPU-seconds", "", "", f"< {MOST_MB} MB",
                             megabytes < MOST_MB))
         counts = Counter(f"{verb} {resource}" for verb, resource, _ in asked[name])
-        polls = [verb for verb, resource, at in asked[name]
-                 if at > began + BEGINNING and verb != "watch" and not resource.endswith("/log")]
+        others = [verb for verb, _, at in asked[name] if at > began + BEGINNING and verb != "watch"]
+        a_minute = len(others) / seconds * 60
         shown = ", ".join(f"{count} {request}" for request, count in counts.most_common())
-        claims.append(Claim(f"{what}: requests", f"{len(asked[name])}: {shown}", "", f"{len(polls)} of them polls",
-                            "watches only", bool(asked[name]) and not polls))
+        claims.append(Claim(f"{what}: requests", f"{len(asked[name])}: {shown}", "",
+                            f"{len(others)} after the first {BEGINNING:.0f} s that are no watches",
+                            f"watches only (≤ {MOST_A_MINUTE:.0f} other a minute)", bool(asked[name]) and a_minute <= MOST_A_MINUTE))
     return claims
