@@ -89,6 +89,7 @@ digits.write_flat(pathlib.Path(sys.argv[1]), digits.samples())' "$work/app/app/d
   mv "$work/image.tar" "$out"
 }
 
+mkdir -p "$cache"
 exec 9>"$cache/.python-image.lock"
 flock 9
 if [[ ! -e $out ]]; then
