@@ -104,5 +104,5 @@ test-cluster-full: test-binaries static-agent ## the same, and machines and serv
 	tests/cluster/dockerfile-test.sh --bin $(BIN) --cluster
 
 .PHONY: bench-cluster
-bench-cluster: build static-agent ## measure on a real cluster (as root); prints and writes tests/benches/results
+bench-cluster: build static-agent ## measure against Kubeflow Trainer on a real cluster (as root); prints and writes tests/benches/results
 	tests/cluster/bench.sh --bin $(BIN)

@@ -13,11 +13,15 @@ case "${1:-}" in
     ;;
   --bin) bin=$(readlink -f "$2") && shift 2 ;;
 esac
+LOCKSTEP_PYTHON=$("$checkout/tests/scripts/pytorch-venv.sh")
+export LOCKSTEP_PYTHON
 mine=bench-$$
 trap '"$here/down.sh" --name "$mine"' EXIT
 trap 'exit 130' INT TERM
-exports=$("$here/demo.sh" --bin "$bin" --name "$mine" --tether $$)
+exports=$(LOCKSTEP_CLUSTER_AUDIT=1 "$here/demo.sh" --bin "$bin" --name "$mine" --tether $$)
 set -a
 eval "$exports"
 set +a
+"$here/python-image.sh" --load "$mine" >&2
+"$here/peers/install.sh" --name "$mine"
 python3 "$checkout/tests/benches/cluster.py" --bin "$bin" "$@"

@@ -17,7 +17,7 @@ take_away() {
   [[ -n $slot ]] || return 0
   # The guard holds the slot's lock until everything is gone.
   exec 9>"$home/.slots/$slot"
-  flock --timeout 30 9 || die "the guard of $1 did not finish within 30 s" "its log is $dir/log/guard.log"
+  flock --timeout 120 9 || die "the guard of $1 did not finish within 120 s" "its log is $dir/log/guard.log"
   cgroup_remove "lockstep-$slot" || die "control groups lockstep-$slot could not be removed"
   [[ -n ${LOCKSTEP_CLUSTER_KEEP:-} ]] || rm -rf --one-file-system "$dir"
   exec 9>&-

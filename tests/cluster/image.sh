@@ -9,6 +9,8 @@ source "$here/lib/address.sh"
 source "$here/lib/component.sh"
 # shellcheck source=lib/node.sh
 source "$here/lib/node.sh"
+# shellcheck source=lib/image.sh
+source "$here/lib/image.sh"
 checkout=$(readlink -f "$here/../..")
 
 usage() {
@@ -58,14 +60,5 @@ make_image() {
     --layer "$work/system" --layer "$work/libtorch" --layer "$work/programs"
 }
 
-load_image() {
-  local at
-  find_cluster "$load"
-  [[ -e $dir/ready ]] || die "cluster $load does not run" "start it with tests/cluster/up.sh --name $load"
-  for at in "$dir"/nodes/*/; do
-    node_import "$(basename "$at" | tr -d n)" "$out" >&2
-  done
-}
-
 [[ -z $make ]] || make_image
-[[ -z $load ]] || load_image
+[[ -z $load ]] || load_image "$load" "$out"

@@ -34,6 +34,7 @@ that a shell needs to use it. Where it runs already it only prints them. Needs r
   LOCKSTEP_CACHE               where the parts are built once (default \${XDG_CACHE_HOME:-\$HOME/.cache}/lockstep)
   LOCKSTEP_CLUSTER_NODE_GRACE  how long a silent node counts as alive (default 10s)
   LOCKSTEP_CLUSTER_TLS         set to anything: the object store speaks TLS, with the cluster's CA
+  LOCKSTEP_CLUSTER_AUDIT       set to anything: requests with this kubeconfig are noted in log/audit.log
   LOCKSTEP_CLUSTER_KEEP        set to anything: the files stay when the cluster goes, to look at the logs
 
 Exit codes: 0 it runs, 1 it could not be started, 2 wrong arguments, 3 this machine lacks something.

@@ -81,6 +81,12 @@ def peak_rss(pid):
     return 0.0
 
 
+def machine_cpu():
+    """CPU-seconds that the whole machine has used."""
+    user, nice, system, _idle, _wait, irq, softirq = map(int, _read("/proc/stat").split(maxsplit=8)[1:8])
+    return (user + nice + system + irq + softirq) / TICKS
+
+
 def busy(seconds):
     """Share of all cores that was in use by anyone during the next seconds."""
     def counters():

@@ -18,7 +18,20 @@ etcd_start() {
     --listen-peer-urls "$peer" --initial-advertise-peer-urls "$peer" --initial-cluster "hub=$peer"
 }
 
+# With LOCKSTEP_CLUSTER_AUDIT the API server notes each request of the cluster's owner, at its end: a watch is one line.
 apiserver_start() {
+  local audit=()
+  if [[ -n ${LOCKSTEP_CLUSTER_AUDIT:-} ]]; then
+    cat >"$dir/audit.yaml" <<Y
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived, ResponseStarted]
+rules:
+- {level: Metadata, users: [admin]}
+- {level: None}
+Y
+    audit=(--audit-policy-file="$dir/audit.yaml" --audit-log-path="$dir/log/audit.log")
+  fi
   component kube-apiserver "$parts/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 \
     --secure-port=6443 --bind-address=0.0.0.0 --advertise-address="$hub_ip" --endpoint-reconciler-type=none \
     --client-ca-file=pki/ca.crt --tls-cert-file=pki/apiserver.crt --tls-private-key-file=pki/apiserver.key \
@@ -26,7 +39,7 @@ apiserver_start() {
     --service-account-key-file=pki/serviceaccounts.pub --service-account-signing-key-file=pki/serviceaccounts.key \
     --kubelet-client-certificate=pki/apiserver-to-kubelet.crt --kubelet-client-key=pki/apiserver-to-kubelet.key \
     --kubelet-preferred-address-types=InternalIP --authorization-mode=Node,RBAC \
-    --enable-admission-plugins=NodeRestriction --allow-privileged=true --profiling=false
+    --enable-admission-plugins=NodeRestriction --allow-privileged=true --profiling=false "${audit[@]}"
 }
 
 apiserver_answers() { "$parts/kubectl" --kubeconfig "$dir/kubeconfig" get --raw /readyz --request-timeout 2s; }
