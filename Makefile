@@ -75,7 +75,9 @@ cluster-down: ## take that cluster away
 image: build static-agent ## Lockstep's image as an OCI tar, reproducibly, into target/lockstep-image.tar
 	tests/cluster/image.sh --bin $(BIN)
 
-ON_CLUSTER := thin waits refusals faults manifests
+# Quick ones, several at a time; slow ones likewise; and those that need a cluster for themselves, or one of another kind.
+ON_CLUSTER := thin waits refusals endings faults manifests
+SLOW_ON_CLUSTER := keys outsider fleet
 
 .PHONY: test-cluster
 test-cluster: test-binaries static-agent ## tests on a real cluster (as root; builds its parts on first use)
@@ -85,8 +87,9 @@ test-cluster: test-binaries static-agent ## tests on a real cluster (as root; bu
 .PHONY: test-cluster-full
 test-cluster-full: test-binaries static-agent ## the same, and machines and servers that fail
 	tests/cluster/self-test.sh
-	$(WITH_LIBTORCH) tests/cluster/run-tests.sh $(ON_CLUSTER)
+	$(WITH_LIBTORCH) tests/cluster/run-tests.sh $(ON_CLUSTER) $(SLOW_ON_CLUSTER)
 	$(WITH_LIBTORCH) tests/cluster/run-tests.sh --alone nodes
+	$(WITH_LIBTORCH) LOCKSTEP_CLUSTER_TLS=1 tests/cluster/run-tests.sh tls
 
 .PHONY: bench-cluster
 bench-cluster: build static-agent ## measure on a real cluster (as root); prints and writes tests/benches/results

@@ -11,7 +11,8 @@ usage() {
 usage: tests/cluster/fake-nodes.sh [--name CLUSTER] COUNT
 
 Adds COUNT nodes, fake-0, fake-1, ..., whose kubelet is played by kwok: pods are scheduled there and said to run, but
-nothing is started, and those of a Job are said to have succeeded at once. Each node has 8 CPUs and 64Gi, the label
+nothing is started, and those of a Job are said to have succeeded at once, unless they have the annotation
+lockstep.test/runs-on. Each node has 8 CPUs and 64Gi, the label
 kwok.x-k8s.io/node=fake, and a taint of the same name and value (NoSchedule), so that only pods which tolerate it land
 there. Again with another count: adds what is missing.
 USAGE
@@ -29,7 +30,7 @@ kubectl() { "$parts/kubectl" --kubeconfig "$dir/kubeconfig" "$@"; }
 
 if [[ ! -e $dir/pid/kwok ]] || ! component_started kwok >/dev/null; then
   component kwok "$parts/kwok" --kubeconfig "$dir/kubeconfig" --manage-nodes-with-label-selector kwok.x-k8s.io/node=fake \
-    --node-lease-duration-seconds 40
+    --node-lease-duration-seconds 40 --config "$here/manifests/fake-pods.yaml"
 fi
 
 node() {

@@ -20,6 +20,16 @@ pub enum Error {
         /// What the store said.
         reason: String,
     },
+    /// The store shows a certificate that nobody vouches for whom this process trusts.
+    #[error(
+        "the certificate of the store of {uri} is not trusted: {reason}; let SSL_CERT_FILE name a file with the certificate of its authority"
+    )]
+    Untrusted {
+        /// The object.
+        uri: String,
+        /// What is wrong with the certificate.
+        reason: String,
+    },
     /// No answer within the time that the call was given. A write may still be applied later.
     #[error(
         "{operation} of {uri} got no answer within {after:.1?}; check the network and the store's health"
@@ -119,10 +129,21 @@ impl Error {
             Os::PermissionDenied { .. } | Os::Unauthenticated { .. } => {
                 Self::Denied { uri, reason: causes(error) }
             }
-            _ => Self::Unavailable { uri, operation, reason: causes(error) },
+            _ => {
+                let reason = causes(error);
+                match reason.split_once(BAD_CERTIFICATE) {
+                    Some((_, what)) => {
+                        Self::Untrusted { uri, reason: what.trim_start_matches(": ").to_owned() }
+                    }
+                    None => Self::Unavailable { uri, operation, reason },
+                }
+            }
         }
     }
 }
+
+/// How rustls begins what it says of a certificate; object_store has no kind of error for it.
+const BAD_CERTIFICATE: &str = "invalid peer certificate";
 
 /// All causes in one line; many errors repeat their source's text, which is then left out.
 pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {

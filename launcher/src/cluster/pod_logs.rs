@@ -2,7 +2,7 @@
 
 use super::Cluster;
 use super::apply::is_absent;
-use super::story::{has_log, is_over, node, tell};
+use super::story::{has_log, is_over, node, one_line, tell};
 use super::watch::{Change, Scene, pods_of, watch};
 use futures::{AsyncBufReadExt, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
@@ -22,6 +22,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Pods whose logs are fetched at one time.
 const AT_ONCE: usize = 8;
+/// How long the end of a log may take: a machine that is gone never answers.
+const TAIL_DEADLINE: Duration = Duration::from_secs(5);
+/// The same of a whole one.
+const WHOLE_DEADLINE: Duration = Duration::from_secs(25);
 
 /// A line of a pod's log.
 #[derive(Debug, Clone)]
@@ -170,10 +174,11 @@ async fn follow_pod(pods: Api<Pod>, pod: String, node: u32, wish: LogWish, to: m
     }
 }
 
-/// What the pods of a job have said so far, in order of time.
+/// What the pods of a job have said so far, in order of time. A log that can't be had, as of a machine that is gone, is
+/// left out, and stderr says so.
 ///
 /// # Errors
-/// Where the cluster doesn't show the pods or their logs.
+/// Where the cluster doesn't show the pods, or refuses to show logs.
 pub(crate) async fn logs(cluster: &Cluster, name: &str, wish: LogWish) -> anyhow::Result<Vec<LogLine>> {
     let pods = cluster.api::<Pod>();
     let of_job = ListParams::default().labels(&pods_of(name));
@@ -181,23 +186,41 @@ pub(crate) async fn logs(cluster: &Cluster, name: &str, wish: LogWish) -> anyhow
     let said = all.items.into_iter().filter(has_log).filter_map(|pod| Some((node(&pod)?, pod.name_any())));
     let read = said.map(|(node, pod)| {
         let pods = pods.clone();
-        async move {
-            let what = format!("the log of pod {pod}");
-            let read = async {
-                match pods.logs(&pod, &wish.params(false)).await {
-                    // It is gone since it was listed.
-                    Err(error) if is_absent(&error) => Ok(String::new()),
-                    other => other,
-                }
-            };
-            let text = cluster.call("read", &what, read).await?;
-            anyhow::Ok(text.lines().filter_map(|line| parse(line, node)).collect::<Vec<_>>())
-        }
+        async move { anyhow::Ok((node, log(cluster, &pods, &pod, wish).await?)) }
     });
-    let texts: Vec<_> = futures::stream::iter(read).buffer_unordered(AT_ONCE).try_collect().await?;
-    let mut lines: Vec<_> = texts.into_iter().flatten().collect();
+    let logs: Vec<_> = futures::stream::iter(read).buffer_unordered(AT_ONCE).try_collect().await?;
+    if let Some(why) = logs.iter().find_map(|(_, log)| log.as_ref().err()) {
+        let missing = logs.iter().filter(|(_, log)| log.is_err()).count();
+        eprintln!("warning: {missing} of {} logs can't be read: {why}", logs.len());
+    }
+    let texts = logs.iter().filter_map(|(node, log)| Some((*node, log.as_ref().ok()?)));
+    let mut lines: Vec<_> =
+        texts.flat_map(|(node, text)| text.lines().filter_map(move |line| parse(line, node))).collect();
     lines.sort_by_key(|line| line.at);
     Ok(lines)
+}
+
+/// The log of one pod, or why its machine doesn't give it.
+async fn log(
+    cluster: &Cluster,
+    pods: &Api<Pod>,
+    pod: &str,
+    wish: LogWish,
+) -> anyhow::Result<Result<String, String>> {
+    let what = format!("the log of pod {pod}");
+    let read = async {
+        match pods.logs(pod, &wish.params(false)).await {
+            // It is gone since it was listed.
+            Err(error) if is_absent(&error) => Ok(Ok(String::new())),
+            Err(kube::Error::Api(status)) if status.code >= 500 => Ok(Err(one_line(&status.message))),
+            other => other.map(Ok),
+        }
+    };
+    let deadline = if wish.tail.is_some() { TAIL_DEADLINE } else { WHOLE_DEADLINE };
+    match tokio::time::timeout(deadline, cluster.call("read", &what, read)).await {
+        Ok(read) => read,
+        Err(_) => Ok(Err(format!("{what} did not come within {deadline:?}"))),
+    }
 }
 
 /// A line with its time in front.
