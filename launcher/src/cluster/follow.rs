@@ -98,6 +98,9 @@ pub(crate) async fn follow(
             () = logs.one_ended() => {}
             _ = ticks.tick() => {
                 view.tick();
+                if show.scene.job_known {
+                    show.look(view);
+                }
                 show.say_waits(view);
                 let late = patience.start.is_some_and(|most| !show.all_started && show.since.elapsed() > most);
                 if late && over.is_none() {
@@ -183,6 +186,12 @@ impl<'a> Show<'a> {
             Change::Job(_) | Change::Pod(_) => self.trouble = None,
         }
         self.scene.take(self.name, change);
+        self.look(view);
+        Ok(())
+    }
+
+    /// Says what is new. Also without a change: what should be gone by now is known by the time alone.
+    fn look(&mut self, view: &View) {
         self.standing = tell(&self.scene, Timestamp::now());
         self.say_phases(view);
         self.say_losses(view);
@@ -191,7 +200,6 @@ impl<'a> Show<'a> {
         for wait in &self.standing.waits {
             self.waits.entry(wait.clone()).or_insert((now, None));
         }
-        Ok(())
     }
 
     fn say_phases(&mut self, view: &View) {
