@@ -21,9 +21,11 @@ fn a_run_of_two_hundred_nodes_is_made_shown_and_taken_away() {
     let job = space.digits("fleet", &format!("{place} {batch} {runs_on} --wait=created"));
     let created = space.run(&format!("launch {job}")).expect_code(0);
     assert!(created.stderr.contains("created"), "{}", created.stderr);
-    let pods = || space.kubectl(&["get", "pods", "-o", "jsonpath={range .items[*]}{.spec.nodeName}{'\\n'}{end}"]);
+    let pods =
+        || space.kubectl(&["get", "pods", "-o", "jsonpath={range .items[*]}{.spec.nodeName}{'\\n'}{end}"]);
     wait_for("all pods have a machine", PATIENCE, || {
-        (pods().lines().filter(|machine| machine.starts_with("fake-")).count() == NODES as usize).then_some(())
+        (pods().lines().filter(|machine| machine.starts_with("fake-")).count() == NODES as usize)
+            .then_some(())
     });
     let status = space.run(&format!("status fleet -n {} --output json", space.name)).expect_code(0);
     assert_eq!(status.json()["nodes"][1], NODES, "{}", status.stdout);

@@ -28,7 +28,8 @@ fn send_agent(thief: &Space, folder: &str) {
     let rendered = thief.run(&format!("render {}", thief.long("struck", STEPS, ""))).expect_code(0).stdout;
     let (parsed, objects) = thief.pipe(&rendered, &["create", "--dry-run=client", "-o", "json", "-f", "-"]);
     assert!(parsed, "{objects}");
-    let objects: Vec<Value> = serde_json::Deserializer::from_str(&objects).into_iter().map(Result::unwrap).collect();
+    let objects: Vec<Value> =
+        serde_json::Deserializer::from_str(&objects).into_iter().map(Result::unwrap).collect();
     let objects = match objects.as_slice() {
         [one] if one["kind"] == "List" => one["items"].as_array().unwrap().clone(),
         many => many.to_vec(),
@@ -36,7 +37,9 @@ fn send_agent(thief: &Space, folder: &str) {
     let of_kind = |kind: &str| objects.iter().find(|object| object["kind"] == kind).unwrap().clone();
     let mut spec = of_kind("Job")["spec"]["template"]["spec"].clone();
     let args = spec["containers"][0]["args"].as_array_mut().unwrap();
-    args.retain(|arg| !arg.as_str().unwrap().starts_with("--run-dir") && !arg.as_str().unwrap().starts_with("--launch"));
+    args.retain(|arg| {
+        !arg.as_str().unwrap().starts_with("--run-dir") && !arg.as_str().unwrap().starts_with("--launch")
+    });
     args.extend([json!(format!("--run-dir={folder}")), json!("--launch=stolen"), json!("--node=1")]);
     let pod = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "thief" }, "spec": spec });
     for object in [of_kind("ConfigMap"), pod] {

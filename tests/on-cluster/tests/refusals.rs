@@ -84,7 +84,13 @@ fn a_cluster_that_is_not_there_or_does_not_know_the_user_is_named() {
 fn who_has_a_wrong_token_or_one_that_has_ended_is_told_to_log_in_again() {
     let mut space = Space::new("token");
     space.kubectl(&["create", "serviceaccount", "user"]);
-    space.kubectl(&["create", "rolebinding", "user", "--clusterrole=admin", &format!("--serviceaccount={}:user", space.name)]);
+    space.kubectl(&[
+        "create",
+        "rolebinding",
+        "user",
+        "--clusterrole=admin",
+        &format!("--serviceaccount={}:user", space.name),
+    ]);
     let token = space.kubectl(&["create", "token", "user"]);
     let all = space.cluster(&["config", "view", "--raw", "--minify", "-o", "json"]);
     let mut config: serde_json::Value = serde_json::from_str(&all).unwrap();

@@ -7,7 +7,10 @@ use lockstep_cluster_tests::{Space, image, variable};
 const TRUST: &str = r#"--set kubernetes.env={"SSL_CERT_FILE":"/authority/ca.crt"} --set kubernetes.volumes=[{"configMap":"authority","mountPath":"/authority","readOnly":true}]"#;
 
 fn space(purpose: &str) -> Space {
-    assert!(variable("AWS_ENDPOINT_URL").starts_with("https://"), "start the cluster with LOCKSTEP_CLUSTER_TLS=1");
+    assert!(
+        variable("AWS_ENDPOINT_URL").starts_with("https://"),
+        "start the cluster with LOCKSTEP_CLUSTER_TLS=1"
+    );
     let space = Space::new(purpose);
     let file = format!("--from-file=ca.crt={}", variable("SSL_CERT_FILE"));
     space.kubectl(&["create", "configmap", "authority", &file]);
@@ -32,7 +35,12 @@ fn an_agent_that_is_brought_into_an_image_trusts_it_too() {
         "  agentImage: {}\n  env: {{ SSL_CERT_FILE: /authority/ca.crt }}\n  volumes: [{{ configMap: authority, mountPath: /authority, readOnly: true }}]\n",
         image()
     );
-    let job = space.command_in("lockstep.test/tools:1", "alone", &format!("[/peer, '7000', '0', '{store}']"), &more);
+    let job = space.command_in(
+        "lockstep.test/tools:1",
+        "alone",
+        &format!("[/peer, '7000', '0', '{store}']"),
+        &more,
+    );
     space.run(&format!("launch -f {job}")).expect_code(0);
     space.leaves_nothing("alone");
 }

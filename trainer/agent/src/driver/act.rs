@@ -64,7 +64,8 @@ impl Driver {
                     let event = match propose(&facts, proposal).await {
                         Ok(record) => Event::Proposed(Box::new(record)),
                         Err(e) => {
-                            tracing::warn!(error = %e, "can't commit a membership, will try again");
+                            // Told to the user as what the run waits for.
+                            tracing::debug!(error = %e, "can't commit a membership, will try again");
                             let (error, start) = (e.to_string(), StartError::from(e));
                             Event::ProposeFailed { error, for_good: matches!(start, StartError::Never(_)) }
                         }

@@ -130,7 +130,10 @@ mod tests {
         let seen = |kills, given| OutOfMemory { group: Group::find(root, "0::/\n"), kills, given };
         assert_eq!(seen(1, None).words(), None);
         let told = seen(0, Some(ByteSize::new(100 << 20))).words().unwrap();
-        assert!(told.contains("limit 100MiB") && told.contains("raise kubernetes.resources.memory"), "{told}");
+        assert!(
+            told.contains("limit 100MiB") && told.contains("raise kubernetes.resources.memory"),
+            "{told}"
+        );
         let told = seen(0, None).words().unwrap();
         assert!(told.contains("limit 100MiB") && !told.contains("kubernetes"), "{told}");
     }

@@ -114,7 +114,10 @@ mod tests {
     fn what_fails_on_every_rank_is_one_cause() {
         let fault = |rank, how: &str| Fault::of_rank(NodeId(rank), Rank(rank), how);
         let (first, second) = (fault(0, "left with exit code 1"), fault(1, "left with exit code 1"));
-        assert_eq!((first.text.as_str(), first.cause), ("rank 0 on node 0 left with exit code 1", second.cause));
+        assert_eq!(
+            (first.text.as_str(), first.cause),
+            ("rank 0 on node 0 left with exit code 1", second.cause)
+        );
         let said = |rank| fault(rank, &format!("failed: rank {rank} at step 3: no such column"));
         assert_eq!(said(3).cause, said(12).cause);
         let gone = |node| Fault::of(Some(NodeId(node)), format!("the agent of node {node} is gone")).cause;

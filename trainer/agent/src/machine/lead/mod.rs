@@ -8,10 +8,10 @@ use super::budget::Budget;
 use super::{Action, Config, Event, Machine, Note, Proposal, Time};
 use crate::wire::{LeaderMsg, MemberMsg, Offer};
 use leading::{Fault, Leading, watch};
-use proposing::Failing;
 use lockstep_run::link::{Failure, FailureKind, WorkerOutcome};
 use lockstep_run::segment::EventKind;
 use lockstep_run::{Body, Generation, Incarnation, Member, Membership, NodeId, Outcome, Rank};
+use proposing::Failing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
