@@ -68,7 +68,7 @@ fn a_machine_that_is_lost_for_ever() {
         let status = space.status("struck");
         assert_eq!(status["phase"], "starting", "{status:#}");
         space.cluster(&["delete", "node", &machine]);
-        run.wait_for_text("was driven away by a taint, as of a machine that is gone");
+        run.wait_for_text("was lost with its machine");
         trains_again(space);
         assert_eq!(space.machine("struck", 0), space.machine("struck", 1));
         broken.mend();
