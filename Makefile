@@ -88,7 +88,9 @@ sbom: image ## what is in the image, as CycloneDX JSON, into target/lockstep-ima
 test-image: build static-agent ## build the Dockerfile with buildah over Debian packages (as root), and check the image
 	tests/cluster/dockerfile-test.sh --bin $(BIN)
 
-ON_CLUSTER := thin commands waits refusals faults manifests
+# Quick ones, several at a time; slow ones likewise; and those that need a cluster for themselves, or one of another kind.
+ON_CLUSTER := thin commands waits refusals endings faults manifests
+SLOW_ON_CLUSTER := keys outsider fleet
 
 .PHONY: test-cluster
 test-cluster: test-binaries static-agent ## tests on a real cluster (as root; builds its parts on first use)
@@ -98,8 +100,9 @@ test-cluster: test-binaries static-agent ## tests on a real cluster (as root; bu
 .PHONY: test-cluster-full
 test-cluster-full: test-binaries static-agent ## the same, and machines and servers that fail, Kueue, the Dockerfile
 	tests/cluster/self-test.sh
-	$(WITH_LIBTORCH) tests/cluster/run-tests.sh $(ON_CLUSTER)
+	$(WITH_LIBTORCH) tests/cluster/run-tests.sh $(ON_CLUSTER) $(SLOW_ON_CLUSTER)
 	$(WITH_LIBTORCH) tests/cluster/run-tests.sh --alone nodes
+	$(WITH_LIBTORCH) LOCKSTEP_CLUSTER_TLS=1 tests/cluster/run-tests.sh tls
 	tests/cluster/kueue-test.sh --bin $(BIN)
 	tests/cluster/dockerfile-test.sh --bin $(BIN) --cluster
 

@@ -13,7 +13,8 @@ usage() {
 usage: tests/cluster/fake-nodes.sh [--name CLUSTER] [--running] COUNT
 
 Adds COUNT nodes, fake-0, fake-1, ..., whose kubelet is played by kwok: pods are scheduled there and said to run, but
-nothing is started, and those of a Job are said to have succeeded at once. Each node has 8 CPUs and 64Gi, the label
+nothing is started, and those of a Job are said to have succeeded at once, unless they have the annotation
+lockstep.test/runs-on. Each node has 8 CPUs and 64Gi, the label
 kwok.x-k8s.io/node=fake, and a taint of the same name and value (NoSchedule), so that only pods which tolerate it land
 there. Again with another count: adds what is missing.
 
@@ -30,11 +31,11 @@ running=""
 [[ $# == 1 && $1 =~ ^[0-9]{1,4}$ ]] || { usage >&2 && exit 2; }
 count=$1
 find_cluster "$name"
-options=()
 [[ -e $dir/ready ]] || die "cluster $name does not run" "start it with tests/cluster/up.sh --name $name"
 parts=$(cat "$dir/parts")
 kubectl() { "$parts/kubectl" --kubeconfig "$dir/kubeconfig" "$@"; }
 
+options=(--config "$here/manifests/fake-pods.yaml")
 # The API server asks kwok for logs as it asks a kubelet.
 if [[ -n $running ]]; then
   address_plan "$(cat "$dir/slot")"

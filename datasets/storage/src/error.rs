@@ -20,6 +20,16 @@ pub enum Error {
         /// What the store said.
         reason: String,
     },
+    /// The store shows a certificate that nobody vouches for whom this process trusts.
+    #[error(
+        "the certificate of the store of {uri} is not trusted: {reason}; let SSL_CERT_FILE name a file with the certificate of its authority"
+    )]
+    Untrusted {
+        /// The object.
+        uri: String,
+        /// What is wrong with the certificate.
+        reason: String,
+    },
     /// No answer within the time that the call was given. A write may still be applied later.
     #[error(
         "{operation} of {uri} got no answer within {after:.1?}; check the network and the store's health"
@@ -119,10 +129,26 @@ impl Error {
             Os::PermissionDenied { .. } | Os::Unauthenticated { .. } => {
                 Self::Denied { uri, reason: causes(error) }
             }
-            _ => Self::Unavailable { uri, operation, reason: causes(error) },
+            _ => {
+                let reason = causes(error);
+                if REFUSALS.iter().any(|status| reason.contains(status)) {
+                    return Self::Denied { uri, reason };
+                }
+                match reason.split_once(BAD_CERTIFICATE) {
+                    Some((_, what)) => {
+                        Self::Untrusted { uri, reason: what.trim_start_matches(": ").to_owned() }
+                    }
+                    None => Self::Unavailable { uri, operation, reason },
+                }
+            }
         }
     }
 }
+
+/// How object_store tells of an answer of which it makes no kind of error: it does so for objects, and not for lists.
+const REFUSALS: [&str; 2] = ["status code: 401 ", "status code: 403 "];
+/// How rustls begins what it says of a certificate; object_store has no kind of error for it.
+const BAD_CERTIFICATE: &str = "invalid peer certificate";
 
 /// All causes in one line; many errors repeat their source's text, which is then left out.
 pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
@@ -162,6 +188,24 @@ mod tests {
         assert!(matches!(of(ENOENT, "get"), Error::NotFound { .. }));
         assert!(matches!(of(ENOENT, "put"), Error::Unavailable { .. }));
         assert!(matches!(of(EIO, "get"), Error::Unavailable { .. }));
+    }
+
+    #[test]
+    fn what_a_store_says_of_keys_and_certificates_is_told_apart_from_its_failures() {
+        let of = |text: &str| {
+            let source = Box::new(io::Error::other(text.to_owned()));
+            let error = object_store::Error::Generic { store: "S3", source };
+            Error::from_object_store("s3://runs/x".into(), "list", &error)
+        };
+        let refused = "Server returned non-2xx status code: 403 Forbidden: <Code>InvalidAccessKeyId</Code>";
+        assert!(matches!(of(refused), Error::Denied { .. }));
+        assert!(of("Server returned non-2xx status code: 503 Service Unavailable: ").is_transient());
+        let unknown = of("HTTP error: invalid peer certificate: UnknownIssuer");
+        assert!(
+            matches!(&unknown, Error::Untrusted { reason, .. } if reason == "UnknownIssuer"),
+            "{unknown}"
+        );
+        assert!(unknown.to_string().contains("SSL_CERT_FILE"), "{unknown}");
     }
 
     #[test]

@@ -65,7 +65,7 @@ async fn stored(args: &Args, context: &Context, dir: &RunDir) -> anyhow::Result<
 
 async fn on_cluster(args: &Args, context: &Context, run: &ClusterRun) -> anyhow::Result<Exit> {
     let since_seconds = args.since.map(|span| i64::try_from(span.duration().as_secs()).unwrap_or(i64::MAX));
-    let wish = LogWish { tail: None, since_seconds, previous: args.previous };
+    let wish = LogWish { tail: None, since_seconds, previous: args.previous, tellers: false };
     let show = |line: LogLine| {
         if let Some(text) = printed(&line).filter(|text| is_of(text, args.rank)) {
             context.output.text(&text)?;

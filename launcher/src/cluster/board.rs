@@ -18,8 +18,6 @@ use tokio::time::{Instant, timeout_at};
 
 /// What happens within this time is shown at once.
 const TOGETHER: Duration = Duration::from_millis(200);
-/// The lowest node leads, and node 0 has rank 0, which reports progress; the next one leads while it is away.
-const FOLLOWED_NODES: u32 = 2;
 
 /// What all runs do, or one.
 pub(crate) struct Board<'a> {
@@ -45,8 +43,8 @@ impl<'a> Board<'a> {
             None => watch_all(cluster),
         };
         let (lines_in, lines) = mpsc::channel(1024);
-        let wish = LogWish { tail: Some(TAIL), ..LogWish::default() };
-        let followers = Followers::new(cluster, wish, FOLLOWED_NODES, lines_in);
+        let wish = LogWish { tail: Some(TAIL), tellers: true, ..LogWish::default() };
+        let followers = Followers::new(cluster, wish, lines_in);
         Self { only, runs: BTreeMap::new(), changes, followers, lines }
     }
 

@@ -17,8 +17,6 @@ use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-/// The lowest node leads, and node 0 has rank 0, which reports progress; the next one leads while it is away.
-const FOLLOWED_NODES: u32 = 2;
 /// A wait shorter than this is none.
 const WORTH_A_WORD: Duration = Duration::from_secs(2);
 /// A wait that lasts is named again after this, and then after twice as long each time.
@@ -77,7 +75,7 @@ pub(crate) async fn follow(
     let mut changes = watch(cluster, name);
     let (lines_in, mut lines) = mpsc::channel(1024);
     let mut show = Show::new(name);
-    let mut logs = Followers::new(cluster, patience.past, FOLLOWED_NODES, lines_in);
+    let mut logs = Followers::new(cluster, patience.past, lines_in);
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut over: Option<(End, Instant)> = None;
@@ -98,6 +96,9 @@ pub(crate) async fn follow(
             () = logs.one_ended() => {}
             _ = ticks.tick() => {
                 view.tick();
+                if show.scene.jobs.is_known() {
+                    show.look(view);
+                }
                 show.say_waits(view);
                 let late = patience.start.is_some_and(|most| !show.all_started && show.since.elapsed() > most);
                 if late && over.is_none() {
@@ -183,6 +184,12 @@ impl<'a> Show<'a> {
             Change::Job(_) | Change::Pod(_) => self.trouble = None,
         }
         self.scene.take(self.name, change);
+        self.look(view);
+        Ok(())
+    }
+
+    /// Says what is new. Also without a change: what should be gone by now is known by the time alone.
+    fn look(&mut self, view: &View) {
         self.standing = tell(&self.scene, Timestamp::now());
         self.say_phases(view);
         self.say_losses(view);
@@ -191,7 +198,6 @@ impl<'a> Show<'a> {
         for wait in &self.standing.waits {
             self.waits.entry(wait.clone()).or_insert((now, None));
         }
-        Ok(())
     }
 
     fn say_phases(&mut self, view: &View) {

@@ -2,7 +2,7 @@
 
 use super::Cluster;
 use super::apply::is_absent;
-use super::story::{has_log, is_over, newest_pods, node, tell};
+use super::story::{has_log, is_over, newest_pods, node, one_line, tell};
 use super::watch::{Change, Kept, Scene, pods_of, watch};
 use futures::{AsyncBufReadExt, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
@@ -23,6 +23,10 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Pods whose logs are fetched at one time.
 const AT_ONCE: usize = 8;
+/// How long the end of a log may take: a machine that is gone never answers.
+const TAIL_DEADLINE: Duration = Duration::from_secs(5);
+/// The same of a whole one.
+const WHOLE_DEADLINE: Duration = Duration::from_secs(25);
 
 /// A line of a pod's log.
 #[derive(Debug, Clone)]
@@ -46,9 +50,18 @@ pub(crate) struct LogWish {
     pub(crate) since_seconds: Option<i64>,
     /// Only of pods that another one has replaced.
     pub(crate) previous: bool,
+    /// Only of the nodes that tell of the whole run.
+    pub(crate) tellers: bool,
 }
 
+/// The lowest node leads, and node 0 has rank 0, which reports progress; the next one leads while it is away.
+const NUM_TELLERS: u32 = 2;
+
 impl LogWish {
+    fn wants(self, node: Option<u32>) -> bool {
+        node.is_some_and(|node| !self.tellers || node < NUM_TELLERS)
+    }
+
     fn params(self, follow: bool) -> LogParams {
         LogParams {
             container: Some(CONTAINER.to_owned()),
@@ -65,7 +78,6 @@ impl LogWish {
 pub(super) struct Followers<'a> {
     cluster: &'a Cluster,
     wish: LogWish,
-    max_nodes: u32,
     known: BTreeSet<String>,
     tasks: JoinSet<()>,
     /// What ended is read once, and many may have.
@@ -74,22 +86,17 @@ pub(super) struct Followers<'a> {
 }
 
 impl<'a> Followers<'a> {
-    /// Follows nobody yet. Only the lowest `max_nodes` nodes of a job are followed.
-    pub(super) fn new(
-        cluster: &'a Cluster,
-        wish: LogWish,
-        max_nodes: u32,
-        to: mpsc::Sender<LogLine>,
-    ) -> Self {
+    /// Follows nobody yet.
+    pub(super) fn new(cluster: &'a Cluster, wish: LogWish, to: mpsc::Sender<LogLine>) -> Self {
         let ended = Arc::new(Semaphore::new(AT_ONCE));
-        Self { cluster, wish, max_nodes, known: BTreeSet::new(), tasks: JoinSet::new(), ended, to }
+        Self { cluster, wish, known: BTreeSet::new(), tasks: JoinSet::new(), ended, to }
     }
 
     /// Follows the pods of the job called `job` that have begun to speak.
     pub(super) fn keep_up(&mut self, job: &str, scene: &Scene) {
         while self.tasks.try_join_next().is_some() {}
         for pod in scene.pods.all().filter(|pod| has_log(pod)) {
-            let Some(node) = node(pod).filter(|node| *node < self.max_nodes) else { continue };
+            let Some(node) = node(pod).filter(|node| self.wish.wants(Some(*node))) else { continue };
             if self.known.insert(pod.name_any()) {
                 let source = Source { job: job.into(), node, pod: pod.name_any() };
                 let (pods, wish, to) = (self.cluster.api::<Pod>(), self.wish, self.to.clone());
@@ -132,7 +139,7 @@ pub(crate) async fn follow_logs(
 ) -> anyhow::Result<()> {
     let mut changes = watch(cluster, name);
     let (lines_in, mut lines) = mpsc::channel(1024);
-    let mut followers = Followers::new(cluster, wish, u32::MAX, lines_in);
+    let mut followers = Followers::new(cluster, wish, lines_in);
     let mut scene = Scene::default();
     loop {
         tokio::select! {
@@ -203,17 +210,20 @@ async fn follow_pod(pods: Api<Pod>, source: Source, wish: LogWish, to: mpsc::Sen
     }
 }
 
-/// What the pods of a job have said so far, in order of time.
+/// What the pods of a job have said so far, in order of time. A log that can't be had, as of a machine that is gone, is
+/// left out, and stderr says so.
 ///
 /// # Errors
-/// Where the cluster doesn't show the pods or their logs.
+/// Where the cluster doesn't show the pods, or refuses to show logs.
 pub(crate) async fn logs(cluster: &Cluster, name: &str, wish: LogWish) -> anyhow::Result<Vec<LogLine>> {
     let pods = cluster.api::<Pod>();
     let of_job = ListParams::default().labels(&pods_of(name));
     let all = cluster.call("list", &format!("pods of {name}"), pods.list(&of_job)).await?;
     let scene = Scene { pods: Kept::listed(all.items), ..Scene::default() };
     let newest: BTreeSet<_> = newest_pods(&scene).values().map(|pod| pod.name_any()).collect();
-    let wanted = |pod: &&Pod| has_log(pod) && !(wish.previous && newest.contains(&pod.name_any()));
+    let wanted = |pod: &&Pod| {
+        has_log(pod) && wish.wants(node(pod)) && !(wish.previous && newest.contains(&pod.name_any()))
+    };
     let job: Arc<str> = name.into();
     let said = scene.pods.all().filter(wanted);
     let sources =
@@ -221,20 +231,41 @@ pub(crate) async fn logs(cluster: &Cluster, name: &str, wish: LogWish) -> anyhow
     let read = sources.map(|source| {
         let pods = pods.clone();
         async move {
-            let what = format!("the log of pod {}", source.pod);
-            let read = async {
-                match pods.logs(&source.pod, &wish.params(false)).await {
-                    // It is gone since it was listed.
-                    Err(error) if is_absent(&error) => Ok(String::new()),
-                    other => other,
-                }
-            };
-            let text = cluster.call("read", &what, read).await?;
-            anyhow::Ok(text.lines().filter_map(|line| source.parse(line)).collect::<Vec<_>>())
+            let read = log(cluster, &pods, &source.pod, wish).await?;
+            anyhow::Ok((source, read))
         }
     });
-    let texts: Vec<_> = futures::stream::iter(read).buffer_unordered(AT_ONCE).try_collect().await?;
-    let mut lines: Vec<_> = texts.into_iter().flatten().collect();
+    let logs: Vec<_> = futures::stream::iter(read).buffer_unordered(AT_ONCE).try_collect().await?;
+    if let Some(why) = logs.iter().find_map(|(_, log)| log.as_ref().err()) {
+        let missing = logs.iter().filter(|(_, log)| log.is_err()).count();
+        eprintln!("warning: {missing} of {} logs can't be read: {why}", logs.len());
+    }
+    let texts = logs.iter().filter_map(|(source, log)| Some((source, log.as_ref().ok()?)));
+    let mut lines: Vec<_> =
+        texts.flat_map(|(source, text)| text.lines().filter_map(|line| source.parse(line))).collect();
     lines.sort_by_key(|line| line.at);
     Ok(lines)
+}
+
+/// The log of one pod, or why its machine doesn't give it.
+async fn log(
+    cluster: &Cluster,
+    pods: &Api<Pod>,
+    pod: &str,
+    wish: LogWish,
+) -> anyhow::Result<Result<String, String>> {
+    let what = format!("the log of pod {pod}");
+    let read = async {
+        match pods.logs(pod, &wish.params(false)).await {
+            // It is gone since it was listed.
+            Err(error) if is_absent(&error) => Ok(Ok(String::new())),
+            Err(kube::Error::Api(status)) if status.code >= 500 => Ok(Err(one_line(&status.message))),
+            other => other.map(Ok),
+        }
+    };
+    let deadline = if wish.tail.is_some() { TAIL_DEADLINE } else { WHOLE_DEADLINE };
+    match tokio::time::timeout(deadline, cluster.call("read", &what, read)).await {
+        Ok(read) => read,
+        Err(_) => Ok(Err(format!("{what} did not come within {deadline:?}"))),
+    }
 }

@@ -103,7 +103,7 @@ pub(crate) async fn status(run: &ClusterRun) -> anyhow::Result<RunStatus> {
         standing = tell(&scene, Timestamp::now());
     }
     let mut told = Told::default();
-    logs(cluster, name, LogWish { tail: Some(TAIL), ..LogWish::default() })
+    logs(cluster, name, LogWish { tail: Some(TAIL), tellers: true, ..LogWish::default() })
         .await?
         .iter()
         .for_each(|line| told.take(line));

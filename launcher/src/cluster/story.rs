@@ -58,7 +58,7 @@ pub(crate) fn tell(scene: &Scene, now: Timestamp) -> Standing {
     Standing {
         nodes,
         scheduled: living().filter(|pod| machine(pod).is_some()).count() as u32,
-        started: living().filter(|pod| is_started(pod)).count() as u32,
+        started: living().filter(|pod| is_started(pod) && !is_late(pod, now)).count() as u32,
         waits: waits(job, scene, &newest, nodes, now),
         end: end(job, scene),
     }
@@ -103,6 +103,12 @@ pub(super) fn has_log(pod: &Pod) -> bool {
     state(pod).is_some_and(|state| state.running.is_some() || state.terminated.is_some())
 }
 
+/// Whether it should be gone: its machine likely is.
+fn is_late(pod: &Pod, now: Timestamp) -> bool {
+    let due = pod.metadata.deletion_timestamp.as_ref();
+    due.is_some_and(|at| now.duration_since(at.0).as_secs() >= LATE_AFTER.as_secs() as i64)
+}
+
 fn machine(pod: &Pod) -> Option<&str> {
     pod.spec.as_ref()?.node_name.as_deref()
 }
@@ -139,13 +145,7 @@ fn waits(job: &Job, scene: &Scene, newest: &BTreeMap<u32, &Pod>, nodes: u32, now
     }
     for (node, pod) in newest {
         waits.extend(starting(pod, scene));
-        if pod
-            .metadata
-            .deletion_timestamp
-            .as_ref()
-            .is_some_and(|at| now.duration_since(at.0).as_secs() >= LATE_AFTER.as_secs() as i64)
-            && !is_over(pod)
-        {
+        if is_late(pod, now) && !is_over(pod) {
             let machine = machine(pod).unwrap_or_default().to_owned();
             waits.push(Wait::Terminating { pod: pod.name_any(), machine });
         } else if is_over(pod) {

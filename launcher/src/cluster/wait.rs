@@ -72,6 +72,9 @@ impl Wait {
             }
             Self::Container { .. } => "check that the image holds lockstep-agent in its PATH".to_owned(),
             Self::Volume { .. } => "check that what kubernetes.volumes names is there".to_owned(),
+            Self::Replacement { how, .. } if how.contains("out of memory") => {
+                "raise kubernetes.resources.memory".to_owned()
+            }
             Self::Replacement { .. } => return None,
             Self::Terminating { machine, .. } => {
                 format!("if the machine is gone for good: kubectl delete node {machine}")

@@ -39,7 +39,6 @@ pub(super) struct Kept<K> {
     objects: BTreeMap<String, K>,
     /// Those of a watch that begins again; they take the place of the others once all of them are here.
     coming: BTreeMap<String, K>,
-    /// Whether the watch has said anything.
     known: bool,
 }
 
@@ -69,6 +68,11 @@ impl<K: ResourceExt> Kept<K> {
 }
 
 impl<K> Kept<K> {
+    /// Whether the watch has said anything.
+    pub(super) fn is_known(&self) -> bool {
+        self.known
+    }
+
     /// The objects, in the order of their names.
     pub(super) fn all(&self) -> impl Iterator<Item = &K> {
         self.objects.values()
@@ -142,7 +146,7 @@ impl Scene {
 
     /// Whether it had a Job that is gone, or never had one.
     pub(super) fn has_no_job(&self) -> bool {
-        self.jobs.known && self.job().is_none()
+        self.jobs.is_known() && self.job().is_none()
     }
 
     /// Takes in one change of the job called `name`.

@@ -2,6 +2,12 @@
 //!
 //! `make test-cluster` starts a cluster and says in the environment how to reach it and its object store.
 
+mod fault;
+mod survive;
+
+pub use fault::{Broken, fault};
+pub use survive::{STEPS, survives, survives_with};
+
 use lockstep_e2e::{Finished, Launched, Workspace, repository, wait_for};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -38,9 +44,14 @@ impl Space {
 
     /// Makes a Secret with the store's address and the owner's key, whose secret half is `secret`.
     pub fn secret(&self, name: &str, secret: &str) {
+        self.secret_of(name, &variable("AWS_ACCESS_KEY_ID"), secret);
+    }
+
+    /// The same with any key.
+    pub fn secret_of(&self, name: &str, id: &str, secret: &str) {
         let literal = |key: &str, value: &str| format!("--from-literal={key}={value}");
         let words = [
-            literal("AWS_ACCESS_KEY_ID", &variable("AWS_ACCESS_KEY_ID")),
+            literal("AWS_ACCESS_KEY_ID", id),
             literal("AWS_SECRET_ACCESS_KEY", secret),
             literal("AWS_ENDPOINT_URL", &variable("AWS_ENDPOINT_URL")),
             literal("AWS_REGION", &variable("AWS_REGION")),
@@ -104,6 +115,21 @@ impl Space {
         self.digits(name, &more)
     }
 
+    /// Writes a job file of two nodes that run `command`, a list in YAML, with `more` lines below `kubernetes`; returns its
+    /// path.
+    pub fn command(&self, name: &str, command: &str, more: &str) -> String {
+        self.command_in(&image(), name, command, more)
+    }
+
+    /// The same in another image.
+    pub fn command_in(&self, image: &str, name: &str, command: &str, more: &str) -> String {
+        let (storage, namespace) = (self.storage(), &self.name);
+        let text = format!(
+            "name: {name}\nnodes: 2\ncommand: {command}\nstorage: {storage}\nkubernetes:\n  namespace: {namespace}\n  image: {image}\n  secrets: [{{ name: s3 }}]\n{more}"
+        );
+        self.workspace.write(&format!("{name}.yaml"), &text).to_string_lossy().into_owned()
+    }
+
     /// Starts `lockstep` with words split at blanks.
     pub fn start(&self, words: &str) -> Launched {
         self.workspace.start(words)
@@ -144,8 +170,17 @@ impl Space {
 
     /// Names of everything that Lockstep made here and that is still there.
     pub fn objects(&self) -> Vec<String> {
+        self.labelled("lockstep.dev/job")
+    }
+
+    /// The same of one run.
+    pub fn objects_of(&self, run: &str) -> Vec<String> {
+        self.labelled(&format!("lockstep.dev/job={run}"))
+    }
+
+    fn labelled(&self, selector: &str) -> Vec<String> {
         let kinds = "jobs,cronjobs,pods,services,configmaps,networkpolicies,poddisruptionbudgets";
-        let found = self.kubectl(&["get", kinds, "-l", "lockstep.dev/job", "-o", "name"]);
+        let found = self.kubectl(&["get", kinds, "-l", selector, "-o", "name"]);
         found.lines().map(str::to_owned).collect()
     }
 
@@ -171,14 +206,14 @@ impl Drop for Space {
     }
 }
 
-/// Lockstep's image, as the cluster's machines know it.
-pub fn image() -> String {
-    std::env::var("LOCKSTEP_TEST_IMAGE").unwrap_or_else(|_| "lockstep:test".to_owned())
-}
-
 /// The bucket of all tests.
 fn bucket() -> String {
     std::env::var("LOCKSTEP_TEST_STORAGE").unwrap_or_else(|_| "s3://lockstep".to_owned())
+}
+
+/// Lockstep's image, where the cluster's machines find it.
+pub fn image() -> String {
+    std::env::var("LOCKSTEP_TEST_IMAGE").unwrap_or_else(|_| "lockstep:test".to_owned())
 }
 
 /// A variable of the cluster's environment.

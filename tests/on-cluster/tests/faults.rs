@@ -1,28 +1,7 @@
 //! Whatever happens to the pods, the run ends with the same bytes as an undisturbed one.
 #![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
-use lockstep_cluster_tests::Space;
-use lockstep_e2e::Launched;
-
-const STEPS: u32 = 12_000;
-
-/// Runs, does `strike` after the first checkpoint, and compares the end with that of an undisturbed run.
-fn survives(purpose: &str, strike: impl FnOnce(&Space, &mut Launched)) -> serde_json::Value {
-    let space = Space::new(purpose);
-    space.run(&format!("launch {}", space.long("calm", STEPS, ""))).expect_code(0);
-    let mut struck = space.start(&format!("launch {}", space.long("struck", STEPS, "")));
-    struck.wait_for_text("checkpoint 1000");
-    strike(&space, &mut struck);
-    // Who suspends a run ends the launch that follows it; the next launch lets it go on.
-    if struck.finish().code == Some(4) {
-        let again = space.run(&format!("launch {}", space.long("struck", STEPS, ""))).expect_code(0);
-        assert!(again.stderr.contains("was suspended, goes on"), "{}", again.stderr);
-    }
-    let status = space.status("struck");
-    assert_eq!((&status["phase"], &status["step"]), (&"done".into(), &STEPS.into()), "{status:#}");
-    assert_eq!(space.model_hash("struck"), space.model_hash("calm"), "{status:#}");
-    status
-}
+use lockstep_cluster_tests::survives;
 
 #[test]
 fn a_deleted_pod_of_either_node() {

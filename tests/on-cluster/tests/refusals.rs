@@ -1,7 +1,7 @@
 //! What is wrong is named, with its object and the way out, and nothing is left.
 #![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
-use lockstep_cluster_tests::{Space, variable};
+use lockstep_cluster_tests::{PATIENCE, Space, variable};
 
 fn fails(space: &Space, options: &str, code: i32, says: &[&str]) {
     let failed = space.run(&format!("launch {}", space.digits("digits", options))).expect_code(code);
@@ -30,15 +30,8 @@ fn storage_that_can_not_be_used_ends_the_run() {
 #[test]
 fn a_command_that_is_not_there_ends_the_run() {
     let space = Space::new("command");
-    let job = space.workspace.write(
-        "job.yaml",
-        &format!(
-            "name: absent\nnodes: 2\ncommand: [no-such-program]\nstorage: {0}\nkubernetes:\n  namespace: {1}\n  image: lockstep:test\n  secrets: [{{ name: s3 }}]\n",
-            space.storage(),
-            space.name
-        ),
-    );
-    let failed = space.run(&format!("launch -f {}", job.display())).expect_code(1);
+    let job = space.command("absent", "[no-such-program]", "");
+    let failed = space.run(&format!("launch -f {job}")).expect_code(1);
     assert!(failed.stderr.contains("no-such-program"), "{}", failed.stderr);
 }
 
@@ -85,6 +78,55 @@ fn a_cluster_that_is_not_there_or_does_not_know_the_user_is_named() {
     space.workspace.set_env("KUBECONFIG", "/nonexistent");
     space.workspace.set_env("HOME", "/nonexistent");
     fails(&space, "", 2, &["no cluster to speak to", "export KUBECONFIG", "--local"]);
+}
+
+#[test]
+fn who_has_a_wrong_token_or_one_that_has_ended_is_told_to_log_in_again() {
+    let mut space = Space::new("token");
+    space.kubectl(&["create", "serviceaccount", "user"]);
+    space.kubectl(&[
+        "create",
+        "rolebinding",
+        "user",
+        "--clusterrole=admin",
+        &format!("--serviceaccount={}:user", space.name),
+    ]);
+    let token = space.kubectl(&["create", "token", "user"]);
+    let all = space.cluster(&["config", "view", "--raw", "--minify", "-o", "json"]);
+    let mut config: serde_json::Value = serde_json::from_str(&all).unwrap();
+    let mut holder = |space: &mut Space, token: &str| {
+        config["users"][0]["user"] = serde_json::json!({ "token": token });
+        let file = space.workspace.write("token", &config.to_string());
+        space.workspace.set_env("KUBECONFIG", &file.to_string_lossy());
+    };
+    let unknown = ["can't get Job digits", "the cluster doesn't know you", "log in again"];
+    holder(&mut space, "not-a-token");
+    fails(&space, "", 2, &unknown);
+    holder(&mut space, token.trim());
+    let nothing = space.run(&format!("status -n {}", space.name)).expect_code(0);
+    assert!(!nothing.stderr.contains("know you"), "{}", nothing.stderr);
+    // A token ends with the account that it is of, and the cluster may know it for some seconds yet.
+    space.kubectl(&["delete", "serviceaccount", "user"]);
+    let told = lockstep_e2e::wait_for("the token has ended", PATIENCE, || {
+        let answer = space.run(&format!("status -n {}", space.name));
+        (answer.code == Some(2)).then_some(answer)
+    });
+    assert!(told.stderr.contains(unknown[1]) && told.stderr.contains(unknown[2]), "{}", told.stderr);
+    assert_eq!(space.objects(), Vec::<String>::new());
+}
+
+#[test]
+fn a_name_is_refused_that_is_too_long_for_the_last_node() {
+    let space = Space::new("name");
+    let name = "a".repeat(61);
+    // With 10 nodes the last pod is called NAME-9; with 12, NAME-11.
+    let refused = space.run(&format!("launch {}", space.digits(&name, "--set nodes=12"))).expect_code(2);
+    for words in ["name has 61 characters", "over 63", "use at most 60 characters"] {
+        assert!(refused.stderr.contains(words), "no {words:?} in:\n{}", refused.stderr);
+    }
+    assert_eq!(space.objects(), Vec::<String>::new());
+    space.run(&format!("launch {}", space.digits(&name, ""))).expect_code(0);
+    space.leaves_nothing(&name);
 }
 
 #[test]

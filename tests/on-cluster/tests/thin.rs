@@ -1,7 +1,7 @@
 //! A run from its command to its end, and everything that is asked about it.
 #![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
-use lockstep_cluster_tests::{Space, variable};
+use lockstep_cluster_tests::{Space, image, variable};
 use rustix::process::Signal;
 
 #[test]
@@ -120,15 +120,10 @@ fn the_agent_is_brought_into_an_image_that_has_nothing_but_a_program() {
     let space = Space::new("inject");
     // A static program alone in its image: it ends well once it has reached what it is told to.
     let store = variable("AWS_ENDPOINT_URL").replace("http://", "");
-    let job = space.workspace.write(
-        "job.yaml",
-        &format!(
-            "name: alone\nnodes: 2\ncommand: [/peer, '7000', '0', '{store}']\nstorage: {}\nkubernetes:\n  namespace: {}\n  image: lockstep.test/tools:1\n  agentImage: lockstep:test\n  imagePullPolicy: Never\n  secrets: [{{ name: s3 }}]\n",
-            space.storage(),
-            space.name
-        ),
-    );
-    space.run(&format!("launch -f {}", job.display())).expect_code(0);
+    let command = format!("[/peer, '7000', '0', '{store}']");
+    let brought = format!("  agentImage: {}\n", image());
+    let job = space.command_in("lockstep.test/tools:1", "alone", &command, &brought);
+    space.run(&format!("launch -f {job}")).expect_code(0);
     let logs = space.run(&format!("logs alone --rank 1 -n {}", space.name)).expect_code(0).stdout;
     assert!(logs.contains("[rank 1] ") && logs.contains(&format!("reached {store}")), "{logs}");
 }

@@ -54,3 +54,15 @@ fn the_cluster_refuses_the_pods() {
     space.kubectl(&["create", "quota", "small", "--hard=pods=1"]);
     waits(&space, "", &["the cluster refuses its pods", "exceeded quota: small", "ResourceQuota raised"]);
 }
+
+#[test]
+fn a_quota_that_is_raised_lets_it_start() {
+    let space = Space::new("quota");
+    space.kubectl(&["create", "quota", "small", "--hard=requests.cpu=600m"]);
+    let mut run = space.start(&format!("launch {}", space.digits("digits", "")));
+    run.wait_for_text("exceeded quota: small");
+    space.kubectl(&["patch", "quota", "small", "-p", r#"{"spec":{"hard":{"requests.cpu":"2"}}}"#]);
+    let done = run.finish().expect_code(0);
+    assert!(!done.stderr.contains("lost"), "{}", done.stderr);
+    space.leaves_nothing("digits");
+}

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Who attaches sees so many lines of the past.
-const PAST: LogWish = LogWish { tail: Some(50), since_seconds: None, previous: false };
+const PAST: LogWish = LogWish { tail: Some(50), since_seconds: None, previous: false, tellers: true };
 /// How long the last touches to a launch's objects may take once it is over.
 const OWN_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -174,7 +174,9 @@ impl Launch<'_> {
         let start = self.job.kubernetes.as_ref().map(|kubernetes| kubernetes.start_timeout.duration());
         let exit = match self.args.wait {
             Until::Created => self.left(&self.run(job), "").await,
-            _ => self.follow(job, view, start, LogWish::default(), signals).await,
+            _ => {
+                self.follow(job, view, start, LogWish { tellers: true, ..LogWish::default() }, signals).await
+            }
         };
         if let Ok(Ok(Err(error))) = tokio::time::timeout(OWN_DEADLINE, owned).await {
             view.on_trouble("warning", &format!("{error:#}; lockstep gc finds what is left"));

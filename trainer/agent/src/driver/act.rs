@@ -1,5 +1,5 @@
 use super::propose::propose;
-use super::{Done, Driver, setup};
+use super::{Done, Driver, StartError, setup};
 use crate::machine::{Action, Event};
 use crate::workers::{Contract, Workers};
 use lockstep_run::link::{Failure, FailureKind, Start, WorkerOutcome};
@@ -64,8 +64,10 @@ impl Driver {
                     let event = match propose(&facts, proposal).await {
                         Ok(record) => Event::Proposed(Box::new(record)),
                         Err(e) => {
-                            tracing::warn!(error = %e, "can't commit a membership, will try again");
-                            Event::ProposeFailed(e.to_string())
+                            // Told to the user as what the run waits for.
+                            tracing::debug!(error = %e, "can't commit a membership, will try again");
+                            let (error, start) = (e.to_string(), StartError::from(e));
+                            Event::ProposeFailed { error, for_good: matches!(start, StartError::Never(_)) }
                         }
                     };
                     let _ = done.send(Done::Event(Box::new(event)));

@@ -141,12 +141,17 @@ impl Driver {
         if let Some(workers) = &self.workers {
             workers.reap_strays();
         }
-        let reason = self.machine.reason();
+        let trouble = self.machine.trouble().map(str::to_owned);
+        let idle = self.workers.is_none() || trouble.is_some();
+        let reason = match trouble {
+            Some(trouble) => format!("{}: {trouble}", self.machine.reason()),
+            None => self.machine.reason(),
+        };
         if reason != self.waiting.0 {
             self.waiting = (reason, Instant::now(), Duration::ZERO);
         }
         let waited = self.waiting.1.elapsed();
-        if self.workers.is_none() && waited > WAIT_WORTH_A_WORD.max(self.waiting.2 * 2) {
+        if idle && waited > WAIT_WORTH_A_WORD.max(self.waiting.2 * 2) {
             self.waiting.2 = waited;
             self.reporter.waiting(self.waiting.0.clone(), waited);
         }

@@ -139,8 +139,9 @@ fn program(job: &JobSpec) -> anyhow::Result<Program> {
         let all: Vec<_> = errors.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("{}", all.join("; "))
     })?;
+    let memory = job.kubernetes.as_ref().and_then(|kubernetes| kubernetes.resources.memory);
     if let Some(command) = &job.command {
-        return Ok(Program { command: command.clone(), env, folder: None, speaks: false });
+        return Ok(Program { command: command.clone(), env, folder: None, speaks: false, memory });
     }
     let worker = match &job.worker {
         Some(worker) => worker.clone(),
@@ -149,7 +150,7 @@ fn program(job: &JobSpec) -> anyhow::Result<Program> {
             agent.with_file_name("lockstep-worker").to_string_lossy().into_owned()
         }
     };
-    Ok(Program { command: vec![worker], env, folder: None, speaks: true })
+    Ok(Program { command: vec![worker], env, folder: None, speaks: true, memory })
 }
 
 /// Brings the code that the launch stored to a folder of this node.

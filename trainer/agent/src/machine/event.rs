@@ -82,8 +82,13 @@ pub enum Event {
     },
     /// To the leader: answer to [`Action::Propose`], the record that holds for the proposed generation.
     Proposed(Box<Membership>),
-    /// To the leader: the store could not be reached; nothing was decided.
-    ProposeFailed(String),
+    /// To the leader: the storage did not take the proposal; nothing was decided.
+    ProposeFailed {
+        /// What it says.
+        error: String,
+        /// Whether it will say the same to this process again.
+        for_good: bool,
+    },
     /// To the leader: a client asks for the end of the run.
     CancelRequested {
         /// By whom or what.
@@ -98,7 +103,7 @@ impl Event {
             Event::FromMember { .. }
                 | Event::MemberGone { .. }
                 | Event::Proposed(_)
-                | Event::ProposeFailed(_)
+                | Event::ProposeFailed { .. }
                 | Event::CancelRequested { .. }
         )
     }

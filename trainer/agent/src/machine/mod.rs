@@ -95,7 +95,12 @@ impl Machine {
         self.node.ended.as_ref()
     }
 
-    /// What it waits for or does, in words.
+    /// What the storage says, where the run waits for it.
+    pub fn trouble(&self) -> Option<&str> {
+        self.lead.as_ref().and_then(Lead::trouble)
+    }
+
+    /// What it waits for or does, in words that anybody may read.
     pub fn reason(&self) -> String {
         match &self.lead {
             Some(lead) => lead.reason(&self.config),

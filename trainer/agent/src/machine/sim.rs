@@ -333,7 +333,7 @@ impl Sim {
             Action::Propose(proposal) => {
                 let event = match store_is_up {
                     true => Event::Proposed(Box::new(self.propose(me, incarnation, proposal))),
-                    false => Event::ProposeFailed("down".to_owned()),
+                    false => Event::ProposeFailed { error: "down".to_owned(), for_good: false },
                 };
                 self.tell(Duration::from_millis(5), me, event);
             }

@@ -104,6 +104,8 @@ struct Writer {
     tensorboard: SegmentWriter,
     events: SegmentWriter,
     log: SegmentWriter,
+    /// Since when writing fails, and when that is told again.
+    failing: Option<(Instant, Instant)>,
 }
 
 impl Writer {
@@ -113,7 +115,7 @@ impl Writer {
             (series(Series::Metrics(generation)), series(Series::TensorBoard(generation)));
         let events = series(Series::Events(generation, node, incarnation));
         let log = series(Series::Log(node, incarnation));
-        Self { metrics, tensorboard, events, log, dir, generation }
+        Self { metrics, tensorboard, events, log, dir, generation, failing: None }
     }
 
     async fn run(mut self, mut reports: mpsc::UnboundedReceiver<Report>) {
@@ -170,11 +172,21 @@ impl Writer {
         self.tensorboard = SegmentWriter::new(self.dir.clone(), Series::TensorBoard(generation));
     }
 
+    /// Writes what is pending. A failure that lasts is told at growing intervals: the log would be full of it otherwise.
     async fn flush(&mut self) {
+        let mut failed = None;
         for series in [&mut self.metrics, &mut self.tensorboard, &mut self.events, &mut self.log] {
-            if let Err(e) = series.flush().await {
-                tracing::warn!(error = %e, "can't write to the run's folder, will try again");
-            }
+            failed = series.flush().await.err().or(failed);
+        }
+        let Some(error) = failed else {
+            self.failing = None;
+            return;
+        };
+        let now = Instant::now();
+        let (since, next) = *self.failing.get_or_insert((now, now));
+        if now >= next {
+            tracing::warn!(%error, "can't write to the run's folder, will try again");
+            self.failing = Some((since, now + (now - since).max(FLUSH_EVERY)));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod env;
 mod log;
+mod memory;
 mod process;
 mod strays;
 

@@ -2,8 +2,10 @@
 
 use super::env::Contract;
 use super::log::{LogLine, lines};
+use super::memory::OutOfMemory;
 use crate::args::own_certificates;
 use anyhow::Context;
+use lockstep_jobspec::ByteSize;
 use lockstep_run::link::{self, AgentMsg, Start, WorkerMsg, WorkerOutcome};
 use lockstep_run::{Generation, Rank};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -32,6 +34,8 @@ pub struct Program {
     pub folder: Option<PathBuf>,
     /// True for a worker that speaks the link's protocol, false for a user's own command.
     pub speaks: bool,
+    /// What the job file gives to the node in memory, where it says so.
+    pub memory: Option<ByteSize>,
 }
 
 /// Something from a worker.
@@ -86,6 +90,7 @@ impl Worker {
             .process_group(0)
             .kill_on_drop(true);
         let name = program.command.first().map_or("", String::as_str);
+        let memory = OutOfMemory::now(program.memory);
         let child = command.spawn().with_context(|| format!("can't start {name}"))?;
         let pid = child.id().and_then(|id| Pid::from_raw(id as i32)).context("the worker is gone already")?;
         let (to, messages) = mpsc::unbounded_channel();
@@ -94,6 +99,7 @@ impl Worker {
         tokio::spawn(async move {
             let (generation, rank) = (start.generation, start.rank);
             let how = run(child, pid, listener, start, speaks, messages, &heard).await;
+            let how = how.map_err(|status| describe(status, &memory));
             let _ = std::fs::remove_file(&socket);
             let _ = tell_gone.send(true);
             let _ = heard.send(Heard::Left(generation, rank, how)).await;
@@ -143,7 +149,7 @@ async fn run(
     speaks: bool,
     messages: mpsc::UnboundedReceiver<AgentMsg>,
     heard: &mpsc::Sender<Heard>,
-) -> Result<WorkerOutcome, String> {
+) -> Result<WorkerOutcome, std::io::Result<ExitStatus>> {
     let rank = start.rank;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let output = async {
@@ -192,8 +198,7 @@ async fn run(
         (None, Ok(status)) if !speaks && status.success() => {
             Ok(WorkerOutcome::Done { step: Default::default() })
         }
-        (None, Ok(status)) => Err(describe(status)),
-        (None, Err(e)) => Err(format!("can't be waited for: {e}")),
+        (None, status) => Err(status),
     }
 }
 
@@ -235,19 +240,29 @@ async fn talk(
     tokio::select! { word = receive => word, () = send => None }
 }
 
-fn describe(status: ExitStatus) -> String {
+fn describe(status: std::io::Result<ExitStatus>, memory: &OutOfMemory) -> String {
+    let status = match status {
+        Ok(status) => status,
+        Err(error) => return format!("can't be waited for: {error}"),
+    };
     match (status.signal(), status.code()) {
+        (Some(SIGKILL), _) => {
+            memory.words().unwrap_or_else(|| format!("was killed by {}", signal_name(SIGKILL)))
+        }
         (Some(signal), _) => format!("was killed by {}", signal_name(signal)),
         (None, Some(code)) => format!("left with exit code {code}"),
         (None, None) => "left".to_owned(),
     }
 }
 
+/// The signal that nobody can refuse.
+const SIGKILL: i32 = 9;
+
 fn signal_name(signal: i32) -> String {
     let names = [
         (6, "SIGABRT"),
         (7, "SIGBUS"),
-        (9, "SIGKILL"),
+        (SIGKILL, "SIGKILL"),
         (11, "SIGSEGV"),
         (2, "SIGINT"),
         (15, "SIGTERM"),

@@ -54,23 +54,46 @@ impl Leading {
     }
 }
 
-pub(super) type Problem = (String, Option<NodeId>, Option<Rank>);
+/// What ends a generation.
+#[derive(Debug)]
+pub(super) struct Fault {
+    /// What happened, and to whom.
+    pub(super) text: String,
+    /// What makes it the same as another one.
+    pub(super) cause: String,
+    pub(super) node: Option<NodeId>,
+    pub(super) rank: Option<Rank>,
+}
+
+impl Fault {
+    /// One that has to do with a node, if with any.
+    pub(super) fn of(node: Option<NodeId>, text: String) -> Self {
+        Self { cause: text.clone(), text, node, rank: None }
+    }
+
+    /// One of a worker. What fails on every rank is one cause, whichever of them is the first to tell.
+    pub(super) fn of_rank(node: NodeId, rank: Rank, how: &str) -> Self {
+        Self {
+            text: format!("rank {rank} on node {node} {how}"),
+            cause: how.replace(&format!("rank {rank} "), "a rank "),
+            node: Some(node),
+            rank: Some(rank),
+        }
+    }
+}
 
 /// The first thing that is wrong with a generation, if any.
-pub(super) fn watch(now: Time, leading: &Leading, timings: &Timings, workers_beat: bool) -> Option<Problem> {
+pub(super) fn watch(now: Time, leading: &Leading, timings: &Timings, workers_beat: bool) -> Option<Fault> {
     for (node, heard) in &leading.heard {
         if now > *heard + timings.dead {
-            return Some((
-                format!("node {node} sent no heartbeat for {:?}", timings.dead),
-                Some(*node),
-                None,
-            ));
+            let text = format!("node {node} sent no heartbeat for {:?}", timings.dead);
+            return Some(Fault::of(Some(*node), text));
         }
     }
     if let Some((since, reason)) = &leading.peer_lost
         && now > *since + timings.dead + Duration::from_secs(1)
     {
-        return Some((reason.clone(), None, None));
+        return Some(Fault::of(None, reason.clone()));
     }
     if !workers_beat || leading.stop.is_some() {
         return None;
@@ -78,10 +101,26 @@ pub(super) fn watch(now: Time, leading: &Leading, timings: &Timings, workers_bea
     leading.ranks.iter().filter(|(_, view)| view.outcome.is_none()).find_map(|(rank, view)| {
         let budget = timings.budget(view.phase);
         let phase = serde_json::to_string(&view.phase).unwrap_or_default().replace(['"', '_'], " ");
-        let reason = format!(
-            "rank {rank} on node {} made no progress for {budget:?}, after step {} while{phase}",
-            view.node, view.step
-        );
-        (now > view.since + budget).then_some((reason, Some(view.node), Some(*rank)))
+        let how = format!("made no progress for {budget:?}, after step {} while{phase}", view.step);
+        (now > view.since + budget).then(|| Fault::of_rank(view.node, *rank, &how))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_on_every_rank_is_one_cause() {
+        let fault = |rank, how: &str| Fault::of_rank(NodeId(rank), Rank(rank), how);
+        let (first, second) = (fault(0, "left with exit code 1"), fault(1, "left with exit code 1"));
+        assert_eq!(
+            (first.text.as_str(), first.cause),
+            ("rank 0 on node 0 left with exit code 1", second.cause)
+        );
+        let said = |rank| fault(rank, &format!("failed: rank {rank} at step 3: no such column"));
+        assert_eq!(said(3).cause, said(12).cause);
+        let gone = |node| Fault::of(Some(NodeId(node)), format!("the agent of node {node} is gone")).cause;
+        assert_ne!(gone(0), gone(1), "nodes that go one after the other, as in a drain, are no single cause");
+    }
 }

@@ -1,20 +1,20 @@
 //! The leader's part: gather the nodes, commit a generation, watch over it, end it.
 
 mod leading;
+mod proposing;
 mod stopping;
 
 use super::budget::Budget;
 use super::{Action, Config, Event, Machine, Note, Proposal, Time};
 use crate::wire::{LeaderMsg, MemberMsg, Offer};
-use leading::{Leading, watch};
+use leading::{Fault, Leading, watch};
 use lockstep_run::link::{Failure, FailureKind, WorkerOutcome};
 use lockstep_run::segment::EventKind;
 use lockstep_run::{Body, Generation, Incarnation, Member, Membership, NodeId, Outcome, Rank};
+use proposing::Failing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// A failed proposal is tried again after this.
-const PROPOSE_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Ctrl-C or a suspended Job stops every node, one after the other: a node that is the first to be asked isn't let go
 /// before this, so that the run ends with a record instead of waiting for a replacement.
 const STOP_WINDOW: Duration = Duration::from_secs(1);
@@ -51,7 +51,7 @@ impl Whole {
 #[derive(Debug)]
 enum State {
     Gathering { since: Time },
-    Proposing { proposal: Proposal, again: Option<Time> },
+    Proposing { proposal: Proposal, failing: Option<Failing> },
     Leading(Box<Leading>),
     Over,
 }
@@ -71,10 +71,20 @@ impl Lead {
                     (0..config.num_nodes).filter(|n| !self.joins.contains_key(&NodeId(*n))).collect();
                 format!("waits for node {}", join_numbers(&missing))
             }
-            State::Proposing { again: Some(_), .. } => "waits for storage, to commit a membership".to_owned(),
+            State::Proposing { failing: Some(_), .. } => {
+                "waits for storage, to commit a membership".to_owned()
+            }
             State::Proposing { .. } => "commits a membership".to_owned(),
             State::Leading(leading) => format!("leads generation {}", leading.generation),
             State::Over => "is over".to_owned(),
+        }
+    }
+
+    /// What the storage says, where it is waited for.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        match &self.state {
+            State::Proposing { failing: Some(failing), .. } => Some(&failing.error),
+            _ => None,
         }
     }
 }
@@ -117,11 +127,7 @@ impl Machine {
             }
             Event::MemberGone { node, incarnation } => self.on_member_gone(now, node, incarnation, out),
             Event::Proposed(record) => self.on_proposed(now, *record, out),
-            Event::ProposeFailed(_) => {
-                if let Some(Lead { state: State::Proposing { again, .. }, .. }) = &mut self.lead {
-                    *again = Some(now + PROPOSE_AGAIN_AFTER);
-                }
-            }
+            Event::ProposeFailed { error, for_good } => self.on_propose_failed(now, error, for_good, out),
             Event::CancelRequested { cause } => self.stop_whole(now, cause, true, out),
             _ => {}
         }
@@ -164,13 +170,7 @@ impl Machine {
             }
             MemberMsg::Lost { generation, rank, cause } => {
                 if self.leads() == Some(generation) {
-                    self.reform(
-                        now,
-                        format!("rank {rank} on node {node} {cause}"),
-                        Some(node),
-                        Some(rank),
-                        out,
-                    );
+                    self.reform(now, Fault::of_rank(node, rank, &cause), out);
                 }
             }
             // Served beside the machine: requests to the key-value store change no membership.
@@ -193,7 +193,7 @@ impl Machine {
                 true => format!("node {node} lost its workers"),
                 false => format!("node {node} came back as incarnation {incarnation}"),
             };
-            self.reform(now, reason, Some(node), None, out);
+            self.reform(now, Fault::of(Some(node), reason), out);
         }
         let Some(lead) = &mut self.lead else { return };
         if lead.joins.get(&node).is_some_and(|(known, _)| *known > incarnation) {
@@ -220,7 +220,7 @@ impl Machine {
         if let State::Leading(leading) = &lead.state
             && leading.has(node, incarnation)
         {
-            self.reform(now, format!("the agent of node {node} is gone"), Some(node), None, out);
+            self.reform(now, Fault::of(Some(node), format!("the agent of node {node} is gone")), out);
         }
     }
 
@@ -260,13 +260,7 @@ impl Machine {
                 self.end(Outcome::Failed { error: message }, out);
             }
             WorkerOutcome::Failed(Failure { message, .. }) => {
-                self.reform(
-                    now,
-                    format!("rank {rank} on node {node} failed: {message}"),
-                    Some(node),
-                    Some(rank),
-                    out,
-                );
+                self.reform(now, Fault::of_rank(node, rank, &format!("failed: {message}")), out);
             }
             WorkerOutcome::Done { .. } | WorkerOutcome::Stopped { .. } => match leading.all_finished() {
                 None => {}
@@ -309,12 +303,13 @@ impl Machine {
                 }
             }
             State::Gathering { .. } => self.settle(now, out),
-            State::Proposing { proposal, again } if again.is_some_and(|at| now >= at) => {
-                *again = None;
-                out.push(Action::Propose(proposal.clone()));
+            State::Proposing { proposal, failing: Some(failing) } => {
+                if failing.is_due(now) {
+                    out.push(Action::Propose(proposal.clone()));
+                }
             }
             State::Leading(leading) => match watch(now, leading, &timings, self.config.workers_beat) {
-                Some(problem) => self.reform(now, problem.0, problem.1, problem.2, out),
+                Some(fault) => self.reform(now, fault, out),
                 None => self.begin_stop(now, out),
             },
             State::Proposing { .. } | State::Over => {}
@@ -360,7 +355,7 @@ impl Machine {
                 if let Some(gone) = gone {
                     let reason =
                         format!("node {} left while generation {} was formed", gone.node, record.generation);
-                    return self.reform(now, reason, Some(gone.node), None, out);
+                    return self.reform(now, Fault::of(Some(gone.node), reason), out);
                 }
                 self.begin_stop(now, out);
             }
@@ -368,26 +363,20 @@ impl Machine {
     }
 
     /// Ends the generation because of a fault, or the run where that fault came once too often.
-    fn reform(
-        &mut self,
-        now: Time,
-        reason: String,
-        node: Option<NodeId>,
-        rank: Option<Rank>,
-        out: &mut Vec<Action>,
-    ) {
+    fn reform(&mut self, now: Time, fault: Fault, out: &mut Vec<Action>) {
+        let Fault { text, cause, node, rank } = fault;
         let Some(Lead { state: State::Leading(leading), budget, .. }) = &mut self.lead else { return };
         let generation = leading.generation;
-        out.push(Action::Note(Note { kind: EventKind::Lost, generation, node, rank, text: reason.clone() }));
-        if budget.on_failure(&reason, self.config.same_cause) {
+        out.push(Action::Note(Note { kind: EventKind::Lost, generation, node, rank, text: text.clone() }));
+        if budget.on_failure(&cause, self.config.same_cause) {
             let error = format!(
-                "{reason}, {} times without progress beyond step {}",
+                "{text}, {} times without progress beyond step {}",
                 self.config.same_cause,
                 leading.newest_step()
             );
             return self.end(Outcome::Failed { error }, out);
         }
-        self.revoke(now, reason, out);
+        self.revoke(now, text, out);
     }
 
     fn revoke(&mut self, now: Time, reason: String, out: &mut Vec<Action>) {
@@ -432,7 +421,7 @@ impl Machine {
         let body = Ok(lead.joins.iter().map(member).collect());
         let proposal = Proposal { generation: self.known.next(), reason: lead.reason.clone(), body };
         out.push(Action::Propose(proposal.clone()));
-        lead.state = State::Proposing { proposal, again: None };
+        lead.state = State::Proposing { proposal, failing: None };
     }
 
     fn end(&mut self, outcome: Outcome, out: &mut Vec<Action>) {
@@ -451,7 +440,7 @@ impl Machine {
         out.push(Action::Note(Note { kind, generation: self.known, node, rank, text: reason.clone() }));
         let proposal = Proposal { generation: self.known.next(), reason, body: Err(outcome) };
         out.push(Action::Propose(proposal.clone()));
-        lead.state = State::Proposing { proposal, again: None };
+        lead.state = State::Proposing { proposal, failing: None };
     }
 }
 
