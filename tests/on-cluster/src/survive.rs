@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 /// Steps of a run that is disturbed: enough for the trouble to come in the middle of it.
-pub const STEPS: u32 = 8_000;
+pub const STEPS: u32 = 12_000;
 /// The step whose checkpoint is waited for before the trouble begins.
 const AFTER: &str = "checkpoint 1000";
 
