@@ -91,7 +91,7 @@ impl JobSpec {
         }
     }
 
-    /// Takes away again what [`fill_in`](Self::fill_in) took from the number of nodes, so that another number may be set.
+    /// Takes away again what was filled in from the number of nodes, so that another number may be set.
     pub fn forget_shape(&mut self) {
         let share = (self.train.global_batch / self.world_size()).max(1);
         if self.eval.micro_batch == self.train.micro_batch {
