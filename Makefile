@@ -90,7 +90,7 @@ test-image: build static-agent ## build the Dockerfile with buildah over Debian 
 
 # Quick ones, several at a time; slow ones likewise; and those that need a cluster for themselves, or one of another kind.
 ON_CLUSTER := thin commands waits refusals endings faults manifests
-SLOW_ON_CLUSTER := keys outsider fleet
+SLOW_ON_CLUSTER := keys outsider fleet python
 
 .PHONY: test-cluster
 test-cluster: test-binaries static-agent ## tests on a real cluster (as root; builds its parts on first use)

@@ -36,7 +36,7 @@ fn check_records(sim: &Sim) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
     fn every_run_reaches_its_end(
@@ -67,6 +67,25 @@ proptest! {
         let reborn = sim.agents.iter().flatten().any(|a| a.incarnation.0 > 1);
         prop_assert!(!frozen_out || reborn, "somebody neither stopped nor was reborn");
     }
+}
+
+#[test]
+fn a_leader_that_is_back_just_before_it_counts_as_dead_goes_on() {
+    let mut sim = Sim::new(2, TOTAL);
+    let freeze = |ms| Fault::FreezeAgent(0, Duration::from_millis(ms));
+    sim.run(seconds(120), &[(Duration::from_millis(253), freeze(2999))]);
+    let exits: Vec<_> = sim.agents.iter().map(|a| a.as_ref().and_then(|a| a.exit)).collect();
+    assert_eq!(exits, [Some(ExitCode::Done); 2], "{:#?}", sim.records);
+}
+
+#[test]
+fn an_agent_that_dies_while_the_storage_is_away_is_in_the_next_generation() {
+    let mut sim = Sim::new(2, TOTAL);
+    let (down, hang) = (Fault::StoreDown(Duration::from_millis(7454)), Fault::HangWorker(0));
+    let at = Duration::from_millis;
+    sim.run(seconds(120), &[(at(1898), down), (at(2801), hang), (at(5859), Fault::KillAgent(1))]);
+    let exits: Vec<_> = sim.agents.iter().map(|a| a.as_ref().and_then(|a| a.exit)).collect();
+    assert_eq!(exits, [Some(ExitCode::Done); 2], "{:#?}", sim.records);
 }
 
 #[test]

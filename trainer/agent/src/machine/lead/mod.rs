@@ -154,6 +154,14 @@ impl Machine {
             }
             MemberMsg::Heartbeat { generation, beats } => {
                 out.push(Action::ToMember { node, msg: LeaderMsg::Ack });
+                // It beats to a leader that doesn't know it: one that was away for a while and has let go of the generation
+                // that the member still runs, or one that the member joined while a record without it was on its way.
+                let joined = lead.joins.get(&node).is_some_and(|(known, _)| *known == incarnation);
+                if !joined && matches!(lead.state, State::Gathering { .. } | State::Proposing { .. }) {
+                    let reason = lead.reason.clone();
+                    out.push(Action::ToMember { node, msg: LeaderMsg::Revoke { generation, reason } });
+                    out.push(Action::ToMember { node, msg: LeaderMsg::NotLeader });
+                }
                 self.on_beats(now, generation, &beats);
             }
             MemberMsg::Stop { cause } => {
