@@ -31,7 +31,7 @@ fn a_script_for_torchrun_is_brought_along_and_trains() {
         space.name,
         code.display()
     );
-    let done = space.run(&format!("launch {job} -o json")).expect_code(0);
+    let done = space.run(&format!("launch -o json {job}")).expect_code(0);
     assert_eq!(done.json()["phase"], "done", "{}", done.stdout);
     let logs = space.run(&format!("logs torch -n {}", space.name)).expect_code(0).stdout;
     let losses = losses(&logs);
