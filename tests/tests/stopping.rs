@@ -48,6 +48,25 @@ fn ctrl_c_and_sigterm_checkpoint_first() {
 }
 
 #[test]
+fn cancel_now_waits_for_no_checkpoint_and_leaves_nobody() {
+    let ws = Workspace::new();
+    let run = start(&ws);
+    let marker = run.marker.clone();
+    let wide = ws.run("status d -o wide").expect_code(0).stdout;
+    assert!(wide.contains("RUN DIR") && wide.contains(&*ws.path("d").to_string_lossy()), "{wide}");
+    let killed = ws.run("cancel d --now -o yaml").expect_code(0).stdout;
+    assert!(killed.contains("killed: true"), "{killed}");
+    assert_eq!(run.finish().code, None, "a signal ended the launcher");
+    marker.expect_none_left();
+    let status = ws.run("status d --output json").expect_code(0).json();
+    assert_eq!(status["phase"], "interrupted", "{status:#}");
+    let saved = ws.run("checkpoint list d --output json").expect_code(0).json();
+    assert!(saved.as_array().unwrap().iter().all(|c| c["step"].as_u64().unwrap() % 200 == 0), "{saved:#}");
+    let nobody = ws.run("cancel d --now").expect_code(1);
+    assert!(nobody.stderr.contains("no launcher of run d lives"), "{}", nobody.stderr);
+}
+
+#[test]
 fn cancel_stops_the_run_and_its_launcher() {
     let ws = Workspace::new();
     let run = start(&ws);

@@ -1,6 +1,7 @@
 use crate::cluster::{self, ClusterRun, Existing};
 use crate::runs::{Run, RunArg};
 use crate::{Context, Exit, Failure, block_on};
+use anyhow::Context as _;
 use k8s_openapi::api::batch::v1::Job;
 use lockstep_jobspec::{JobSpec, Resolved, Source, resolve};
 use lockstep_render::{Objects, Work, render};
@@ -40,7 +41,9 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         }
         let objects = scaled(&run, nodes).await?;
         cluster::remove(&run.cluster, name).await?;
-        let job = cluster::create(&run.cluster, &objects).await?;
+        let job = cluster::create(&run.cluster, &objects).await.with_context(|| {
+            format!("run {name} has stopped after a checkpoint and could not start with {nodes} nodes; mend what follows and launch it again with --set nodes={nodes}")
+        })?;
         let job = job.ok_or_else(|| anyhow::anyhow!("the cluster made no Job of {name}"))?;
         cluster::own(&run.cluster, &objects, &job).await?;
         context.output.result(&json!({ "run": name, "nodes": nodes, "before": before }), || {
@@ -72,6 +75,7 @@ async fn scaled(run: &ClusterRun, nodes: u32) -> anyhow::Result<Objects> {
     let resolved = with_nodes(spec, nodes)?;
     let mut objects = render(&resolved.job, "auto")
         .map_err(|wrong| resolved.problem(&wrong.path, wrong.what.as_str(), wrong.fix.as_str()))?;
+    cluster::set_ttl(&resolved.job, &mut objects);
     if let Work::Job(job) = &mut objects.work
         && let Some(spec) = &mut job.spec
     {

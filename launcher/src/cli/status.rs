@@ -68,7 +68,7 @@ fn show(args: &Args, context: &Context, all: &[RunStatus], screen: Option<&Term>
 async fn watch(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let screen = Some(Term::buffered_stdout()).filter(|t| t.is_term() && !context.output.format.is_data());
-    let (mut local, cluster) = sources(args).await?;
+    let (local, cluster) = sources(args).await?;
     let mut board = cluster.as_ref().map(|cluster| Board::new(cluster, args.run.as_deref()));
     let mut stored = local.read().await?;
     let mut ticks = tokio::time::interval(LOOK_EVERY);
@@ -125,7 +125,7 @@ enum Local {
 }
 
 impl Local {
-    async fn read(&mut self) -> anyhow::Result<Vec<RunStatus>> {
+    async fn read(&self) -> anyhow::Result<Vec<RunStatus>> {
         match self {
             Self::All => local().await,
             Self::One(dir) => Ok(dir.status(DEADLINE).await?.into_iter().collect()),

@@ -10,6 +10,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PropagationPolicy};
 use kube::{Resource, ResourceExt};
+use lockstep_jobspec::JobSpec;
 use lockstep_render::{JOB_LABEL, Objects, Work};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -51,6 +52,17 @@ impl Existing {
             None => None,
         };
         Ok(Some(Self { job, spec: text.and_then(|text| serde_json::from_str(&text).ok()) }))
+    }
+}
+
+/// Has the cluster take a Job away some time after its end, where the job file says so. Left out by `render`: GitOps tools
+/// would make again what the cluster took away.
+pub(crate) fn set_ttl(job: &JobSpec, objects: &mut Objects) {
+    let ttl = job.kubernetes.as_ref().and_then(|kubernetes| kubernetes.ttl);
+    if let (Some(ttl), Work::Job(work)) = (ttl, &mut objects.work)
+        && let Some(spec) = &mut work.spec
+    {
+        spec.ttl_seconds_after_finished = i32::try_from(ttl.duration().as_secs()).ok();
     }
 }
 

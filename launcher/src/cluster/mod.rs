@@ -21,7 +21,7 @@ mod told;
 mod wait;
 mod watch;
 
-pub(crate) use apply::{Existing, create, own, remove};
+pub(crate) use apply::{Existing, create, own, remove, set_ttl};
 pub(crate) use board::Board;
 pub(crate) use connect::{Cluster, ClusterArgs};
 pub(crate) use control::{end_pods_now, pods_are_gone, set_suspended};

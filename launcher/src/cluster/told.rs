@@ -87,3 +87,39 @@ impl Told {
         Some(CheckpointStatus { step, uri, age_seconds: Timestamp::now().duration_since(at).as_secs() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rank 0's report of a step, `at` seconds after the first line.
+    fn report(generation: u64, step: u64, at: i64) -> LogLine {
+        let progress = Progress {
+            step: Step(step),
+            total_steps: Step(1000),
+            epoch: 1.0,
+            loss: None,
+            lr: None,
+            grad_norm: None,
+            samples_per_second: None,
+            eval: BTreeMap::new(),
+        };
+        let generation = Generation(generation);
+        let line = Line::Progress { generation, restarts: 0, checkpoint: None, progress };
+        LogLine { job: "a".into(), at: LineTime::new(at, 0).unwrap(), node: 0, text: line.to_text() }
+    }
+
+    #[test]
+    fn the_time_left_follows_from_the_speed_of_this_generation() {
+        let mut told = Told::default();
+        let mut after = |line: LogLine| {
+            told.take(&line);
+            told.eta_seconds()
+        };
+        assert_eq!(after(report(1, 100, 0)), None, "one report tells no speed");
+        assert_eq!(after(report(1, 200, 10)), Some(80.0));
+        // A fault, and the steps since the last checkpoint once more.
+        assert_eq!(after(report(2, 150, 60)), None);
+        assert_eq!(after(report(2, 350, 70)), Some(32.5));
+    }
+}

@@ -72,7 +72,7 @@ fn a_run_is_ended_at_once_and_loses_what_it_had_not_saved() {
 #[test]
 fn a_run_gets_more_nodes_and_fewer() {
     let space = Space::new("scaled");
-    let job = space.long("digits", 100_000, "");
+    let job = space.long("digits", 100_000, "--set kubernetes.ttl=1h");
     let place = format!("-n {}", space.name);
     space.run(&format!("launch {job} --wait=first-step")).expect_code(0);
     let refused = space.run(&format!("scale digits --nodes 3 {place}")).expect_code(2);
@@ -89,6 +89,8 @@ fn a_run_gets_more_nodes_and_fewer() {
         let after = space.wait_for_status("digits", "it goes on", |s| s["phase"] == "running");
         assert_eq!(after["nodes"], serde_json::json!([nodes, nodes]), "{after:#}");
         assert!(after["step"].as_u64().unwrap() >= before, "{after:#}");
+        let ttl = space.kubectl(&["get", "job", "digits", "-o", "jsonpath={.spec.ttlSecondsAfterFinished}"]);
+        assert_eq!(ttl, "3600", "what launch adds to the Job, scale adds too");
     }
     let same = space.run(&format!("scale digits --nodes 1 {place}")).expect_code(2);
     assert!(same.stderr.contains("1 nodes already"), "{}", same.stderr);

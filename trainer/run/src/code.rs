@@ -90,8 +90,10 @@ fn walk(folder: &Path) -> ignore::Walk {
     WalkBuilder::new(folder)
         .hidden(false)
         .require_git(false)
-        // What is ignored must not depend on who packs.
+        // What is ignored must not depend on who packs, nor on files that nobody was told about.
+        .ignore(false)
         .git_global(false)
+        .git_exclude(false)
         .parents(false)
         .add_custom_ignore_filename(IGNORE_FILE)
         .filter_entry(|entry| entry.file_name() != ".git")
@@ -181,7 +183,9 @@ mod tests {
             ("notes.txt", "n"),
             (".gitignore", "data/\n"),
             (".lockstepignore", "notes.txt\n"),
+            (".ignore", "train.py\n"),
             (".git/HEAD", "ref"),
+            (".git/info/exclude", "train.py\n"),
         ]);
         std::fs::set_permissions(dir.path().join("train.py"), PermissionsExt::from_mode(0o755)).unwrap();
         std::os::unix::fs::symlink("train.py", dir.path().join("main.py")).unwrap();
@@ -193,7 +197,8 @@ mod tests {
         unpack(&packed.archive, &place).unwrap();
         let mut found: Vec<_> = walkdir(&place);
         found.sort();
-        assert_eq!(found, [".gitignore", ".lockstepignore", "lib/model.py", "main.py", "train.py"]);
+        let expected = [".gitignore", ".ignore", ".lockstepignore", "lib/model.py", "main.py", "train.py"];
+        assert_eq!(found, expected);
         assert_eq!(std::fs::read_to_string(place.join("main.py")).unwrap(), "print()");
         let mode = std::fs::metadata(place.join("train.py")).unwrap().permissions().mode();
         assert_eq!(mode & 0o111, 0o111);

@@ -30,7 +30,7 @@ pub(super) async fn launch(args: &Args, context: &Context, resolved: &Resolved) 
     let cluster = connect(args, &mut job).await?;
     let mut objects = render(&job, args.start.resume())
         .map_err(|wrong| resolved.problem(&wrong.path, wrong.what.as_str(), wrong.fix.as_str()))?;
-    set_ttl(&job, &mut objects);
+    cluster::set_ttl(&job, &mut objects);
     let launch = Launch { args, context, cluster, job, code, objects, since };
     match &launch.objects.work {
         Work::CronJob(_) => launch.schedule().await,
@@ -49,16 +49,6 @@ async fn connect(args: &Args, job: &mut JobSpec) -> anyhow::Result<Cluster> {
         kubernetes.namespace.clone_from(&args.cluster.namespace);
     }
     Cluster::connect(&wanted).await
-}
-
-/// Left out by `render`: GitOps tools would make again what the cluster took away.
-fn set_ttl(job: &JobSpec, objects: &mut Objects) {
-    let ttl = job.kubernetes.as_ref().and_then(|kubernetes| kubernetes.ttl);
-    if let (Some(ttl), Work::Job(work)) = (ttl, &mut objects.work)
-        && let Some(spec) = &mut work.spec
-    {
-        spec.ttl_seconds_after_finished = i32::try_from(ttl.duration().as_secs()).ok();
-    }
 }
 
 struct Launch<'a> {
