@@ -16,6 +16,16 @@ def ratio(theirs, ours):
     return median(theirs) / median(ours)
 
 
+def texts(values):
+    """Values of one sample, for whoever watches."""
+    return ", ".join(f"{value:.2f}" for value in values.values()) + " s"
+
+
+def growth(values, first, last):
+    """How much longer the last of several faults takes than the first, on our side and on theirs."""
+    return tuple(ratio(values[f"{side} {last}"], values[f"{side} {first}"]) for side in ("ours", "theirs"))
+
+
 def by_side(ours, theirs):
     """Samples, each a dictionary, as lists of values named `ours KEY` and `theirs KEY`."""
     sides = (("ours", ours), ("theirs", theirs))

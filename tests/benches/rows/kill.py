@@ -4,7 +4,7 @@ import signal
 import time
 
 from harness import proc
-from harness.figures import Claim, Row, by_side, ratio, spread
+from harness.figures import Claim, Row, by_side, growth, ratio, spread, texts
 
 KILLS = 3
 # More than the kills: one of them may take torchrun more than one restart.
@@ -18,7 +18,7 @@ def measure(bench):
     for _ in range(bench.n):
         ours.append(_kill(bench.ours(log_every="1 steps", checkpoint_every="200 steps")))
         theirs.append(_kill(bench.theirs("--steps", 10**9, restarts=RESTARTS)))
-        bench.say(f"  next step after {_texts(ours[-1])}; torchrun {_texts(theirs[-1])}")
+        bench.say(f"  next step after {texts(ours[-1])}; torchrun {texts(theirs[-1])}")
     values = by_side(ours, theirs)
     return Row("kill", _claims(values), values, [
         "From the signal to the first step that the new processes have done. Lockstep carries on from its last "
@@ -40,10 +40,6 @@ def _kill(child):
         return took
 
 
-def _texts(values):
-    return ", ".join(f"{value:.2f}" for value in values.values()) + " s"
-
-
 def _claims(v):
     claims = []
     for name, k in (("first", 1), ("third", KILLS)):
@@ -53,7 +49,7 @@ def _claims(v):
             f"kill a worker → first new step, the {name} time", spread(ours, "s"), spread(theirs, "s"),
             f"{times:.1f}x sooner", "≥ 6x sooner", times >= 6,
         ))
-    slower, theirs_slower = (ratio(v[f"{side} {KILLS}"], v[f"{side} 1"]) for side in ("ours", "theirs"))
+    slower, theirs_slower = growth(v, 1, KILLS)
     claims.append(Claim(
         "the third time against the first", f"{slower:.2f}x", f"{theirs_slower:.2f}x",
         "", "no slower (≤ 1.10x)", slower <= 1.10,

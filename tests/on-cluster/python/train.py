@@ -10,19 +10,10 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.nn as nn
 import torch.nn.functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-
-class Digits(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layers = nn.ModuleList([nn.Linear(64, 128), nn.Linear(128, 10)])
-
-    def forward(self, pixels):
-        x = F.layer_norm(pixels.float(), (64,))
-        return self.layers[1](F.relu(self.layers[0](x)))
+from twin import Digits, batches, samples
 
 
 def arguments():
@@ -35,22 +26,11 @@ def arguments():
     return parser.parse_args()
 
 
-def batches(data, size, rank, world):
-    """This rank's part of each batch, for ever; an epoch's order is the same on all ranks."""
-    generator = torch.Generator().manual_seed(0)
-    share = size // world
-    while True:
-        order = torch.randperm(len(data), generator=generator)
-        for begin in range(0, len(data) - size + 1, size):
-            rows = data[order[begin + rank * share : begin + (rank + 1) * share]]
-            yield rows[:, 1:], rows[:, 0].long()
-
-
 def main():
     args = arguments()
     dist.init_process_group("gloo")
     rank, world = dist.get_rank(), dist.get_world_size()
-    data = torch.frombuffer(bytearray(args.data.read_bytes()), dtype=torch.uint8).view(-1, 65)
+    data = samples(args.data)
     torch.manual_seed(0)
     model = DistributedDataParallel(Digits())
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.01)

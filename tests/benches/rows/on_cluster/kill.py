@@ -4,7 +4,7 @@ import signal
 import time
 
 from harness import proc
-from harness.figures import Claim, Row, by_side, ratio, spread
+from harness.figures import Claim, Row, by_side, growth, ratio, spread, texts
 from harness.launch import Launch
 from peers.trainjob import TrainJob
 
@@ -17,7 +17,7 @@ def measure(cluster):
     for _ in range(cluster.n):
         ours.append(_kill(Launch(cluster, "kill", log_every="10 steps")))
         theirs.append(_kill(TrainJob(cluster, "kill")))
-        cluster.say(f"  next step after {_texts(ours[-1])}; TrainJob {_texts(theirs[-1])}")
+        cluster.say(f"  next step after {texts(ours[-1])}; TrainJob {texts(theirs[-1])}")
     values = by_side(ours, theirs)
     return Row("kill", _claims(values), values, [
         "Rank 1's process. Ours carries on from its last checkpoint; theirs starts over at step 1, in a container that the "
@@ -39,10 +39,6 @@ def _kill(side):
         return took
 
 
-def _texts(values):
-    return ", ".join(f"{value:.2f}" for value in values.values()) + " s"
-
-
 def _claims(v):
     claims = []
     for name, k in (("first", 1), ("third", KILLS)):
@@ -51,7 +47,7 @@ def _claims(v):
             f"worker killed → next step, the {name} time", spread(v[f"ours {k}"], "s"), spread(v[f"theirs {k}"], "s"),
             f"{share:.2f}x", "≤ 0.2x", share <= 0.2,
         ))
-    slower, theirs_slower = (ratio(v[f"{side} {KILLS}"], v[f"{side} 1"]) for side in ("ours", "theirs"))
+    slower, theirs_slower = growth(v, 1, KILLS)
     claims.append(Claim("the third time against the first", f"{slower:.2f}x", f"{theirs_slower:.2f}x",
                         "", f"no growth (≤ {GROWTH}x)", slower <= GROWTH))
     return claims
