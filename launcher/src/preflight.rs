@@ -4,9 +4,10 @@ use lockstep_run::Outcome;
 use serde_json::Value;
 
 /// Fields that say what a run's state means: with another value the state would be another run's.
-const MEANING: [&str; 8] = [
+const MEANING: [&str; 9] = [
     "model",
     "worker",
+    "warmStart",
     "data.train",
     "data.format",
     "data.seed",

@@ -114,6 +114,19 @@ pub enum Error {
         reason: String,
     },
 
+    /// Another run's parameters don't fit this job.
+    #[error(
+        "warmStart: the parameters of run {run} at step {step} don't fit this job: {reason}; give this job the same `model`, or remove warmStart"
+    )]
+    WarmStart {
+        /// The other run.
+        run: String,
+        /// The step of its checkpoint.
+        step: Step,
+        /// What is in the way.
+        reason: String,
+    },
+
     /// A tensor can't be written to or read from a file.
     #[error("safetensors: {reason}")]
     Encode {
@@ -173,7 +186,9 @@ impl Error {
     /// Which sort of failure the agent is told.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::Job { .. } | Self::NotStartedByAgent | Self::State { .. } => FailureKind::Spec,
+            Self::Job { .. } | Self::NotStartedByAgent | Self::State { .. } | Self::WarmStart { .. } => {
+                FailureKind::Spec
+            }
             Self::Task { source, .. } => match source {
                 TaskError::Config { .. } => FailureKind::Spec,
                 TaskError::Column { .. } | TaskError::Label { .. } => FailureKind::Data,

@@ -73,7 +73,7 @@ pub fn run(
         run_dir: &run_dir,
         runtime: &runtime,
         generation: start.generation,
-        start_from: start.start_from,
+        start_from: &start.start_from,
         outbox: &outbox,
         store: &store,
         deadline: job.recovery.checkpoint_budget.duration(),

@@ -136,6 +136,11 @@ impl Storage for LocalFiles {
         self.run_unchecked("list", folder, 0, move |start| walk(&root, start)).await
     }
 
+    async fn folders(&self, folder: &str) -> Result<Vec<String>> {
+        let folder = path::check_folder(&self.uri(""), folder)?;
+        self.run_unchecked("list", folder, 0, folders_of).await
+    }
+
     async fn delete(&self, path: &str) -> Result<()> {
         self.run("delete", path, 0, |file| match absent_if_folder(fs::remove_file(file)) {
             Ok(()) => sync_folder(folder_of(file)),
@@ -226,4 +231,22 @@ fn walk(root: &Path, start: &Path) -> io::Result<Vec<Meta>> {
     }
     objects.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(objects)
+}
+
+fn folders_of(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match absent_if_folder(fs::read_dir(folder)) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        // Not the entry's own type: a link to a folder counts as one.
+        if let (true, Ok(name)) = (entry.path().is_dir(), entry.file_name().into_string()) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
 }

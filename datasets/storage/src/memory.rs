@@ -99,6 +99,18 @@ impl Storage for Memory {
         Ok(below.map(|(path, body)| Self::meta(path, body)).collect())
     }
 
+    async fn folders(&self, folder: &str) -> Result<Vec<String>> {
+        let start = match path::check_folder(&self.uri(""), folder)? {
+            "" => 0,
+            folder => folder.len() + 1,
+        };
+        let below = self.list(folder).await?;
+        let mut names: Vec<_> =
+            below.iter().filter_map(|meta| Some(meta.path[start..].split_once('/')?.0.to_owned())).collect();
+        names.dedup();
+        Ok(names)
+    }
+
     async fn delete(&self, path: &str) -> Result<()> {
         path::check(&self.uri(""), path)?;
         self.objects().remove(path);

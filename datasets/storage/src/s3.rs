@@ -72,6 +72,14 @@ impl S3 {
         })
     }
 
+    /// The key below which a folder's objects are; none is the whole bucket.
+    fn folder(&self, folder: &str) -> Result<Option<Path>> {
+        match folder {
+            "" => Ok(Path::parse(&self.prefix).ok().filter(|_| !self.prefix.is_empty())),
+            folder => self.key(folder).map(Some),
+        }
+    }
+
     fn failed(&self, path: &str, operation: &'static str) -> impl Fn(object_store::Error) -> Error {
         let uri = self.uri(path);
         move |error| Error::from_object_store(uri.clone(), operation, &error)
@@ -180,17 +188,27 @@ impl Storage for S3 {
 
     async fn list(&self, folder: &str) -> Result<Vec<Meta>> {
         let folder = path::check_folder(&self.uri(""), folder)?;
-        let key = if folder.is_empty() {
-            Path::parse(&self.prefix).ok().filter(|_| !self.prefix.is_empty())
-        } else {
-            Some(self.key(folder)?)
-        };
+        let key = self.folder(folder)?;
         let call = async {
             let found: Vec<_> =
                 self.store.list(key.as_ref()).try_collect().await.map_err(self.failed(folder, "list"))?;
             let mut objects: Vec<_> = found.into_iter().map(|one| self.meta(one)).collect();
             objects.sort_by(|a, b| a.path.cmp(&b.path));
             Ok(objects)
+        };
+        self.limits.bound(|| self.uri(folder), "list", 0, call).await
+    }
+
+    async fn folders(&self, folder: &str) -> Result<Vec<String>> {
+        let folder = path::check_folder(&self.uri(""), folder)?;
+        let key = self.folder(folder)?;
+        let call = async {
+            let found = self.store.list_with_delimiter(key.as_ref()).await;
+            let below = found.map_err(self.failed(folder, "list"))?.common_prefixes;
+            let mut names: Vec<_> =
+                below.iter().filter_map(|path| path.filename().map(str::to_owned)).collect();
+            names.sort();
+            Ok(names)
         };
         self.limits.bound(|| self.uri(folder), "list", 0, call).await
     }

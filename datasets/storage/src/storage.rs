@@ -72,6 +72,10 @@ pub trait Storage: Send + Sync + Debug + 'static {
     /// All objects below a folder (empty: the root), recursively, sorted by path. A folder that is not there is empty.
     async fn list(&self, folder: &str) -> Result<Vec<Meta>>;
 
+    /// Names of the folders directly below a folder (empty: the root), sorted, without reading what is in them. Every
+    /// folder with an object below it is named; one whose objects were all deleted may be.
+    async fn folders(&self, folder: &str) -> Result<Vec<String>>;
+
     /// Removes an object; fine if it does not exist.
     async fn delete(&self, path: &str) -> Result<()>;
 }

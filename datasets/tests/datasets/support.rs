@@ -127,6 +127,9 @@ impl Storage for Counting {
     async fn list(&self, folder: &str) -> Result<Vec<Meta>> {
         self.inner.list(folder).await
     }
+    async fn folders(&self, folder: &str) -> Result<Vec<String>> {
+        self.inner.folders(folder).await
+    }
     async fn delete(&self, path: &str) -> Result<()> {
         self.inner.delete(path).await
     }

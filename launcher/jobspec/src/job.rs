@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ByteSize, Checkpoint, Code, Data, Env, Eval, Kubernetes, Limits, Log, Model, Optimizer, Recovery,
-    RunName, Tail, Train,
+    RunName, Tail, Train, WarmStart,
 };
 
 /// A training job.
@@ -40,6 +40,9 @@ pub struct JobSpec {
     /// started, `$$` for one `$`.
     #[serde(default, skip_serializing_if = "Env::is_empty")]
     pub env: Env,
+    /// Another run whose parameters this one begins with. Default: none, the seed gives them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warm_start: Option<WarmStart>,
     /// The datasets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<Data>,

@@ -28,6 +28,7 @@ mod similar;
 mod train;
 mod tree;
 mod units;
+mod warm_start;
 
 pub use checkpoint::Checkpoint;
 pub use code::Code;
@@ -52,3 +53,4 @@ pub use schedule::Schedule;
 pub use schema::schema;
 pub use train::{NonFinite, NonFinitePolicy, Train};
 pub use units::{ByteSize, Cadence, Cpu, Interval, RunName, Span, UnitError, Warmup};
+pub use warm_start::WarmStart;

@@ -7,6 +7,7 @@ mod kubernetes;
 mod names;
 mod secrets;
 mod timeouts;
+mod warm_start;
 mod work;
 
 use crate::{
@@ -24,6 +25,7 @@ pub(crate) fn apply(job: &JobSpec, tree: &Node, problems: &mut Vec<Problem>) {
     kubernetes::check(job, &mut found);
     secrets::check(job, &mut found);
     timeouts::check(job, &mut found);
+    warm_start::check(job, &mut found);
 }
 
 /// The same for a job that is to run on a cluster; to be asked for once [`apply`] finds nothing.

@@ -323,6 +323,20 @@ fn a_model_has_what_it_needs() {
 }
 
 #[test]
+fn a_warm_start_is_from_another_run() {
+    assert_tail(
+        "warmStart: { kind: run, name: a }\n",
+        &["j.yaml:5:31 | warmStart.name is `a`, this very run | \
+           name another run, or remove it: a run carries on from its own checkpoints by itself"],
+    );
+    assert_tail(
+        "warmStart: { kind: previous }\n",
+        &["j.yaml:5:20 | warmStart.kind is previous, and without a schedule there is none | \
+           add kubernetes.schedule, or write warmStart: { kind: run, name: THE-OTHER-RUN }"],
+    );
+}
+
+#[test]
 fn timeouts_nest() {
     assert_tail(
         "recovery: { heartbeat: 1s }\n",

@@ -22,6 +22,8 @@ const LAUNCH: &str = "LOCKSTEP_LAUNCH";
 const JOB_NAME: &str = "LOCKSTEP_JOB";
 /// Variable that holds the pod's address.
 const POD_IP: &str = "LOCKSTEP_POD_IP";
+/// Longer than it takes until the Job controller knows that another node's agent is done. Unit: seconds.
+const OUTSTAY_SECONDS: u32 = 10;
 /// Where the kubelet looks for the reason of a container's end; it makes the file and lets everybody write to it.
 const LAST_WORDS: &str = "/dev/termination-log";
 
@@ -114,6 +116,9 @@ fn args(source: &Source<'_>) -> Vec<String> {
         format!("--scratch={CACHE}"),
         format!("--last-words={LAST_WORDS}"),
     ];
+    if source.job.nodes > 1 {
+        args.push(format!("--outstay={OUTSTAY_SECONDS}"));
+    }
     if source.resume != "auto" {
         args.push(format!("--resume={}", source.resume));
     }

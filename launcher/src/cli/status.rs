@@ -155,7 +155,7 @@ async fn told(args: &Args) -> anyhow::Result<Vec<RunStatus>> {
     };
     match (RunArg { run: run.clone(), place: args.place.clone() }).find().await? {
         Run::Stored(dir) => Ok(dir.status(DEADLINE).await?.into_iter().collect()),
-        Run::OnCluster(run) => Ok(vec![cluster::status(&run).await?]),
+        Run::OnCluster(run) => Ok(vec![cluster::whole_status(&run).await?]),
     }
 }
 

@@ -30,5 +30,5 @@ pub(crate) use follow::{Ended, Followed, Patience, follow};
 pub(crate) use gc::{leftovers, sweep};
 pub(crate) use notices::warnings;
 pub(crate) use pod_logs::{LogLine, LogWish, follow_logs, logs};
-pub(crate) use runs::{ClusterRun, find, list, status};
+pub(crate) use runs::{ClusterRun, find, list, status, whole_status};
 pub(crate) use story::{End, end_of};

@@ -12,10 +12,15 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use lockstep_render::{JOB_LABEL, RUN_DIR_ANNOTATION, STORAGE_ANNOTATION};
+use lockstep_run::RunDir;
 use lockstep_run::status::{RunPhase, RunStatus};
+use std::time::Duration;
 
 /// So much of each pod's log tells what a run does now.
 pub(super) const TAIL: i64 = 300;
+
+/// What a run wrote may take so long to be read.
+const STORAGE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// A run that has a Job on a cluster.
 pub(crate) struct ClusterRun {
@@ -108,6 +113,35 @@ pub(crate) async fn status(run: &ClusterRun) -> anyhow::Result<RunStatus> {
         .iter()
         .for_each(|line| told.take(line));
     Ok(describe(name, job, &standing, &told))
+}
+
+/// The same, and of a run that ended and whose pods' logs are gone what it wrote to its storage, if this machine reads it.
+///
+/// # Errors
+/// Where the cluster doesn't show the run's objects.
+pub(crate) async fn whole_status(run: &ClusterRun) -> anyhow::Result<RunStatus> {
+    let mut status = status(run).await?;
+    let is_over = matches!(status.phase, RunPhase::Done | RunPhase::Stopped | RunPhase::Failed);
+    if !is_over || status.total_steps.is_some() {
+        return Ok(status);
+    }
+    match tokio::time::timeout(STORAGE_DEADLINE, stored(&status.run_dir)).await {
+        Ok(Some(stored)) => {
+            // How it ended is for the cluster to say.
+            let RunStatus { name, phase, nodes, why, .. } = status;
+            Ok(RunStatus { name, phase, nodes, why, ..stored })
+        }
+        _ => {
+            let gone =
+                format!("its pods' logs are gone, and {} can't be read from this machine", status.run_dir);
+            status.why = Some(status.why.map_or(gone.clone(), |why| format!("{why}; {gone}")));
+            Ok(status)
+        }
+    }
+}
+
+async fn stored(run_dir: &str) -> Option<RunStatus> {
+    RunDir::open(run_dir).ok()?.status(STORAGE_DEADLINE).await.ok()?
 }
 
 /// The status that follows from what is known.

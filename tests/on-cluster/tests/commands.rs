@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use lockstep_cluster_tests::{Space, image};
+use lockstep_e2e::Workspace;
 use rustix::process::Signal;
 use std::process::Command;
 
@@ -167,3 +168,25 @@ int main(void) {
   return 0;
 }
 "#;
+
+#[test]
+fn the_status_of_a_run_whose_pods_are_gone_is_read_from_its_storage() {
+    let space = Space::new("gone");
+    space.run(&format!("launch {}", space.digits("digits", ""))).expect_code(0);
+    let before = space.status("digits");
+    space.kubectl(&["delete", "pod", "--all", "--wait"]);
+    let after = space.status("digits");
+    for fact in ["phase", "step", "total_steps", "loss", "eval", "run_dir"] {
+        assert_eq!(after[fact], before[fact], "{fact}: {after:#}");
+    }
+    assert_eq!((&after["phase"], &after["step"]), (&"done".into(), &660.into()), "{after:#}");
+    // A laptop without the bucket's key hears why there is so little.
+    let mut laptop = Workspace::new();
+    laptop.set_env("AWS_SECRET_ACCESS_KEY", "wrong");
+    let status = laptop.run(&format!("status digits -n {} -o json", space.name)).expect_code(0).json();
+    assert_eq!(status["phase"], "done", "{status:#}");
+    assert!(
+        status["why"].as_str().is_some_and(|why| why.contains("can't be read from this machine")),
+        "{status:#}"
+    );
+}

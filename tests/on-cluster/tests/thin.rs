@@ -101,7 +101,7 @@ fn a_wait_until_created_or_the_first_step_ends_there() {
 #[test]
 fn a_scheduled_job_makes_a_run_of_its_own_each_time() {
     let space = Space::new("cron");
-    let yearly = r#"--set kubernetes.schedule={"cron":"@yearly"}"#;
+    let yearly = r#"--set kubernetes.schedule={"cron":"@yearly"} --set warmStart={"kind":"previous"}"#;
     let job = space.digits("nightly", yearly);
     let scheduled = space.run(&format!("launch {job}")).expect_code(0);
     assert!(scheduled.stdout.contains("scheduled nightly"), "{}", scheduled.stdout);
@@ -112,7 +112,12 @@ fn a_scheduled_job_makes_a_run_of_its_own_each_time() {
         assert_eq!((&status["phase"], &status["step"]), (&"done".into(), &660.into()), "{status:#}");
         assert_eq!(status["run_dir"], format!("{}/{run}", space.storage()), "{status:#}");
     }
-    assert_eq!(space.model_hash("nightly-1"), space.model_hash("nightly-2"));
+    // The second begins with what the first one learned.
+    assert_ne!(space.model_hash("nightly-1"), space.model_hash("nightly-2"));
+    let events = |run: &str| space.run(&format!("events {run} -n {}", space.name)).expect_code(0).stdout;
+    assert!(events("nightly-1").contains("from step 0;"), "{}", events("nightly-1"));
+    let warm = "from step 0, with the parameters of nightly-1 at step 660;";
+    assert!(events("nightly-2").contains(warm), "{}", events("nightly-2"));
 }
 
 #[test]

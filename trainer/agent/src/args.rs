@@ -56,6 +56,10 @@ pub struct RunArgs {
     /// File that gets the reason of the end in words, as Kubernetes shows it of a pod. Default: none.
     #[arg(long)]
     pub last_words: Option<PathBuf>,
+    /// How long nodes other than 0 stay after the run is done, in seconds, unless they are told to leave. With the first
+    /// that leaves a cluster takes the run for done, and the logs of the others away: node 0's tells of the whole run.
+    #[arg(long, default_value_t = 0)]
+    pub outstay: u64,
     /// What to load: auto, never, must, or STEP for the checkpoint of that step.
     #[arg(long, default_value = "auto")]
     pub resume: Resume,

@@ -40,6 +40,20 @@ pub enum Error {
         newest: String,
     },
 
+    /// The checkpoint of another run that this one begins with can't be used.
+    #[error(
+        "warmStart: checkpoint {step} of run {run}, with which this run began, can't be used: {source}; name another in the job, and launch with --fresh"
+    )]
+    WarmStart {
+        /// The other run.
+        run: String,
+        /// Its checkpoint's step.
+        step: Step,
+        /// Why.
+        #[source]
+        source: Box<Error>,
+    },
+
     /// A newer generation exists, so this process no longer belongs to the run.
     #[error("generation {ours} is over: generation {newest} was committed")]
     Fenced {

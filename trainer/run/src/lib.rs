@@ -25,7 +25,7 @@ pub use ids::{Generation, Incarnation, NodeId, Rank, RunUid, Step};
 pub use line::{Line, Saved};
 pub use record::commit::{Commit, CommitRef, FileEntry, Sealed};
 pub use record::join::Join;
-pub use record::membership::{Body, Member, Membership, Outcome, StartFrom, Writer};
+pub use record::membership::{Body, Member, Membership, Outcome, StartFrom, WarmFrom, Writer};
 pub use record::run::RunRecord;
 
 /// The result type of this crate.

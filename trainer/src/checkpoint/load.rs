@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use lockstep_c10d::{Optimizer, Store};
 use lockstep_run::checkpoint::Loaded;
 use lockstep_run::link::WorkerMsg;
-use lockstep_run::{CommitRef, Generation, RunDir, StartFrom, Step};
+use lockstep_run::{CommitRef, Generation, RunDir, StartFrom, Step, WarmFrom};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub(crate) struct Loading<'a> {
     /// The generation that loads.
     pub(crate) generation: Generation,
     /// What its membership record says.
-    pub(crate) start_from: StartFrom,
+    pub(crate) start_from: &'a StartFrom,
     /// Told of checkpoints that were passed over.
     pub(crate) outbox: &'a Outbox,
     /// Carries rank 0's word to the others.
@@ -46,7 +46,8 @@ pub(crate) struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    /// Brings all ranks to the same state: that of the best checkpoint, or rank 0's initial parameters.
+    /// Brings all ranks to the same state: that of the best checkpoint, or rank 0's initial parameters, which may be
+    /// another run's.
     ///
     /// Rank 0 alone chooses, reads and verifies, and sends the tensors to the others: storage is read once whatever the
     /// world size, a damaged checkpoint is found in one place, and the replicas are equal by construction. The others
@@ -92,8 +93,14 @@ impl Loading<'_> {
     }
 
     fn read(&self, variables: &Variables, optimizer: &dyn Optimizer) -> Result<Option<Resumed>> {
-        if self.start_from == StartFrom::Fresh {
-            return Ok(None);
+        match self.start_from {
+            StartFrom::Fresh => return Ok(None),
+            StartFrom::Warm(from) => {
+                let model = self.runtime.block_on(self.run_dir.warm_file(from, MODEL))?;
+                take_parameters(from, &model, variables)?;
+                return Ok(None);
+            }
+            StartFrom::Commit(_) => {}
         }
         let Some(loaded) = self.runtime.block_on(self.run_dir.load_checkpoint(self.generation))? else {
             return Ok(None);
@@ -110,6 +117,16 @@ impl Loading<'_> {
 
 fn lost(world: &World, reason: String) -> Error {
     Error::PeerLost { rank: world.rank(), step: Step(0), during: "loading", reason }
+}
+
+fn take_parameters(from: &WarmFrom, model: &[u8], variables: &Variables) -> Result<()> {
+    let taken = TensorFile::parse(MODEL, model).and_then(|file| file.restore_all(variables.all()));
+    taken.map_err(|error| match error {
+        Error::State { reason, .. } => {
+            Error::WarmStart { run: from.run.clone(), step: from.checkpoint.step, reason }
+        }
+        other => other,
+    })
 }
 
 fn restore(loaded: &Loaded, variables: &Variables, optimizer: &dyn Optimizer) -> Result<State> {

@@ -51,7 +51,7 @@ impl Run {
             host: "127.0.0.1".into(),
             run_dir: self.uri.clone(),
             job: serde_json::to_string(&self.job).unwrap(),
-            start_from: self.start_from,
+            start_from: self.start_from.clone(),
             launched_at_unix_ms: 0,
             scratch: PathBuf::new(),
         };
@@ -69,7 +69,7 @@ impl Run {
             body: Body::Formed {
                 members: Vec::new(),
                 leader: NodeId(0),
-                start_from: self.start_from,
+                start_from: self.start_from.clone(),
                 job: Value::Null,
                 restart: false,
             },

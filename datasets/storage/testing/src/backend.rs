@@ -155,34 +155,53 @@ impl S3 for Backend {
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
         let ListObjectsV2Input { bucket, prefix, continuation_token, start_after, delimiter, .. } = req.input;
         known(&bucket)?;
-        if delimiter.is_some() {
-            return Err(s3_error!(NotImplemented, "this server lists recursively only"));
-        }
         let prefix = prefix.unwrap_or_default();
         let after = continuation_token.or(start_after).unwrap_or_default();
         let objects = self.objects.lock().unwrap();
-        let wanted = objects.iter().filter(|(key, _)| key.starts_with(&prefix) && **key > after);
-        let mut contents: Vec<Object> = wanted
-            .take(PAGE + 1)
-            .map(|(key, stored)| Object {
-                key: Some(key.clone()),
-                size: Some(stored.body.len() as i64),
-                e_tag: stored.e_tag(),
-                last_modified: Some(stored.modified.into()),
-                ..Default::default()
-            })
-            .collect();
-        let more = contents.len() > PAGE;
-        contents.truncate(PAGE);
-        let next = contents.last().and_then(|last| last.key.clone()).filter(|_| more);
+        // What is left of a key when all below the same folder counts as one.
+        let rolled = |key: &str| match &delimiter {
+            Some(delimiter) => {
+                let end = key[prefix.len()..].find(delimiter.as_str())? + prefix.len() + delimiter.len();
+                Some(key[..end].to_owned())
+            }
+            None => None,
+        };
+        let mut page: BTreeMap<String, Option<&Stored>> = BTreeMap::new();
+        for (key, stored) in objects.iter().filter(|(key, _)| key.starts_with(&prefix)) {
+            let (name, stored) = rolled(key).map_or((key.clone(), Some(stored)), |folder| (folder, None));
+            if name > after && page.len() <= PAGE {
+                page.insert(name, stored);
+            }
+        }
+        let more = page.len() > PAGE;
+        if more {
+            page.pop_last();
+        }
+        let next = page.last_key_value().map(|(name, _)| name.clone()).filter(|_| more);
+        let num_found = page.len() as i32;
+        let (mut contents, mut folders) = (Vec::new(), Vec::new());
+        for (name, stored) in page {
+            match stored {
+                Some(stored) => contents.push(Object {
+                    key: Some(name),
+                    size: Some(stored.body.len() as i64),
+                    e_tag: stored.e_tag(),
+                    last_modified: Some(stored.modified.into()),
+                    ..Default::default()
+                }),
+                None => folders.push(CommonPrefix { prefix: Some(name) }),
+            }
+        }
         Ok(S3Response::new(ListObjectsV2Output {
             name: Some(bucket),
             prefix: Some(prefix),
-            key_count: Some(contents.len() as i32),
+            delimiter,
+            key_count: Some(num_found),
             max_keys: Some(PAGE as i32),
             is_truncated: Some(more),
             next_continuation_token: next,
             contents: Some(contents),
+            common_prefixes: Some(folders),
             ..Default::default()
         }))
     }

@@ -18,7 +18,7 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// When the implementation breaks the contract.
 pub async fn run(storage: Shared) {
     assert_eq!(storage.list("").await.unwrap(), [], "the suite needs an empty storage");
-    let checks: [(&str, Check); 11] = [
+    let checks: [(&str, Check); 12] = [
         ("round_trip", |s| Box::pin(round_trip(s))),
         ("missing", |s| Box::pin(missing(s))),
         ("ranges", |s| Box::pin(ranges(s))),
@@ -27,6 +27,7 @@ pub async fn run(storage: Shared) {
         ("put_replaces", |s| Box::pin(put_replaces(s))),
         ("whole_or_nothing", |s| Box::pin(whole_or_nothing(s))),
         ("list", |s| Box::pin(list(s))),
+        ("folders", |s| Box::pin(folders(s))),
         ("delete", |s| Box::pin(delete(s))),
         ("bad_paths", |s| Box::pin(bad_paths(s))),
         ("large_put", |s| Box::pin(large_put(s))),
@@ -174,6 +175,28 @@ async fn list(s: Shared) {
     assert!(root.is_sorted() && root.contains(&"list/ab".to_owned()));
 }
 
+async fn folders(s: Shared) {
+    // More than a page of them, and more than a page of objects in the first.
+    let mut expected: Vec<_> = (0..30).map(|i| format!("run-{i}")).collect();
+    expected.sort();
+    for i in 0..30 {
+        s.put(&format!("folders/run-0/deep/{i:03}"), "1".into()).await.unwrap();
+    }
+    for name in &expected {
+        s.put(&format!("folders/{name}/run.json"), "1".into()).await.unwrap();
+    }
+    s.put("folders/file", "not a folder".into()).await.unwrap();
+    for folder in ["folders", "folders/"] {
+        assert_eq!(s.folders(folder).await.unwrap(), expected);
+    }
+    assert_eq!(s.folders("folders/run-0").await.unwrap(), ["deep"]);
+    for none in ["folders/run-1", "folders/run", "folders/file", "folders/missing"] {
+        assert_eq!(s.folders(none).await.unwrap(), [""; 0], "{none}");
+    }
+    let root = s.folders("").await.unwrap();
+    assert!(root.is_sorted() && root.contains(&"folders".to_owned()));
+}
+
 async fn delete(s: Shared) {
     s.create("delete/one", "1".into()).await.unwrap();
     s.create("delete/two", "2".into()).await.unwrap();
@@ -200,6 +223,7 @@ async fn bad_paths(s: Shared) {
         }
     }
     assert!(matches!(s.list("../up").await, Err(Error::BadPath { .. })));
+    assert!(matches!(s.folders("../up").await, Err(Error::BadPath { .. })));
 }
 
 async fn large_put(s: Shared) {

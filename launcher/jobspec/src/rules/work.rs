@@ -62,6 +62,7 @@ fn command_job(job: &JobSpec, command: &[String], found: &mut Findings<'_>) {
         ("eval", job.eval != Eval { micro_batch: job.eval.micro_batch, ..Eval::default() }),
         ("checkpoint", job.checkpoint != Checkpoint::default()),
         ("worker", job.worker.is_some()),
+        ("warmStart", job.warm_start.is_some()),
     ];
     for (path, _) in idle.into_iter().filter(|(_, set)| *set) {
         if found.given(path) {

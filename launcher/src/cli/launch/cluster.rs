@@ -314,7 +314,7 @@ impl Launch<'_> {
 async fn finish(context: &Context, run: &ClusterRun, exit: Exit) -> anyhow::Result<Exit> {
     let newest = cluster::find(&run.cluster, &run.name).await?;
     if let Some(run) = newest {
-        let status = cluster::status(&run).await?;
+        let status = cluster::whole_status(&run).await?;
         context.output.result(&status, || summary(&status))?;
     }
     Ok(exit)

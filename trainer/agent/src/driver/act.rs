@@ -104,7 +104,7 @@ impl Driver {
     fn start_of(&self, record: &Membership, contract: &Contract) -> Start {
         let facts = &self.facts;
         let start_from = match &record.body {
-            Body::Formed { start_from, .. } => *start_from,
+            Body::Formed { start_from, .. } => start_from.clone(),
             Body::Ended { .. } => lockstep_run::StartFrom::Fresh,
         };
         Start {

@@ -106,7 +106,14 @@ pub async fn run(args: RunArgs) -> Result<ExitCode, StartError> {
             _ = int.recv() => driver.handle(machine::Event::StopRequested { cause: "interrupted".to_owned() }),
         }
     }
-    Ok(driver.leave().await)
+    let outstay = driver.outstays();
+    let code = driver.leave().await;
+    tokio::select! {
+        () = tokio::time::sleep(outstay) => {}
+        _ = term.recv() => {}
+        _ = int.recv() => {}
+    }
+    Ok(code)
 }
 
 impl Driver {
@@ -333,6 +340,14 @@ impl Driver {
     fn to_leader(&self, message: MemberMsg) {
         if let Some((_, outbox)) = &self.leader {
             outbox.send(message);
+        }
+    }
+
+    /// How long this process stays when everything is done.
+    fn outstays(&self) -> Duration {
+        match self.exit {
+            Some(ExitCode::Done) if self.me() != NodeId(0) => Duration::from_secs(self.facts.args.outstay),
+            _ => Duration::ZERO,
         }
     }
 

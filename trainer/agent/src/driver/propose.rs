@@ -1,17 +1,24 @@
 use super::{Facts, Resume};
 use crate::machine::Proposal;
 use jiff::Timestamp;
-use lockstep_run::{Body, CommitRef, Generation, Membership, Outcome, Result, StartFrom};
+use lockstep_jobspec::WarmStart;
+use lockstep_run::checkpoint::candidates;
+use lockstep_run::{Body, CommitRef, Generation, Membership, Outcome, Result, StartFrom, Step};
 use std::collections::BTreeMap;
 
 /// Completes a proposal with what it starts from, and tries to commit it; returns the record that holds.
 pub(super) async fn propose(facts: &Facts, proposal: Proposal) -> Result<Membership> {
     let memberships = facts.dir.memberships().await?;
     let previous = memberships.keys().next_back().copied().unwrap_or_default();
-    let restart = memberships.values().any(|m| m.launch == facts.args.launch && m.outcome().is_none());
+    // What this launch's last generation began with, if there was one.
+    let begun = memberships.values().rev().find_map(|m| match &m.body {
+        Body::Formed { start_from, .. } if m.launch == facts.args.launch => Some(start_from.clone()),
+        _ => None,
+    });
+    let restart = begun.is_some();
     let body = match proposal.body {
         Err(outcome) => Body::Ended { outcome, previous },
-        Ok(members) => match start_from(facts, &memberships, previous, restart).await? {
+        Ok(members) => match start_from(facts, &memberships, previous, begun).await? {
             Err(error) => Body::Ended { outcome: Outcome::Failed { error }, previous },
             Ok(start_from) => {
                 let leader = facts.writer.node;
@@ -36,15 +43,33 @@ async fn start_from(
     facts: &Facts,
     memberships: &BTreeMap<Generation, Membership>,
     previous: Generation,
-    restart: bool,
+    begun: Option<StartFrom>,
 ) -> Result<Result<StartFrom, String>> {
     // A launch's wish is obeyed once; after a fault the launch carries on from its own newest checkpoint.
-    let resume = if restart { Resume::Auto } else { facts.args.resume };
-    if resume == Resume::Never {
-        return Ok(Ok(StartFrom::Fresh));
+    let resume = if begun.is_some() { Resume::Auto } else { facts.args.resume };
+    let lineage = match resume {
+        Resume::Never => Vec::new(),
+        _ => candidates(memberships, &facts.dir.commits().await?, previous),
+    };
+    match (choose(resume, &lineage), begun) {
+        // Nothing is saved yet, and it begins again with the same.
+        (Ok(StartFrom::Fresh), Some(begun @ (StartFrom::Fresh | StartFrom::Warm(_)))) => Ok(Ok(begun)),
+        (Ok(StartFrom::Fresh), _) => warm(facts).await,
+        (chosen, _) => Ok(chosen),
     }
-    let lineage = lockstep_run::checkpoint::candidates(memberships, &facts.dir.commits().await?, previous);
-    Ok(choose(resume, &lineage))
+}
+
+/// What a run without checkpoints begins with.
+async fn warm(facts: &Facts) -> Result<Result<StartFrom, String>> {
+    Ok(match &facts.job.warm_start {
+        None => Ok(StartFrom::Fresh),
+        Some(WarmStart::Run { name, step }) => {
+            facts.dir.warm_from(name, step.map(Step)).await?.map(StartFrom::Warm)
+        }
+        Some(WarmStart::Previous {}) => {
+            Ok(facts.dir.warm_from_previous(&facts.job.name).await?.map_or(StartFrom::Fresh, StartFrom::Warm))
+        }
+    })
 }
 
 fn choose(resume: Resume, lineage: &[CommitRef]) -> Result<StartFrom, String> {

@@ -84,16 +84,25 @@ impl RunDir {
     pub async fn fetch(&self, checkpoint: CommitRef) -> Result<(Commit, BTreeMap<String, Bytes>)> {
         let commit = self.read_commit(checkpoint).await?;
         let mut files = BTreeMap::new();
-        for (name, expected) in &commit.files {
-            let body = self.fetch_file(&commit, name).await?;
-            compare(name, expected, &hash_file(&body)).map_err(|problem| Error::BadCheckpoint {
-                step: commit.step,
-                generation: commit.generation,
-                problem,
-            })?;
-            files.insert(name.clone(), body);
+        for name in commit.files.keys() {
+            files.insert(name.clone(), self.fetch_whole(&commit, name).await?);
         }
         Ok((commit, files))
+    }
+
+    /// One file of a checkpoint, whole and verified.
+    pub(super) async fn fetch_verified(&self, checkpoint: CommitRef, name: &str) -> Result<Bytes> {
+        self.fetch_whole(&self.read_commit(checkpoint).await?, name).await
+    }
+
+    async fn fetch_whole(&self, commit: &Commit, name: &str) -> Result<Bytes> {
+        let (step, generation) = (commit.step, commit.generation);
+        let bad = |problem| Error::BadCheckpoint { step, generation, problem };
+        let expected = commit.files.get(name);
+        let expected = expected.ok_or_else(|| bad(format!("its commit record does not name {name}")))?;
+        let body = self.fetch_file(commit, name).await?;
+        compare(name, expected, &hash_file(&body)).map_err(bad)?;
+        Ok(body)
     }
 
     /// Checks every byte of one checkpoint and says all that is wrong with it.

@@ -20,7 +20,9 @@ pub fn candidates(
         let before = match memberships.get(&generation).map(|m| &m.body) {
             Some(Body::Formed { start_from: StartFrom::Commit(c), .. }) => (c.generation, c.step),
             Some(Body::Ended { previous, .. }) => (*previous, newest),
-            Some(Body::Formed { start_from: StartFrom::Fresh, .. }) | None => return found,
+            Some(Body::Formed { start_from: StartFrom::Fresh | StartFrom::Warm(_), .. }) | None => {
+                return found;
+            }
         };
         // Generations only grow, so a record that points forward is damaged: stop rather than go round in circles.
         if before.0 >= generation {

@@ -7,6 +7,7 @@ mod hash;
 mod lineage;
 mod retention;
 mod save;
+mod warm;
 
 pub use fetch::{Loaded, Passed, Verdict};
 pub use hash::{PART_BYTES, hash_file, state_hash};

@@ -67,19 +67,34 @@ pub struct Member {
 }
 
 /// What a generation's workers load.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum StartFrom {
     /// Nothing: initialise from the seed.
     Fresh,
+    /// The parameters of another run, and else nothing: step 0.
+    Warm(WarmFrom),
     /// This commit, or the one before it in its lineage where this one turns out to be damaged.
     Commit(CommitRef),
+}
+
+/// A checkpoint of another run of the same storage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WarmFrom {
+    /// The other run's name.
+    pub run: String,
+    /// Its checkpoint.
+    pub checkpoint: CommitRef,
 }
 
 impl fmt::Display for StartFrom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartFrom::Fresh => f.write_str("step 0"),
+            StartFrom::Warm(WarmFrom { run, checkpoint }) => {
+                write!(f, "step 0, with the parameters of {run} at step {}", checkpoint.step)
+            }
             StartFrom::Commit(c) => write!(f, "checkpoint {}", c.step),
         }
     }

@@ -1,0 +1,128 @@
+//! A run that begins with another's parameters: with just those, the same after a fault, or a word why not.
+#![allow(clippy::unwrap_used)] // a panic is this test's verdict
+
+use lockstep_e2e::{Workspace, repository};
+use rustix::process::Signal;
+use serde_json::Value;
+
+/// The digits job in the folder `runs/NAME`.
+fn launch(name: &str, steps: u32, more: &str) -> String {
+    let digits = repository().join("trainer/examples/digits.yaml");
+    format!(
+        "launch -f {} --local --set train.steps={steps} --set checkpoint.every=1000steps --set log.every=20steps --run-dir runs/{name} {more}",
+        digits.display()
+    )
+}
+
+fn from(run: &str) -> String {
+    format!(r#"--set warmStart={{"kind":"run","name":"{run}"}}"#)
+}
+
+/// As a schedule's runs are called and launched.
+fn nightly(minute: u32, more: &str) -> String {
+    let schedule = r#"--set kubernetes={"image":"i","schedule":{"cron":"@daily"}}"#;
+    let name = format!("nightly-{minute}");
+    launch(
+        &name,
+        200,
+        &format!(r#"--set name=nightly --set warmStart={{"kind":"previous"}} {schedule} {more}"#),
+    )
+}
+
+/// The hash of a run's newest model file, by its own checkpoint list.
+fn model(ws: &Workspace, run: &str) -> Vec<u8> {
+    let list = ws.run(&format!("checkpoint list runs/{run} --output json")).expect_code(0).json();
+    let folder = list[0]["uri"].as_str().unwrap().trim_start_matches("file://").to_owned();
+    std::fs::read(format!("{folder}/model.safetensors")).unwrap()
+}
+
+/// What each generation of a run started from, in order.
+fn starts(ws: &Workspace, run: &str) -> Vec<Value> {
+    let mut records: Vec<_> = std::fs::read_dir(ws.path(&format!("runs/{run}/membership")))
+        .unwrap()
+        .map(|entry| serde_json::from_slice::<Value>(&std::fs::read(entry.unwrap().path()).unwrap()).unwrap())
+        .collect();
+    records.sort_by_key(|record| record["generation"].as_u64());
+    records.into_iter().filter_map(|record| record.get("startFrom").cloned()).collect()
+}
+
+#[test]
+fn it_takes_the_parameters_and_nothing_else() {
+    let ws = Workspace::new();
+    ws.run(&launch("first", 100, "")).expect_code(0);
+    // A rate of almost nothing leaves the parameters as they came.
+    let still = r#"--set optimizer={"kind":"sgd","lr":1e-30}"#;
+    let second = ws.run(&launch("second", 20, &format!("{} {still}", from("first")))).expect_code(0);
+    assert!(second.stderr.contains("with the parameters of first at step 100"), "{}", second.stderr);
+    assert!(model(&ws, "second") == model(&ws, "first"));
+    let status = ws.run("status runs/second -o json").expect_code(0).json();
+    assert_eq!(status["step"], 20, "{status:#}");
+}
+
+#[test]
+fn a_fault_before_the_first_checkpoint_changes_nothing() {
+    let ws = Workspace::new();
+    ws.run(&launch("first", 100, "")).expect_code(0);
+    let job = |name| launch(name, 600, &from("first"));
+    ws.run(&job("undisturbed")).expect_code(0);
+    let mut run = ws.start(&job("killed"));
+    run.wait_for_text("step 100/");
+    let worker = run.processes("lockstep-worker", 2)[0];
+    run.signal_descendant(worker, Signal::KILL);
+    run.finish().expect_code(0);
+    assert!(model(&ws, "killed") == model(&ws, "undisturbed"), "another way to the end");
+    assert!(model(&ws, "killed") != model(&ws, "first"));
+    let starts = starts(&ws, "killed");
+    assert!(starts.len() > 1 && starts.iter().all(|start| start["warm"]["run"] == "first"), "{starts:#?}");
+}
+
+#[test]
+fn the_runs_of_a_schedule_follow_one_another() {
+    let ws = Workspace::new();
+    let first = ws.run(&nightly(100, "")).expect_code(0);
+    assert!(first.stderr.contains("from step 0;"), "{}", first.stderr);
+    // One that fails is no start for the next.
+    let broken = ws.run(&nightly(101, "--set optimizer.lr=1e30")).code;
+    assert_eq!(broken, Some(1));
+    ws.run(&nightly(102, "")).expect_code(0);
+    assert_eq!(starts(&ws, "nightly-102")[0]["warm"]["run"], "nightly-100");
+    // One that is launched again, late, doesn't begin with what came after it.
+    ws.run(&nightly(103, "")).expect_code(0);
+    ws.run(&nightly(102, "--fresh")).expect_code(0);
+    let again = starts(&ws, "nightly-102");
+    assert_eq!(again.last().unwrap()["warm"]["run"], "nightly-100", "{again:#?}");
+    assert_eq!(starts(&ws, "nightly-103")[0]["warm"]["run"], "nightly-102");
+}
+
+#[test]
+fn what_cant_be_begun_with_is_named() {
+    let ws = Workspace::new();
+    ws.run(&launch("first", 20, "")).expect_code(0);
+    let refused = |name: &str, more: &str, code: i32, words: &[&str]| {
+        let ended = ws.run(&launch(name, 20, more)).expect_code(code);
+        words.iter().for_each(|word| assert!(ended.stderr.contains(word), "{word}: {}", ended.stderr));
+    };
+    refused("unknown", &from("frist"), 1, &["no checkpoint of a run frist", "runs/frist"]);
+    let step = r#"--set warmStart={"kind":"run","name":"first","step":7}"#;
+    refused("step", step, 1, &["run first has no checkpoint of step 7; there are 20"]);
+    let wider = format!("{} --set model.hidden=[7]", from("first"));
+    refused(
+        "wider",
+        &wider,
+        1,
+        &["the parameters of run first at step 20 don't fit this job", "same `model`"],
+    );
+    refused("itself", &from("digits"), 2, &["warmStart.name is `digits`, this very run"]);
+    let alone = r#"--set warmStart={"kind":"previous"}"#;
+    refused("alone", alone, 2, &["without a schedule there is none", "kubernetes.schedule"]);
+    let flip = |path: std::path::PathBuf| {
+        let mut bytes = std::fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        std::fs::write(path, bytes).unwrap();
+    };
+    let list = ws.run("checkpoint list runs/first --output json").expect_code(0).json();
+    let folder = list[0]["uri"].as_str().unwrap().trim_start_matches("file://").to_owned();
+    flip(std::path::Path::new(&folder).join("model.safetensors"));
+    refused("damaged", &from("first"), 1, &["checkpoint 20 of run first", "model.safetensors has blake3"]);
+}
