@@ -1,7 +1,10 @@
 use crate::cluster::{self, Cluster, ClusterArgs, Finding};
-use crate::{Context, Exit, block_on, output};
+use crate::{Context, Exit, JobFile, block_on, output};
+use lockstep_jobspec::JobSpec;
+use lockstep_render::{Objects, render};
 use lockstep_storage::{Created, Storage};
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// Check what a launch on a cluster needs, and say how to mend what is missing
 ///
@@ -10,6 +13,15 @@ use serde::Serialize;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit code: 0 all is well, 1 something is missing")]
 pub(super) struct Args {
+    /// Also check what this job needs: that the cluster would take its objects, and that machines have its GPUs. YAML, or
+    /// JSON or TOML by its extension; - reads YAML from stdin
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
+    file: Option<PathBuf>,
+
+    /// Change a field of the job, as in train.steps=200; may be given several times
+    #[arg(long = "set", value_name = "PATH=VALUE", requires = "file")]
+    sets: Vec<String>,
+
     /// Also check this storage from this machine, like s3://bucket/runs
     #[arg(long, value_name = "URI")]
     storage: Option<String>,
@@ -36,8 +48,9 @@ impl Check {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let job = job(args)?;
     block_on(async {
-        let mut checks = on_cluster(&args.cluster).await;
+        let mut checks = on_cluster(&args.cluster, job.as_ref()).await;
         if let Some(uri) = &args.storage {
             let fix = "export the bucket's AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL, and let the key list, read, write and delete there";
             checks.push(Check::new("storage", storage(uri).await, fix));
@@ -47,8 +60,26 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     })
 }
 
-async fn on_cluster(args: &ClusterArgs) -> Vec<Check> {
-    let cluster = match Cluster::connect(args).await {
+/// The job that is asked about, and its objects.
+fn job(args: &Args) -> anyhow::Result<Option<(JobSpec, Objects)>> {
+    let Some(file) = args.file.clone() else { return Ok(None) };
+    let mut resolved = JobFile { file, sets: args.sets.clone() }.resolve()?;
+    resolved.check_for_cluster()?;
+    if let (Some(kubernetes), Some(namespace)) = (&mut resolved.job.kubernetes, &args.cluster.namespace) {
+        kubernetes.namespace = Some(namespace.clone());
+    }
+    let objects = render(&resolved.job, "auto")
+        .map_err(|wrong| resolved.problem(&wrong.path, wrong.what.as_str(), wrong.fix.as_str()))?;
+    Ok(Some((resolved.job, objects)))
+}
+
+async fn on_cluster(args: &ClusterArgs, job: Option<&(JobSpec, Objects)>) -> Vec<Check> {
+    let section = job.and_then(|(job, _)| job.kubernetes.as_ref());
+    let wanted = ClusterArgs {
+        context: args.context.clone().or_else(|| section?.context.clone()),
+        namespace: args.namespace.clone().or_else(|| section?.namespace.clone()),
+    };
+    let cluster = match Cluster::connect(&wanted).await {
         Ok(cluster) => cluster,
         Err(error) => {
             // The rest of the message is what the fix says.
@@ -71,6 +102,14 @@ async fn on_cluster(args: &ClusterArgs) -> Vec<Check> {
         checks.push(Check::new("rights", cluster::rights(&cluster).await, fix));
         let fix = "set the clock of this machine, or of the cluster: object stores refuse who is late";
         checks.push(Check::new("clock", cluster::clock(&cluster).await, fix));
+    }
+    if let Some((job, objects)) = job.filter(|_| answers) {
+        let fix = "change what it names in the job file, or ask who looks after the namespace";
+        checks.push(Check::new("job", cluster::dry_run(&cluster, objects).await, fix));
+        if let Some(found) = cluster::gpus(&cluster, job).await {
+            let fix = "ask for another kubernetes.gpu.resource, a smaller count, or fewer nodes";
+            checks.push(Check::new("gpus", found, fix));
+        }
     }
     checks
 }

@@ -1,6 +1,7 @@
 use crate::cluster::{self, ClusterRun, LogLine, LogWish};
 use crate::runs::{Run, RunArg};
 use crate::{Context, Exit, Failure, block_on};
+use console::{Color, style};
 use lockstep_jobspec::Span;
 use lockstep_run::{Incarnation, Line, NodeId, RunDir};
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,7 +69,7 @@ async fn on_cluster(args: &Args, context: &Context, run: &ClusterRun) -> anyhow:
     let wish = LogWish { tail: None, since_seconds, previous: args.previous, tellers: false };
     let show = |line: LogLine| {
         if let Some(text) = printed(&line).filter(|text| is_of(text, args.rank)) {
-            context.output.text(&text)?;
+            context.output.text(&colored(&text))?;
         }
         anyhow::Ok(())
     };
@@ -130,7 +131,7 @@ async fn show_segments(
             continue;
         }
         let text = String::from_utf8_lossy(&dir.storage().get(&path).await?).into_owned();
-        let lines: Vec<_> = text.lines().filter(|line| is_of(line, args.rank)).collect();
+        let lines: Vec<_> = text.lines().filter(|line| is_of(line, args.rank)).map(colored).collect();
         if !lines.is_empty() {
             context.output.text(&lines.join("\n"))?;
         }
@@ -155,6 +156,17 @@ fn life(path: &str) -> Option<(NodeId, Incarnation)> {
     Some((NodeId(parts.next()?.parse().ok()?), Incarnation(incarnation.parse().ok()?)))
 }
 
+/// The line with its `[rank N]` in a colour of its own, where a terminal shows it.
+fn colored(line: &str) -> String {
+    const COLORS: [Color; 6] =
+        [Color::Cyan, Color::Yellow, Color::Green, Color::Magenta, Color::Blue, Color::Red];
+    let Some((name, text)) = line.split_once("] ").filter(|(name, _)| name.starts_with('[')) else {
+        return line.to_owned();
+    };
+    let number: usize = name.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0);
+    format!("{} {text}", style(format!("{name}]")).fg(COLORS[number % COLORS.len()]))
+}
+
 fn is_of(line: &str, rank: Option<u32>) -> bool {
     rank.is_none_or(|rank| line.starts_with(&format!("[rank {rank}]")))
 }
@@ -162,6 +174,16 @@ fn is_of(line: &str, rank: Option<u32>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_rank_has_a_colour_on_a_terminal_and_none_in_a_file() {
+        console::set_colors_enabled(false);
+        assert_eq!(colored("[rank 1] step 3] done"), "[rank 1] step 3] done");
+        console::set_colors_enabled(true);
+        assert_eq!(colored("[rank 1] step 3] done"), "\u{1b}[33m[rank 1]\u{1b}[0m step 3] done");
+        assert_ne!(colored("[rank 1] a")[..5], colored("[rank 2] a")[..5]);
+        assert_eq!(colored("no prefix"), "no prefix");
+    }
 
     #[test]
     fn a_segment_tells_whose_it_is() {

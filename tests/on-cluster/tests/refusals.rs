@@ -139,6 +139,23 @@ fn doctor_says_what_is_missing() {
     {
         assert!(well.contains(check), "no {check:?} in:\n{well}");
     }
+    space.cluster(&["label", "namespace", &space.name, "pod-security.kubernetes.io/warn=restricted"]);
+    let job = space.digits("digits", "");
+    let taken = space.run(&format!("doctor {job}")).expect_code(0).stdout;
+    assert!(taken.contains("would take its objects"), "{taken}");
+    let overlay = r#"--set kubernetes.podOverlay={"spec":{"hostNetwork":true}}"#;
+    let unsafe_pods = space.run(&format!("doctor {job} {overlay}")).expect_code(1).stdout;
+    assert!(
+        unsafe_pods.contains("would violate PodSecurity") && unsafe_pods.contains("hostNetwork=true"),
+        "{unsafe_pods}"
+    );
+    let gpus = r#"--set kubernetes.gpu={"resource":"lockstep.test/none","count":1}"#;
+    let no_gpus = space.run(&format!("doctor {job} {gpus}")).expect_code(1).stdout;
+    assert!(
+        no_gpus.contains("2 x 1 lockstep.test/none: the machines have room for 0 such pods"),
+        "{no_gpus}"
+    );
+    assert_eq!(space.objects(), Vec::<String>::new());
     let absent = space.run("doctor -n absent").expect_code(1).stdout;
     assert!(absent.contains("missing") && absent.contains("namespaces \"absent\" not found"), "{absent}");
     let bucket = space.run("doctor --storage s3://absent/runs --output json").expect_code(1).json();
