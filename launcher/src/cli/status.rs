@@ -162,7 +162,12 @@ async fn told(args: &Args) -> anyhow::Result<Vec<RunStatus>> {
 async fn local() -> anyhow::Result<Vec<RunStatus>> {
     let dirs = runs::local().into_iter().map(|path| async move {
         let dir = RunDir::open(&runs::absolute(&path.to_string_lossy())?)?;
-        dir.status(DEADLINE).await.map_err(anyhow::Error::from)
+        let status = dir.status(DEADLINE).await?;
+        // By the folder's name it is found again; with --run-dir that is not the job's.
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        anyhow::Ok(
+            status.map(|status| RunStatus { name: name.unwrap_or_else(|| status.name.clone()), ..status }),
+        )
     });
     Ok(futures::future::try_join_all(dirs).await?.into_iter().flatten().collect())
 }

@@ -218,11 +218,13 @@ impl<'a> Show<'a> {
         if self.standing.end.is_some() || self.standing.waits.contains(&Wait::Suspended) {
             return;
         }
-        for (node, pod) in newest_pods(&self.scene) {
+        let pods = newest_pods(&self.scene);
+        // The run is done, and the Job is about to take the others away.
+        if pods.values().any(|pod| succeeded(pod)) {
+            return;
+        }
+        for (node, pod) in pods {
             let name = pod.name_any();
-            if succeeded(pod) {
-                continue;
-            }
             if is_over(pod) {
                 if self.told.insert(format!("{name} is over")) {
                     view.on_trouble("lost", &format!("node {node}: pod {name} {}", how_it_ended(pod)));

@@ -15,7 +15,7 @@ pub(crate) struct Facts {
     pub(super) samples_per_second: Option<f64>,
     /// Step of the newest checkpoint, and when it was committed.
     pub(super) checkpoint: Option<(Step, Instant)>,
-    /// Step and time of the first report, from which the speed follows.
+    /// Step and time of the first report of this generation, from which the speed follows.
     begun: Option<(Step, Instant)>,
 }
 
@@ -24,15 +24,16 @@ impl Facts {
         self.loss = progress.loss.or(self.loss);
         self.samples_per_second = progress.samples_per_second.or(self.samples_per_second);
         self.eval.extend(progress.eval.clone());
-        if self.begun.is_none_or(|(step, _)| step > progress.step) {
-            self.begun = Some((progress.step, Instant::now()));
-        }
+        self.begun.get_or_insert((progress.step, Instant::now()));
         self.last = Some(progress.clone());
     }
 
     pub(super) fn on_event(&mut self, event: &Event) {
-        if event.kind == EventKind::Checkpoint {
-            self.checkpoint = event.step.map(|step| (step, Instant::now()));
+        match event.kind {
+            EventKind::Checkpoint => self.checkpoint = event.step.map(|step| (step, Instant::now())),
+            // The time without it is none of the training's.
+            EventKind::Formed => self.begun = None,
+            _ => {}
         }
     }
 
@@ -41,11 +42,47 @@ impl Facts {
         self.last.as_ref().map(|p| (p.step.0, p.total_steps.0))
     }
 
-    /// Time left at the mean speed since the first report.
+    /// Time left at the mean speed since the first report of this generation.
     pub(super) fn eta(&self) -> Option<Duration> {
         let (step, total) = self.steps()?;
         let (first, at) = self.begun?;
         let done = step.checked_sub(first.0).filter(|n| *n > 0)?;
         Some(at.elapsed().mul_f64((total - step.min(total)) as f64 / done as f64))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: EventKind) -> Event {
+        serde_json::from_value(serde_json::json!({
+            "at": "2026-01-01T00:00:00Z", "generation": 2, "node": 0, "kind": kind, "text": ""
+        }))
+        .unwrap()
+    }
+
+    fn report(facts: &mut Facts, step: u64) -> Option<Duration> {
+        facts.on_progress(&Progress {
+            step: Step(step),
+            total_steps: Step(1000),
+            epoch: 1.0,
+            loss: None,
+            lr: None,
+            grad_norm: None,
+            samples_per_second: None,
+            eval: BTreeMap::new(),
+        });
+        facts.eta()
+    }
+
+    #[test]
+    fn a_new_generation_has_a_speed_of_its_own() {
+        let mut facts = Facts::default();
+        assert_eq!(report(&mut facts, 100), None, "one report tells no speed");
+        assert!(report(&mut facts, 200).is_some());
+        facts.on_event(&event(EventKind::Formed));
+        assert_eq!(report(&mut facts, 200), None);
+        assert!(report(&mut facts, 201).is_some());
     }
 }
