@@ -4,7 +4,8 @@ use std::{
 };
 
 use clap::Args;
-use lockstep_jobspec::{Resolved, Source, resolve};
+use lockstep_jobspec::{JobSpec, Resolved, Source, resolve};
+use lockstep_render::Objects;
 
 use crate::Failure;
 
@@ -42,4 +43,13 @@ impl JobFile {
         }
         Ok(Source { path: self.file.clone(), text: std::fs::read_to_string(&self.file)? })
     }
+}
+
+/// The objects of `job`, which is `resolved`'s with what the command line adds; `resume` says what a launch starts from.
+///
+/// # Errors
+/// Where a part that is Kubernetes' own isn't what Kubernetes takes; the message has its place in the file.
+pub(crate) fn rendered(resolved: &Resolved, job: &JobSpec, resume: &str) -> anyhow::Result<Objects> {
+    let rendered = lockstep_render::render(job, resume);
+    Ok(rendered.map_err(|wrong| resolved.problem(&wrong.path, wrong.what.as_str(), wrong.fix.as_str()))?)
 }

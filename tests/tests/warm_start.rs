@@ -63,17 +63,22 @@ fn it_takes_the_parameters_and_nothing_else() {
 fn a_fault_before_the_first_checkpoint_changes_nothing() {
     let ws = Workspace::new();
     ws.run(&launch("first", 100, "")).expect_code(0);
-    let job = |name| launch(name, 600, &from("first"));
+    let unsaved =
+        format!("--set checkpoint.every=1000000steps --set eval.every=1000000steps {}", from("first"));
+    let job = |name| launch(name, 20_000, &unsaved);
     ws.run(&job("undisturbed")).expect_code(0);
     let mut run = ws.start(&job("killed"));
     run.wait_for_text("step 100/");
+    // Meanwhile the other run goes on: whoever chose anew would take its newer checkpoint.
+    ws.run(&launch("first", 200, "")).expect_code(0);
     let worker = run.processes("lockstep-worker", 2)[0];
     run.signal_descendant(worker, Signal::KILL);
     run.finish().expect_code(0);
     assert!(model(&ws, "killed") == model(&ws, "undisturbed"), "another way to the end");
     assert!(model(&ws, "killed") != model(&ws, "first"));
     let starts = starts(&ws, "killed");
-    assert!(starts.len() > 1 && starts.iter().all(|start| start["warm"]["run"] == "first"), "{starts:#?}");
+    assert!(starts.len() > 1 && starts.iter().all(|start| *start == starts[0]), "{starts:#?}");
+    assert_eq!(starts[0]["warm"]["checkpoint"]["step"], 100);
 }
 
 #[test]

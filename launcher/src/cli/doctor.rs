@@ -1,7 +1,8 @@
 use crate::cluster::{self, Cluster, ClusterArgs, Finding};
+use crate::job_file::rendered;
 use crate::{Context, Exit, JobFile, block_on, output};
 use lockstep_jobspec::JobSpec;
-use lockstep_render::{Objects, render};
+use lockstep_render::Objects;
 use lockstep_storage::{Created, Storage};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -48,9 +49,9 @@ impl Check {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
-    let job = job(args)?;
+    let (place, job) = job(args)?;
     block_on(async {
-        let mut checks = on_cluster(&args.cluster, job.as_ref()).await;
+        let mut checks = on_cluster(&place, job.as_ref()).await;
         if let Some(uri) = &args.storage {
             let fix = "export the bucket's AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_ENDPOINT_URL, and let the key list, read, write and delete there";
             checks.push(Check::new("storage", storage(uri).await, fix));
@@ -60,26 +61,19 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     })
 }
 
-/// The job that is asked about, and its objects.
-fn job(args: &Args) -> anyhow::Result<Option<(JobSpec, Objects)>> {
-    let Some(file) = args.file.clone() else { return Ok(None) };
-    let mut resolved = JobFile { file, sets: args.sets.clone() }.resolve()?;
+/// The job that is asked about, where it would be launched, and its objects.
+fn job(args: &Args) -> anyhow::Result<(ClusterArgs, Option<(JobSpec, Objects)>)> {
+    let Some(file) = args.file.clone() else { return Ok((args.cluster.clone(), None)) };
+    let resolved = JobFile { file, sets: args.sets.clone() }.resolve()?;
     resolved.check_for_cluster()?;
-    if let (Some(kubernetes), Some(namespace)) = (&mut resolved.job.kubernetes, &args.cluster.namespace) {
-        kubernetes.namespace = Some(namespace.clone());
-    }
-    let objects = render(&resolved.job, "auto")
-        .map_err(|wrong| resolved.problem(&wrong.path, wrong.what.as_str(), wrong.fix.as_str()))?;
-    Ok(Some((resolved.job, objects)))
+    let mut job = resolved.job.clone();
+    let place = args.cluster.for_job(&mut job);
+    let objects = rendered(&resolved, &job, "auto")?;
+    Ok((place, Some((job, objects))))
 }
 
-async fn on_cluster(args: &ClusterArgs, job: Option<&(JobSpec, Objects)>) -> Vec<Check> {
-    let section = job.and_then(|(job, _)| job.kubernetes.as_ref());
-    let wanted = ClusterArgs {
-        context: args.context.clone().or_else(|| section?.context.clone()),
-        namespace: args.namespace.clone().or_else(|| section?.namespace.clone()),
-    };
-    let cluster = match Cluster::connect(&wanted).await {
+async fn on_cluster(place: &ClusterArgs, job: Option<&(JobSpec, Objects)>) -> Vec<Check> {
+    let cluster = match Cluster::connect(place).await {
         Ok(cluster) => cluster,
         Err(error) => {
             // The rest of the message is what the fix says.

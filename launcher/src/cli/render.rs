@@ -1,5 +1,6 @@
-use lockstep_render::{render, to_json, to_yaml};
+use lockstep_render::{to_json, to_yaml};
 
+use crate::job_file::rendered;
 use crate::{Context, Exit, Format, JobFile};
 
 /// Print the Kubernetes objects that a job is, for GitOps or to look at; asks no cluster
@@ -18,8 +19,7 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let resolved = args.job.resolve()?;
     resolved.check_for_cluster()?;
-    let objects = render(&resolved.job, args.start.resume())
-        .map_err(|wrong| resolved.problem(&wrong.path, wrong.what.as_str(), wrong.fix.as_str()))?;
+    let objects = rendered(&resolved, &resolved.job, args.start.resume())?;
     context.output.text(&match context.output.format {
         Format::Text | Format::Wide | Format::Yaml => to_yaml(&objects)?,
         Format::Json => to_json(&objects)?,

@@ -1,10 +1,11 @@
 use crate::cluster::{self, ClusterRun, Existing};
+use crate::job_file::rendered;
 use crate::runs::{Run, RunArg};
 use crate::{Context, Exit, Failure, block_on};
 use anyhow::Context as _;
 use k8s_openapi::api::batch::v1::Job;
 use lockstep_jobspec::{JobSpec, Resolved, Source, resolve};
-use lockstep_render::{Objects, Work, render};
+use lockstep_render::{Objects, Work};
 use serde_json::json;
 
 /// Change how many nodes a run on a cluster has
@@ -73,8 +74,7 @@ async fn scaled(run: &ClusterRun, nodes: u32) -> anyhow::Result<Objects> {
             .into());
     };
     let resolved = with_nodes(spec, nodes)?;
-    let mut objects = render(&resolved.job, "auto")
-        .map_err(|wrong| resolved.problem(&wrong.path, wrong.what.as_str(), wrong.fix.as_str()))?;
+    let mut objects = rendered(&resolved, &resolved.job, "auto")?;
     cluster::set_ttl(&resolved.job, &mut objects);
     if let Work::Job(job) = &mut objects.work
         && let Some(spec) = &mut job.spec

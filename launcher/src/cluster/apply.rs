@@ -19,7 +19,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 /// Who changes the objects, to the cluster.
-const MANAGER: &str = "lockstep";
+pub(super) const MANAGER: &str = "lockstep";
 /// How long a Job and its pods may take to be gone, beyond their grace period.
 const GONE_DEADLINE: Duration = Duration::from_secs(300);
 /// How often it is asked whether something that is being deleted is gone.

@@ -2,6 +2,7 @@ use super::explain::{explain, no_cluster};
 use k8s_openapi::NamespaceResourceScope;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource};
+use lockstep_jobspec::JobSpec;
 use std::time::Duration;
 
 /// The longest that one request may take. Watches and log streams are not bounded by it.
@@ -19,6 +20,17 @@ pub(crate) struct ClusterArgs {
     /// The namespace to use, instead of the job file's or the context's
     #[arg(short = 'n', long, value_name = "NAME", help_heading = "Cluster")]
     pub(crate) namespace: Option<String>,
+}
+
+impl ClusterArgs {
+    /// The same for a job: the command line's context and namespace win over the job file's. The namespace is written into
+    /// the job, whose objects name it.
+    pub(crate) fn for_job(&self, job: &mut JobSpec) -> Self {
+        let Some(section) = &mut job.kubernetes else { return self.clone() };
+        section.namespace = self.namespace.clone().or_else(|| section.namespace.take());
+        let context = self.context.clone().or_else(|| section.context.clone());
+        Self { context, namespace: section.namespace.clone() }
+    }
 }
 
 /// A namespace of a cluster, and how to speak to it.

@@ -1,6 +1,7 @@
 //! A job's objects as a dry run, and the machines that it asks for: what a launch would hear.
 
 use super::Cluster;
+use super::apply::MANAGER;
 use super::doctor::Finding;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Node;
@@ -39,7 +40,7 @@ where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize,
 {
     let name = object.name_any();
-    let params = PatchParams { dry_run: true, force: true, ..PatchParams::apply("lockstep") };
+    let params = PatchParams { dry_run: true, ..PatchParams::apply(MANAGER) };
     let url = K::url_path(&(), Some(&cluster.namespace));
     let ask = async {
         let request = Request::new(url).patch(&name, &params, &Patch::Apply(object));

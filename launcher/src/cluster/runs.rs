@@ -95,6 +95,11 @@ pub(crate) async fn list(cluster: &Cluster) -> anyhow::Result<Vec<ClusterRun>> {
 /// # Errors
 /// Where the cluster doesn't show them.
 pub(crate) async fn status(run: &ClusterRun) -> anyhow::Result<RunStatus> {
+    Ok(look(run).await?.0)
+}
+
+/// The status, and whether the log of node 0 is there, which tells of the whole run.
+async fn look(run: &ClusterRun) -> anyhow::Result<(RunStatus, bool)> {
     let ClusterRun { cluster, name, job } = run;
     let pods = cluster.api::<Pod>();
     let of_job = ListParams::default().labels(&pods_of(name));
@@ -108,21 +113,20 @@ pub(crate) async fn status(run: &ClusterRun) -> anyhow::Result<RunStatus> {
         standing = tell(&scene, Timestamp::now());
     }
     let mut told = Told::default();
-    logs(cluster, name, LogWish { tail: Some(TAIL), tellers: true, ..LogWish::default() })
-        .await?
-        .iter()
-        .for_each(|line| told.take(line));
-    Ok(describe(name, job, &standing, &told))
+    let lines =
+        logs(cluster, name, LogWish { tail: Some(TAIL), tellers: true, ..LogWish::default() }).await?;
+    lines.iter().for_each(|line| told.take(line));
+    Ok((describe(name, job, &standing, &told), lines.iter().any(|line| line.node == 0)))
 }
 
-/// The same, and of a run that ended and whose pods' logs are gone what it wrote to its storage, if this machine reads it.
+/// The same, and of a run that ended and whose node 0 has no log any more what it wrote to its storage, if this machine reads it.
 ///
 /// # Errors
 /// Where the cluster doesn't show the run's objects.
 pub(crate) async fn whole_status(run: &ClusterRun) -> anyhow::Result<RunStatus> {
-    let mut status = status(run).await?;
+    let (mut status, is_told) = look(run).await?;
     let is_over = matches!(status.phase, RunPhase::Done | RunPhase::Stopped | RunPhase::Failed);
-    if !is_over || status.total_steps.is_some() {
+    if !is_over || is_told {
         return Ok(status);
     }
     match tokio::time::timeout(STORAGE_DEADLINE, stored(&status.run_dir)).await {
@@ -132,8 +136,10 @@ pub(crate) async fn whole_status(run: &ClusterRun) -> anyhow::Result<RunStatus> 
             Ok(RunStatus { name, phase, nodes, why, ..stored })
         }
         _ => {
-            let gone =
-                format!("its pods' logs are gone, and {} can't be read from this machine", status.run_dir);
+            let gone = format!(
+                "the log of its node 0 is gone, and {} can't be read from this machine",
+                status.run_dir
+            );
             status.why = Some(status.why.map_or(gone.clone(), |why| format!("{why}; {gone}")));
             Ok(status)
         }

@@ -94,16 +94,7 @@ mod tests {
 
     /// Rank 0's report of a step, `at` seconds after the first line.
     fn report(generation: u64, step: u64, at: i64) -> LogLine {
-        let progress = Progress {
-            step: Step(step),
-            total_steps: Step(1000),
-            epoch: 1.0,
-            loss: None,
-            lr: None,
-            grad_norm: None,
-            samples_per_second: None,
-            eval: BTreeMap::new(),
-        };
+        let progress = Progress { step: Step(step), total_steps: Step(1000), ..Progress::default() };
         let generation = Generation(generation);
         let line = Line::Progress { generation, restarts: 0, checkpoint: None, progress };
         LogLine { job: "a".into(), at: LineTime::new(at, 0).unwrap(), node: 0, text: line.to_text() }

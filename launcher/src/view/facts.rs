@@ -1,6 +1,7 @@
 use lockstep_run::Step;
 use lockstep_run::link::Progress;
 use lockstep_run::segment::{Event, EventKind};
+use lockstep_run::status::eta_seconds;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -44,10 +45,9 @@ impl Facts {
 
     /// Time left at the mean speed since the first report of this generation.
     pub(super) fn eta(&self) -> Option<Duration> {
-        let (step, total) = self.steps()?;
-        let (first, at) = self.begun?;
-        let done = step.checked_sub(first.0).filter(|n| *n > 0)?;
-        Some(at.elapsed().mul_f64((total - step.min(total)) as f64 / done as f64))
+        let (last, (first, at)) = (self.last.as_ref()?, self.begun?);
+        let seconds = eta_seconds(first, last.step, last.total_steps, at.elapsed().as_secs_f64())?;
+        Some(Duration::from_secs_f64(seconds))
     }
 }
 
@@ -63,16 +63,7 @@ mod tests {
     }
 
     fn report(facts: &mut Facts, step: u64) -> Option<Duration> {
-        facts.on_progress(&Progress {
-            step: Step(step),
-            total_steps: Step(1000),
-            epoch: 1.0,
-            loss: None,
-            lr: None,
-            grad_norm: None,
-            samples_per_second: None,
-            eval: BTreeMap::new(),
-        });
+        facts.on_progress(&Progress { step: Step(step), total_steps: Step(1000), ..Progress::default() });
         facts.eta()
     }
 

@@ -1,7 +1,8 @@
 //! A run from its command to its end, and everything that is asked about it.
 #![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
-use lockstep_cluster_tests::{Space, image, variable};
+use lockstep_cluster_tests::{PATIENCE, Space, image, variable};
+use lockstep_e2e::wait_for;
 use rustix::process::Signal;
 
 #[test]
@@ -21,6 +22,15 @@ fn a_run_is_launched_watched_asked_about_and_taken_away() {
     }
     // Nothing is said of the pods that the Job takes away because the run is done.
     assert!(!done.stderr.contains("lost") && !done.stderr.contains("leaving"), "{}", done.stderr);
+
+    // Node 0 was the first to leave, and its log, which tells of the whole run, is kept.
+    let left = [
+        "get",
+        "pods",
+        "-o",
+        "jsonpath={.items[*].metadata.annotations.batch\\.kubernetes\\.io/job-completion-index}",
+    ];
+    wait_for("node 0's pod and no other", PATIENCE, || (space.kubectl(&left).trim() == "0").then_some(()));
 
     let status = space.status("digits");
     assert_eq!((&status["phase"], &status["generation"]), (&"done".into(), &1.into()), "{status:#}");

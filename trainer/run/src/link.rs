@@ -143,7 +143,7 @@ impl FailureKind {
 }
 
 /// One report of rank 0.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Steps done.
     pub step: Step,

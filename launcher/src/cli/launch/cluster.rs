@@ -2,15 +2,16 @@
 
 use super::{Args, Until, code, command, plural, summary};
 use crate::cluster::{
-    self, Cluster, ClusterArgs, ClusterRun, End, Ended, Existing, Followed, LogWish, Patience, set_suspended,
+    self, Cluster, ClusterRun, End, Ended, Existing, Followed, LogWish, Patience, set_suspended,
 };
+use crate::job_file::rendered;
 use crate::preflight::{Decision, Found, decide};
 use crate::view::View;
 use crate::{Context, Exit, Failure};
 use indicatif::BinaryBytes;
 use k8s_openapi::api::batch::v1::Job;
 use lockstep_jobspec::{JobSpec, Resolved};
-use lockstep_render::{Objects, Work, render};
+use lockstep_render::{Objects, Work};
 use lockstep_run::Outcome;
 use lockstep_run::code::Packed;
 use std::time::{Duration, Instant};
@@ -27,28 +28,14 @@ pub(super) async fn launch(args: &Args, context: &Context, resolved: &Resolved) 
     resolved.check_for_cluster()?;
     let (mut job, since) = (resolved.job.clone(), Instant::now());
     let code = args.sync.as_deref().map(|folder| code::pack(folder, &mut job)).transpose()?;
-    let cluster = connect(args, &mut job).await?;
-    let mut objects = render(&job, args.start.resume())
-        .map_err(|wrong| resolved.problem(&wrong.path, wrong.what.as_str(), wrong.fix.as_str()))?;
+    let cluster = Cluster::connect(&args.cluster.for_job(&mut job)).await?;
+    let mut objects = rendered(resolved, &job, args.start.resume())?;
     cluster::set_ttl(&job, &mut objects);
     let launch = Launch { args, context, cluster, job, code, objects, since };
     match &launch.objects.work {
         Work::CronJob(_) => launch.schedule().await,
         Work::Job(_) => launch.job(signals).await,
     }
-}
-
-/// The command line's context and namespace win over the job file's, those over the kubeconfig's.
-async fn connect(args: &Args, job: &mut JobSpec) -> anyhow::Result<Cluster> {
-    let Some(kubernetes) = &mut job.kubernetes else { anyhow::bail!("the job has no kubernetes section") };
-    let wanted = ClusterArgs {
-        context: args.cluster.context.clone().or_else(|| kubernetes.context.clone()),
-        namespace: args.cluster.namespace.clone().or_else(|| kubernetes.namespace.clone()),
-    };
-    if args.cluster.namespace.is_some() {
-        kubernetes.namespace.clone_from(&args.cluster.namespace);
-    }
-    Cluster::connect(&wanted).await
 }
 
 struct Launch<'a> {

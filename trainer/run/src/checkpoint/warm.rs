@@ -1,12 +1,12 @@
 use crate::{Error, Outcome, Result, RunDir, Step, WarmFrom};
 use bytes::Bytes;
 
-/// Earlier runs of a schedule that are looked at, newest first; before that many bad nights somebody was told.
+/// So many earlier runs of a schedule are looked at, newest first; each costs some requests.
 const MOST_LOOKED_AT: usize = 50;
 
 impl RunDir {
     /// The folder of another run of the same storage.
-    pub fn sibling(&self, name: &str) -> Result<RunDir> {
+    fn sibling(&self, name: &str) -> Result<RunDir> {
         RunDir::open(&format!("{}/{name}", self.storage_and_name().0))
     }
 
