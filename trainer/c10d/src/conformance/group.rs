@@ -28,8 +28,10 @@ pub fn process_group(device: Device, form: Form<'_>) -> Result<()> {
     drop(group);
 
     groups_are_independent(&*form("first")?, &*form("second")?, device)?;
-    abort_is_final_and_frees_the_others(&*form("abort")?, device);
-    a_late_rank_fails_a_barrier(&*form("late")?, &*form("afterwards")?)
+    // Who has formed a group knows that all have formed the one before: nobody aborts while another still connects.
+    let (abort, late) = (form("abort")?, form("late")?);
+    abort_is_final_and_frees_the_others(&*abort, device);
+    a_late_rank_fails_a_barrier(&*late, &*form("afterwards")?)
 }
 
 fn values(tensor: &Tensor) -> Vec<f64> {

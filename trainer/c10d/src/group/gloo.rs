@@ -114,6 +114,9 @@ impl GlooGroup {
     }
 }
 
+/// What libtorch names in an error that came once it listened: a rank went away while the others connected to it.
+const CONNECTING: &str = "connectFullMesh";
+
 /// A failure of the store is told in the store's words, and a place to listen that is refused as a bad argument; what
 /// remains is the network's.
 fn form_error(
@@ -125,7 +128,7 @@ fn form_error(
 ) -> Error {
     match store.take_failure() {
         Some(source) => Error::Store { rank, world_size, source },
-        None if raised.code == ffi::LS_TORCH => {
+        None if raised.code == ffi::LS_TORCH && !raised.message.contains(CONNECTING) => {
             Error::invalid("GlooGroup::form", format!("cannot listen on {listen:?}: {}", raised.message))
         }
         None => Error::PeerLost { operation: "GlooGroup::form", rank, world_size, message: raised.message },
