@@ -4,8 +4,8 @@ use std::{
 };
 
 use clap::Args;
-use lockstep_jobspec::{JobSpec, Resolved, Source, resolve};
-use lockstep_render::Objects;
+use lockstep_jobspec::{JobSpec, Resolved, RunName, Source, resolve};
+use lockstep_render::{Objects, Wrong};
 
 use crate::Failure;
 
@@ -50,6 +50,17 @@ impl JobFile {
 /// # Errors
 /// Where a part that is Kubernetes' own isn't what Kubernetes takes; the message has its place in the file.
 pub(crate) fn rendered(resolved: &Resolved, job: &JobSpec, resume: &str) -> anyhow::Result<Objects> {
-    let rendered = lockstep_render::render(job, resume);
-    Ok(rendered.map_err(|wrong| resolved.problem(&wrong.path, wrong.what.as_str(), wrong.fix.as_str()))?)
+    placed(resolved, lockstep_render::render(job, resume))
+}
+
+/// The objects of one pod like those of `job`, called `name`, that looks around and ends.
+///
+/// # Errors
+/// As [`rendered`].
+pub(crate) fn checkup(resolved: &Resolved, job: &JobSpec, name: RunName) -> anyhow::Result<Objects> {
+    placed(resolved, lockstep_render::checkup(job, name))
+}
+
+fn placed(resolved: &Resolved, objects: Result<Objects, Wrong>) -> anyhow::Result<Objects> {
+    Ok(objects.map_err(|wrong| resolved.problem(&wrong.path, wrong.what.as_str(), wrong.fix.as_str()))?)
 }

@@ -11,7 +11,7 @@ use lockstep_jobspec::{Kubernetes, PullPolicy, SecretEnv};
 
 use crate::config_map::FILE;
 use crate::meta::{AGENT_PORT, CONTAINER, JOB_NAME_LABEL, UID_LABEL};
-use crate::objects::Source;
+use crate::objects::{Purpose, Source};
 use crate::pod::some;
 use crate::quantity::{bytes, cores};
 use crate::volumes::{self, AGENT_DIR, CACHE, JOB_DIR};
@@ -24,6 +24,8 @@ const JOB_NAME: &str = "LOCKSTEP_JOB";
 const POD_IP: &str = "LOCKSTEP_POD_IP";
 /// Longer than it takes until the Job controller knows that another node's agent is done. Unit: seconds.
 const OUTSTAY_SECONDS: u32 = 10;
+/// The resource that NVIDIA's device plugin offers.
+const NVIDIA: &str = "nvidia.com/gpu";
 /// Where the kubelet looks for the reason of a container's end; it makes the file and lets everybody write to it.
 const LAST_WORDS: &str = "/dev/termination-log";
 
@@ -96,8 +98,15 @@ fn security() -> SecurityContext {
     }
 }
 
-/// The agent reads its node's index from JOB_COMPLETION_INDEX, which the Job controller sets.
 fn args(source: &Source<'_>) -> Vec<String> {
+    match source.purpose {
+        Purpose::Train { resume } => train(source, resume),
+        Purpose::Checkup => checkup(source),
+    }
+}
+
+/// The agent reads its node's index from JOB_COMPLETION_INDEX, which the Job controller sets.
+fn train(source: &Source<'_>, resume: &str) -> Vec<String> {
     let meta = &source.meta;
     let storage = literal(meta.storage());
     // A scheduled launch's Job has a name that nobody knows before.
@@ -119,8 +128,21 @@ fn args(source: &Source<'_>) -> Vec<String> {
     if source.job.nodes > 1 {
         args.push(format!("--outstay={OUTSTAY_SECONDS}"));
     }
-    if source.resume != "auto" {
-        args.push(format!("--resume={}", source.resume));
+    if resume != "auto" {
+        args.push(format!("--resume={resume}"));
+    }
+    args
+}
+
+fn checkup(source: &Source<'_>) -> Vec<String> {
+    let mut args = vec![
+        "checkup".to_owned(),
+        format!("--storage={}", literal(source.meta.storage())),
+        format!("--last-words={LAST_WORDS}"),
+    ];
+    // What a device plugin of NVIDIA's hands out under this name are devices of known names.
+    if let Some(gpu) = source.kubernetes.gpu.as_ref().filter(|gpu| gpu.resource == NVIDIA) {
+        args.push(format!("--gpus={}", gpu.count));
     }
     args
 }

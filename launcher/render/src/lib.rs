@@ -21,6 +21,6 @@ mod typed;
 mod volumes;
 
 pub use meta::{AGENT_PORT, JOB_LABEL, RUN_DIR_ANNOTATION, SPEC_ANNOTATION, STORAGE_ANNOTATION};
-pub use objects::{Objects, Work, render};
+pub use objects::{Objects, Work, checkup, render};
 pub use print::{to_json, to_yaml};
 pub use typed::Wrong;

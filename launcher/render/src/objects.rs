@@ -2,7 +2,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use lockstep_jobspec::{JobSpec, Kubernetes};
+use lockstep_jobspec::{JobSpec, Kubernetes, RunName};
 use serde_json::Value;
 
 use crate::meta::Meta;
@@ -36,8 +36,17 @@ pub enum Work {
 pub(crate) struct Source<'a> {
     pub(crate) job: &'a JobSpec,
     pub(crate) kubernetes: &'a Kubernetes,
-    pub(crate) resume: &'a str,
+    pub(crate) purpose: Purpose<'a>,
     pub(crate) meta: Meta<'a>,
+}
+
+/// What the agents are there for.
+#[derive(Clone, Copy)]
+pub(crate) enum Purpose<'a> {
+    /// To train, from what the launch starts from.
+    Train { resume: &'a str },
+    /// To say what a pod of the job finds around it.
+    Checkup,
 }
 
 /// Makes the objects of a job that [`check_for_cluster`](lockstep_jobspec::Resolved::check_for_cluster) found nothing
@@ -46,12 +55,37 @@ pub(crate) struct Source<'a> {
 /// # Errors
 /// Where a part that is Kubernetes' own, `affinity` or `podOverlay`, isn't what Kubernetes takes.
 pub fn render(job: &JobSpec, resume: &str) -> Result<Objects, Wrong> {
+    objects(job, Purpose::Train { resume })
+}
+
+/// Makes the objects of one pod like those of `job`, called `name`, whose agent looks around and ends. They are gone a
+/// minute after that, and after an hour whatever happens.
+///
+/// # Errors
+/// As [`render`].
+pub fn checkup(job: &JobSpec, name: RunName) -> Result<Objects, Wrong> {
+    let mut one = JobSpec { name, nodes: 1, ..job.clone() };
+    if let Some(kubernetes) = &mut one.kubernetes {
+        (kubernetes.schedule, kubernetes.pdb) = (None, None);
+    }
+    let mut objects = objects(&one, Purpose::Checkup)?;
+    if let Work::Job(job) = &mut objects.work
+        && let Some(spec) = &mut job.spec
+    {
+        spec.backoff_limit_per_index = Some(0);
+        spec.ttl_seconds_after_finished = Some(60);
+        spec.active_deadline_seconds = Some(3600);
+    }
+    Ok(objects)
+}
+
+fn objects(job: &JobSpec, purpose: Purpose<'_>) -> Result<Objects, Wrong> {
     let Some(kubernetes) = &job.kubernetes else {
         let fix = "add kubernetes: { image: registry/name:tag }";
         return Err(Wrong::new("kubernetes", "there is no `kubernetes` section", fix));
     };
     let file = config_map::job_file(job)?;
-    let source = Source { job, kubernetes, resume, meta: Meta::new(job, kubernetes, &file) };
+    let source = Source { job, kubernetes, purpose, meta: Meta::new(job, kubernetes, &file) };
     let work = job::spec(&source, pod::template(&source)?);
     Ok(Objects {
         service: service::service(&source),

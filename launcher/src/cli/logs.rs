@@ -52,12 +52,13 @@ async fn stored(args: &Args, context: &Context, dir: &RunDir) -> anyhow::Result<
         )
         .into());
     }
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut shown) = (BTreeSet::new(), false);
     loop {
         // Asked before the segments are read, so that nothing written before the end is missed.
         let over = dir.newest_membership().await?.is_none_or(|m| m.outcome().is_some());
-        show_segments(args, context, dir, "logs", &mut seen).await?;
+        shown |= show_segments(args, context, dir, "logs", &mut seen).await?;
         if over || !args.follow {
+            say_if_nothing(args, shown);
             return Ok(Exit::Done);
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -67,9 +68,11 @@ async fn stored(args: &Args, context: &Context, dir: &RunDir) -> anyhow::Result<
 async fn on_cluster(args: &Args, context: &Context, run: &ClusterRun) -> anyhow::Result<Exit> {
     let since_seconds = args.since.map(|span| i64::try_from(span.duration().as_secs()).unwrap_or(i64::MAX));
     let wish = LogWish { tail: None, since_seconds, previous: args.previous, tellers: false };
-    let show = |line: LogLine| {
+    let mut shown = false;
+    let mut show = |line: LogLine| {
         if let Some(text) = printed(&line).filter(|text| is_of(text, args.rank)) {
             context.output.text(&colored(&text))?;
+            shown = true;
         }
         anyhow::Ok(())
     };
@@ -82,27 +85,38 @@ async fn on_cluster(args: &Args, context: &Context, run: &ClusterRun) -> anyhow:
     // cluster takes away the pods of those that have not ended by themselves yet.
     let heard: BTreeSet<u32> = lines.iter().map(|line| line.node).collect();
     let gone: Vec<u32> = (0..run.num_nodes()).filter(|node| !heard.contains(node)).collect();
-    lines.into_iter().try_for_each(show)?;
+    lines.into_iter().try_for_each(&mut show)?;
     if !gone.is_empty() && since_seconds.is_none() && (args.previous || run.end().is_some()) {
-        of_gone_nodes(args, context, &gone).await?;
+        shown |= of_gone_nodes(args, context, &gone).await?;
     }
+    say_if_nothing(args, shown);
     Ok(Exit::Done)
 }
 
-/// What nodes had printed whose pods are gone, if this machine can read the run's storage.
-async fn of_gone_nodes(args: &Args, context: &Context, nodes: &[u32]) -> anyhow::Result<()> {
+/// An empty answer would leave the user to guess whether it is one.
+fn say_if_nothing(args: &Args, shown: bool) {
+    if shown {
+        return;
+    }
+    let whose = args.rank.map_or("any worker".to_owned(), |rank| format!("rank {rank}"));
+    eprintln!("no lines of {whose}; what the run went through: lockstep events {}", args.run.run);
+}
+
+/// Shows what nodes had printed whose pods are gone, if this machine can read the run's storage; false where that is nothing.
+async fn of_gone_nodes(args: &Args, context: &Context, nodes: &[u32]) -> anyhow::Result<bool> {
     let dir = match args.run.open().await {
         Ok(dir) => dir,
         Err(error) => {
             let names: Vec<_> = nodes.iter().map(u32::to_string).collect();
             eprintln!("not shown: node {}, whose pods are gone; {error:#}", names.join(", "));
-            return Ok(());
+            return Ok(false);
         }
     };
+    let mut shown = false;
     for node in nodes {
-        show_segments(args, context, &dir, &format!("logs/{node}"), &mut BTreeSet::new()).await?;
+        shown |= show_segments(args, context, &dir, &format!("logs/{node}"), &mut BTreeSet::new()).await?;
     }
-    Ok(())
+    Ok(shown)
 }
 
 /// What a worker printed, or an agent without a form; nothing for status lines.
@@ -114,14 +128,16 @@ fn printed(line: &LogLine) -> Option<String> {
     }
 }
 
-/// Prints the log segments below a folder that were not seen before, each node's in their order.
+/// Prints the log segments below a folder that were not seen before, each node's in their order; false where there is nothing
+/// to print.
 async fn show_segments(
     args: &Args,
     context: &Context,
     dir: &RunDir,
     folder: &str,
     seen: &mut BTreeSet<String>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<bool> {
+    let mut shown = false;
     let mut paths: Vec<_> = dir.storage().list(folder).await?.into_iter().map(|meta| meta.path).collect();
     if args.previous {
         paths = replaced(dir, paths).await?;
@@ -134,9 +150,10 @@ async fn show_segments(
         let lines: Vec<_> = text.lines().filter(|line| is_of(line, args.rank)).map(colored).collect();
         if !lines.is_empty() {
             context.output.text(&lines.join("\n"))?;
+            shown = true;
         }
     }
-    Ok(())
+    Ok(shown)
 }
 
 /// Of log segments, those that are not of their node's newest incarnation, which may not have stored any yet.

@@ -7,13 +7,14 @@ use k8s_openapi::api::authorization::v1::{
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use kube::api::{Api, PostParams};
+use lockstep_run::checkup::Finding;
 
 /// The oldest version whose Jobs do what Lockstep asks of them.
 const OLDEST: (u32, u32) = (1, 33);
 /// Clocks that differ by more make object stores refuse requests. Unit: seconds.
-const MAX_SKEW: i64 = 60;
+pub(super) const MAX_SKEW: i64 = 60;
 /// Everything that the launcher asks of the API: group, resource, subresource, verbs. The Role of `manifests/` says the same.
-const RIGHTS: [(&str, &str, &str, &[&str]); 8] = [
+const RIGHTS: [(&str, &str, &str, &[&str]); 9] = [
     ("batch", "jobs", "", &["create", "get", "list", "watch", "patch", "delete"]),
     ("batch", "cronjobs", "", &["create", "get", "list", "patch", "delete"]),
     ("", "services", "", &["create", "get", "list", "patch", "delete"]),
@@ -22,10 +23,8 @@ const RIGHTS: [(&str, &str, &str, &[&str]); 8] = [
     ("policy", "poddisruptionbudgets", "", &["create", "get", "list", "patch", "delete"]),
     ("", "pods", "", &["get", "list", "watch"]),
     ("", "pods", "log", &["get"]),
+    ("", "events", "", &["get", "list", "watch"]),
 ];
-
-/// What a check came to: how it is, or what is wrong.
-pub(crate) type Finding = Result<String, String>;
 
 /// Whether the cluster answers, and is new enough.
 pub(crate) async fn version(cluster: &Cluster) -> Finding {

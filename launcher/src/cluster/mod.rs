@@ -6,6 +6,7 @@
 
 mod apply;
 mod board;
+mod checkup;
 mod connect;
 mod control;
 mod doctor;
@@ -24,9 +25,10 @@ mod watch;
 
 pub(crate) use apply::{Existing, create, own, remove, set_ttl};
 pub(crate) use board::Board;
+pub(crate) use checkup::{Inside, look_inside};
 pub(crate) use connect::{Cluster, ClusterArgs};
 pub(crate) use control::{end_pods_now, pods_are_gone, set_suspended};
-pub(crate) use doctor::{Finding, clock, rights, version};
+pub(crate) use doctor::{clock, rights, version};
 pub(crate) use follow::{Ended, Followed, Patience, follow};
 pub(crate) use gc::{leftovers, sweep};
 pub(crate) use notices::warnings;

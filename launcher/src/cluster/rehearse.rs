@@ -2,7 +2,6 @@
 
 use super::Cluster;
 use super::apply::MANAGER;
-use super::doctor::Finding;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -11,6 +10,7 @@ use kube::core::Request;
 use kube::{Resource, ResourceExt};
 use lockstep_jobspec::JobSpec;
 use lockstep_render::{Objects, Work};
+use lockstep_run::checkup::Finding;
 use serde::Serialize;
 
 /// Applies every object as a dry run: what the cluster refuses, and what it warns of, such as pods that the namespace's Pod

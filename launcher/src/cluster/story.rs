@@ -122,6 +122,11 @@ fn terminated(pod: &Pod) -> Option<&ContainerStateTerminated> {
     state(pod)?.terminated.as_ref()
 }
 
+/// What its agent left as its last words, as they are.
+pub(super) fn message(pod: &Pod) -> Option<&str> {
+    terminated(pod)?.message.as_deref()
+}
+
 fn waits(job: &Job, scene: &Scene, newest: &BTreeMap<u32, &Pod>, nodes: u32, now: Timestamp) -> Vec<Wait> {
     if is_suspended(job) {
         return vec![match queue(job) {

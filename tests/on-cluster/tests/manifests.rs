@@ -54,6 +54,7 @@ fn the_launchers_role_is_enough_for_every_command_and_for_nothing_else() {
         let done = space.run(&format!("{command} {place}")).expect_code(0);
         assert!(!done.stderr.contains("forbidden"), "{}", done.stderr);
     }
+    space.run(&format!("doctor {job} --pod")).expect_code(0);
     space.run(&format!("delete digits {place}")).expect_code(0);
     assert_eq!(space.objects(), Vec::<String>::new());
     let long = space.long("long", 500_000, "--wait=first-step");

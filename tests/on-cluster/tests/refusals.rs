@@ -165,6 +165,48 @@ fn doctor_says_what_is_missing() {
     assert!(none.contains("no cluster to speak to") && none.contains("export KUBECONFIG"), "{none}");
 }
 
+/// What the doctor says of the digits with these changes, whose pod it has started and taken away.
+fn doctors_pod(space: &Space, sets: &str, code: i32) -> Vec<serde_json::Value> {
+    let job = space.digits("digits", sets);
+    let checks = space.run(&format!("doctor {job} --pod --output json")).expect_code(code).json();
+    assert_eq!(space.objects(), Vec::<String>::new());
+    checks.as_array().unwrap().clone()
+}
+
+fn check(checks: &[serde_json::Value], name: &str) -> (bool, String) {
+    let found = checks.iter().find(|check| check["check"] == name);
+    let found = found.unwrap_or_else(|| panic!("no {name} in {checks:#?}"));
+    (found["ok"].as_bool().unwrap(), found["detail"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn doctor_asks_a_pod_what_only_a_pod_finds() {
+    let space = Space::new("inside");
+    let well = doctors_pod(&space, "", 0);
+    for (name, words) in [
+        ("pod", "ran on "),
+        ("pod dns", "kubernetes.default.svc is "),
+        ("pod storage", "keeps to conditional writes"),
+        ("pod clock", "of this machine's"),
+    ] {
+        let (ok, detail) = check(&well, name);
+        assert!(ok && detail.contains(words), "{name}: {detail}");
+    }
+    let (ok, detail) = check(&doctors_pod(&space, "--set storage=s3://absent/runs", 1), "pod storage");
+    assert!(!ok && detail.contains("s3://absent/runs"), "{detail}");
+}
+
+#[test]
+fn doctor_says_what_a_pod_lacks() {
+    let space = Space::new("lacks");
+    let dns = r#"--set kubernetes.podOverlay={"spec":{"dnsPolicy":"None","dnsConfig":{"nameservers":["127.0.0.1"]}}}"#;
+    let (ok, detail) = check(&doctors_pod(&space, dns, 1), "pod dns");
+    assert!(!ok && detail.contains("kubernetes.default.svc"), "{detail}");
+    let image = "--set kubernetes.image=lockstep:absent --set kubernetes.imagePullPolicy=Never";
+    let (ok, detail) = check(&doctors_pod(&space, image, 1), "pod");
+    assert!(!ok && detail.contains("image lockstep:absent can't be pulled"), "{detail}");
+}
+
 #[test]
 fn what_a_deleted_job_leaves_is_found_and_removed() {
     let space = Space::new("left");

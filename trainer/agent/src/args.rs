@@ -19,6 +19,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a node until the job ends.
     Run(Box<RunArgs>),
+    /// Say what a pod finds around it: name server, storage, GPUs.
+    Checkup(CheckupArgs),
     /// Copy this program into a folder.
     Install(InstallArgs),
     /// Run a command that dies with the process that started it.
@@ -63,6 +65,20 @@ pub struct RunArgs {
     /// What to load: auto, never, must, or STEP for the checkpoint of that step.
     #[arg(long, default_value = "auto")]
     pub resume: Resume,
+}
+
+/// Arguments of `checkup`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CheckupArgs {
+    /// URI of the folder of all runs.
+    #[arg(long)]
+    pub storage: String,
+    /// NVIDIA devices that the pod was promised.
+    #[arg(long, default_value_t = 0)]
+    pub gpus: u32,
+    /// File that gets the findings, as JSON.
+    #[arg(long)]
+    pub last_words: PathBuf,
 }
 
 /// Arguments of `install`.

@@ -1,9 +1,10 @@
 //! The node's agent: supervision, rendezvous, membership, recovery. It never links libtorch.
 //!
 //! [`machine`] decides, [`driver`] acts on what it says. [`net`] connects agents, [`workers`] runs processes, [`report`]
-//! tells users, and [`kv`] is the store behind c10d. Read [`machine`] first.
+//! tells users, and [`kv`] is the store behind c10d. [`checkup`] is for the doctor. Read [`machine`] first.
 
 pub mod args;
+pub mod checkup;
 pub mod driver;
 mod health;
 pub mod install;

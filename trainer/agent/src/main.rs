@@ -3,7 +3,7 @@
 use clap::Parser;
 use lockstep_agent::args::{Cli, Command};
 use lockstep_agent::driver::{self, StartError};
-use lockstep_agent::{install, tether};
+use lockstep_agent::{checkup, install, tether};
 use lockstep_run::Outcome;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -11,6 +11,10 @@ use tracing_subscriber::EnvFilter;
 fn main() -> ExitCode {
     let error = match Cli::parse().command {
         Command::Tether(args) => tether::run(&args),
+        Command::Checkup(args) => match checkup::run(&args) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => error,
+        },
         Command::Install(args) => match install::run(&args) {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => error,

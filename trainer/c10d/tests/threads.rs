@@ -160,6 +160,57 @@ fn a_panic_of_the_store_passes_through_cpp_as_an_error() {
     assert_eq!(message, "thrown on purpose");
 }
 
+/// Shows this rank what it writes itself, and of the others what they wrote for a group that is gone.
+#[derive(Debug)]
+struct StaleStore {
+    own: MemoryStore,
+    others: Arc<MemoryStore>,
+}
+
+impl StaleStore {
+    fn holder(&self, key: &str) -> Result<&MemoryStore, StoreError> {
+        Ok(if self.own.check(&[key])? { &self.own } else { &self.others })
+    }
+}
+
+impl Store for StaleStore {
+    fn set(&self, key: &str, value: &[u8]) -> Result<(), StoreError> {
+        self.own.set(key, value)
+    }
+    fn get(&self, key: &str, timeout: Duration) -> Result<Vec<u8>, StoreError> {
+        self.holder(key)?.get(key, timeout)
+    }
+    fn add(&self, key: &str, amount: i64) -> Result<i64, StoreError> {
+        self.own.add(key, amount)
+    }
+    fn compare_set(&self, key: &str, expected: &[u8], desired: &[u8]) -> Result<Vec<u8>, StoreError> {
+        self.own.compare_set(key, expected, desired)
+    }
+    fn delete(&self, key: &str) -> Result<bool, StoreError> {
+        self.own.delete(key)
+    }
+    fn check(&self, keys: &[&str]) -> Result<bool, StoreError> {
+        keys.iter().try_fold(true, |all, key| Ok(all && self.holder(key)?.check(&[key])?))
+    }
+    fn wait(&self, keys: &[&str], timeout: Duration) -> Result<(), StoreError> {
+        keys.iter().try_for_each(|key| self.holder(key)?.wait(&[key], timeout))
+    }
+}
+
+#[test]
+fn a_rank_that_went_away_while_others_connect_is_a_lost_peer() {
+    let others = Arc::new(MemoryStore::new());
+    std::thread::scope(|scope| {
+        for rank in 0..2 {
+            let store = others.clone();
+            scope.spawn(move || drop(GlooGroup::form(store, rank, 2, &options()).unwrap()));
+        }
+    });
+    let options = GlooOptions { form_timeout: Duration::from_secs(2), ..options() };
+    let (error, _) = form_alone(StaleStore { own: MemoryStore::new(), others }, &options);
+    assert!(matches!(error, Error::PeerLost { operation: "GlooGroup::form", .. }), "{error:?}");
+}
+
 #[test]
 fn bad_arguments_are_named() {
     let form = |rank, world_size, listen: Listen, threads| {

@@ -3,10 +3,11 @@
 //! Read in this order: [`layout`] says where each thing lies, the records ([`RunRecord`], [`Membership`], [`Join`],
 //! [`Commit`]) say what it means, [`RunDir`] reads and writes them, and [`checkpoint`] holds the save, choose and verify
 //! protocol. [`link`] and [`control`] are the two conversations between processes, [`channel`] the encryption below them.
-//! [`code`] is what a launch brings along.
+//! [`code`] is what a launch brings along, [`checkup`] what a doctor asks.
 
 pub mod channel;
 pub mod checkpoint;
+pub mod checkup;
 pub mod code;
 pub mod control;
 mod dir;

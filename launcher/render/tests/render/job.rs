@@ -1,6 +1,8 @@
 //! What the Job controller does that is easy to get wrong, each as a test on the objects.
 
-use crate::common::{ALL, Parts};
+use lockstep_render::checkup;
+
+use crate::common::{ALL, Parts, resolved};
 
 #[test]
 fn each_node_has_retries_of_its_own_and_keeps_its_index() {
@@ -96,4 +98,34 @@ fn a_scheduled_launch_is_a_run_of_its_own() {
     let changed = Parts::of("nightly", &["train.steps=2000"]);
     let name = |parts: &Parts| parts.objects.config_map.metadata.name.clone().unwrap();
     assert!(name(&parts).starts_with("nightly-") && name(&parts) != name(&changed));
+}
+
+#[test]
+fn a_checkup_is_one_pod_like_the_jobs_that_ends_soon() {
+    let gpus = ["kubernetes.gpu.count=2"];
+    for (name, sets) in [("minimal", &gpus[..]), ("everything", &[]), ("nightly", &[])] {
+        let job = resolved(name, sets).job;
+        let parts = Parts { objects: checkup(&job, "doctor-1".parse().unwrap()).unwrap() };
+        let spec = parts.spec();
+        assert_eq!(
+            (spec.completions, spec.parallelism, spec.backoff_limit_per_index),
+            (Some(1), Some(1), Some(0))
+        );
+        assert!(spec.active_deadline_seconds.is_some() && spec.ttl_seconds_after_finished.is_some());
+        assert_eq!(
+            (parts.job().metadata.name.as_deref(), parts.arg("storage")),
+            (Some("doctor-1"), job.storage.trim_end_matches('/'))
+        );
+        assert_eq!(parts.container().args.as_ref().unwrap()[0], "checkup");
+        // What it runs with is what the job's pods run with; only scheduled ones need to be told their Job's name.
+        let theirs = Parts::of(name, sets);
+        let (ours, theirs) = (parts.container(), theirs.container());
+        let mut env = theirs.env.clone().unwrap();
+        env.retain(|variable| variable.name != "LOCKSTEP_JOB");
+        assert_eq!((&ours.image, ours.env.as_ref()), (&theirs.image, Some(&env)));
+        assert_eq!((&ours.env_from, &ours.resources), (&theirs.env_from, &theirs.resources));
+        let gpus = job.kubernetes.unwrap().gpu.filter(|gpu| gpu.resource == "nvidia.com/gpu");
+        let asked = ours.args.as_ref().unwrap().iter().find_map(|arg| arg.strip_prefix("--gpus="));
+        assert_eq!(asked.map(str::to_owned), gpus.map(|gpu| gpu.count.to_string()), "{name}");
+    }
 }
