@@ -69,7 +69,8 @@ json.dump(secret, sys.stdout)' | in_team apply --server-side -f -
 }
 
 digits_are_admitted() {
-  launch digits
+  launch digits 2>&1 | tee "$work/admitted"
+  grep "admitted .*by queue training" "$work/admitted"
   [[ $(workload digits .status.admission.podSetAssignments[0].count) == 2 ]]
 }
 

@@ -89,7 +89,7 @@ pub(crate) async fn follow(
                 }
             }
             Some(line) = lines.recv() => {
-                if on_line(&line, view, patience.launched) && patience.until_first_step {
+                if show.line(&line, view, patience.launched) && patience.until_first_step {
                     return Ok(Followed::FirstStep);
                 }
             }
@@ -116,30 +116,16 @@ pub(crate) async fn follow(
     }
 }
 
-/// Shows a line; true where it tells of the first step. No agent knows when the user typed the command.
-fn on_line(line: &LogLine, view: &mut View, launched: Option<Instant>) -> bool {
-    let mut parsed = Line::parse(&line.text);
-    let mut first_step = false;
-    if let Some(Line::Event(event)) = &mut parsed
-        && event.kind == EventKind::FirstStep
-    {
-        first_step = true;
-        if let Some(launched) = launched {
-            event.text = format!("first step {:.2} s after launch", launched.elapsed().as_secs_f64());
-        }
-    }
-    view.on_line(parsed, &line.text);
-    first_step
-}
-
 /// What was shown so far.
 struct Show<'a> {
     name: &'a str,
     scene: Scene,
     standing: Standing,
     since: Instant,
+    admitted: bool,
     all_scheduled: bool,
     all_started: bool,
+    formed: bool,
     told: BTreeSet<String>,
     /// Since when each wait lasts, and how long it had when it was last named.
     waits: BTreeMap<Wait, (Instant, Option<Duration>)>,
@@ -153,8 +139,10 @@ impl<'a> Show<'a> {
             scene: Scene::default(),
             standing: Standing::default(),
             since: Instant::now(),
+            admitted: false,
             all_scheduled: false,
             all_started: false,
+            formed: false,
             told: BTreeSet::new(),
             waits: BTreeMap::new(),
             trouble: None,
@@ -200,9 +188,35 @@ impl<'a> Show<'a> {
         }
     }
 
+    /// Shows a line; true where it tells of the first step. No agent knows when the user typed the command.
+    fn line(&mut self, line: &LogLine, view: &mut View, launched: Option<Instant>) -> bool {
+        let mut parsed = Line::parse(&line.text);
+        let kind = match &parsed {
+            Some(Line::Event(event)) => Some(event.kind),
+            _ => None,
+        };
+        let is_formed = kind == Some(EventKind::Formed) && !self.formed;
+        self.formed |= is_formed;
+        let first_step = kind == Some(EventKind::FirstStep);
+        if let (Some(Line::Event(event)), Some(launched)) = (&mut parsed, launched) {
+            if first_step {
+                event.text = format!("first step {:.2} s after launch", launched.elapsed().as_secs_f64());
+            } else if is_formed {
+                event.text += &format!("  {}", lasting(launched.elapsed()));
+            }
+        }
+        view.on_line(parsed, &line.text);
+        first_step
+    }
+
     fn say_phases(&mut self, view: &View) {
-        let Standing { nodes, scheduled, started, .. } = self.standing;
+        let Standing { nodes, scheduled, started, ref admitted, .. } = self.standing;
         let took = lasting(self.since.elapsed());
+        // A queue that drives the job away again admits it another time.
+        if let (Some(queue), false) = (admitted, self.admitted) {
+            view.on_phase("admitted", &format!("by queue {queue}  {took}"));
+        }
+        self.admitted = admitted.is_some();
         if nodes > 0 && scheduled == nodes && !self.all_scheduled {
             self.all_scheduled = true;
             view.on_phase("scheduled", &format!("{nodes} of {nodes} pods  {took}"));

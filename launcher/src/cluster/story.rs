@@ -4,7 +4,7 @@ use super::kueue::WORKLOAD;
 use super::wait::Wait;
 use super::watch::Scene;
 use crate::view::coarse;
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Event as Notice, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -21,6 +21,8 @@ const LATE_AFTER: Duration = Duration::from_secs(5);
 pub(crate) struct Standing {
     /// Nodes that the Job wants.
     pub(crate) nodes: u32,
+    /// The Kueue queue that held it back and let it go.
+    pub(crate) admitted: Option<String>,
     /// Of those: pods that have a machine.
     pub(crate) scheduled: u32,
     /// Of those: agents that run.
@@ -57,6 +59,7 @@ pub(crate) fn tell(scene: &Scene, now: Timestamp) -> Standing {
     let living = || newest.values().filter(|pod| !is_over(pod));
     Standing {
         nodes,
+        admitted: admitted(job),
         scheduled: living().filter(|pod| machine(pod).is_some()).count() as u32,
         started: living().filter(|pod| is_started(pod) && !is_late(pod, now)).count() as u32,
         waits: waits(job, scene, &newest, nodes, now),
@@ -172,6 +175,16 @@ pub(super) fn queue(job: &Job) -> Option<&String> {
     job.labels().get("kueue.x-k8s.io/queue-name")
 }
 
+/// The queue of a Job that was held back and is no more. Without Kueue a Job has a queue too, and was never held back.
+fn admitted(job: &Job) -> Option<String> {
+    let resumed = conditions(job).iter().any(|c| c.type_ == "Suspended" && c.status == "False");
+    queue(job).filter(|_| resumed && !is_suspended(job)).cloned()
+}
+
+fn conditions(job: &Job) -> &[JobCondition] {
+    job.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default()
+}
+
 /// What the scheduler says, without what preemption came to.
 fn unschedulable(pod: &Pod) -> Option<String> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
@@ -261,9 +274,9 @@ pub(crate) fn end_of(job: &Job) -> Option<End> {
 }
 
 fn end(job: &Job, scene: &Scene) -> Option<End> {
-    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
-    let holds =
-        |kinds: &[&str]| conditions.iter().find(|c| kinds.contains(&c.type_.as_str()) && c.status == "True");
+    let holds = |kinds: &[&str]| {
+        conditions(job).iter().find(|c| kinds.contains(&c.type_.as_str()) && c.status == "True")
+    };
     // The final conditions come only after every pod is gone.
     if holds(&["SuccessCriteriaMet", "Complete"]).is_some() {
         return Some(End::Done);
@@ -280,13 +293,9 @@ fn end(job: &Job, scene: &Scene) -> Option<End> {
             }),
         });
     }
-    let started = job.status.as_ref().is_some_and(|status| {
-        status.conditions.as_ref().is_some_and(|conditions| {
-            conditions.iter().any(|c| {
-                c.type_ == "Suspended" && c.status == "True" && c.reason.as_deref() == Some("JobSuspended")
-            })
-        })
-    });
+    let started = conditions(job)
+        .iter()
+        .any(|c| c.type_ == "Suspended" && c.status == "True" && c.reason.as_deref() == Some("JobSuspended"));
     let gone = scene.pods.all().all(is_over);
     (is_suspended(job) && started && gone && queue(job).is_none()).then_some(End::Suspended)
 }
@@ -398,6 +407,20 @@ mod tests {
             json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "message": message }] });
         let told = unschedulable(&pod(refused)).unwrap();
         assert_eq!(told, "0/6 nodes are available: 6 Insufficient nvidia.com/gpu");
+    }
+
+    #[test]
+    fn a_queue_has_admitted_a_job_that_it_held_back() {
+        let job = |queue: &str, suspend: bool, conditions: Value| -> Job {
+            serde_json::from_value(json!({ "metadata": { "name": "a", "labels": { queue: "q" } }, "spec": { "suspend": suspend, "template": {} }, "status": { "conditions": conditions } })).unwrap()
+        };
+        let (kueue, none) = ("kueue.x-k8s.io/queue-name", json!([]));
+        let resumed = json!([{ "type": "Suspended", "status": "False", "reason": "JobResumed" }]);
+        assert_eq!(admitted(&job(kueue, false, resumed.clone())), Some("q".to_owned()));
+        assert_eq!(admitted(&job(kueue, true, resumed.clone())), None);
+        assert_eq!(admitted(&job("other", false, resumed)), None);
+        // Without Kueue nobody holds it back.
+        assert_eq!(admitted(&job(kueue, false, none)), None);
     }
 
     #[test]
