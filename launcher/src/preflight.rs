@@ -1,20 +1,8 @@
 //! Whether a launch starts, attaches, has nothing to do, or is refused.
 
+use lockstep_jobspec::meaning::{differences, with_meaning};
 use lockstep_run::Outcome;
 use serde_json::Value;
-
-/// Fields that say what a run's state means: with another value the state would be another run's.
-const MEANING: [&str; 9] = [
-    "model",
-    "worker",
-    "warmStart",
-    "data.train",
-    "data.format",
-    "data.seed",
-    "data.shuffle",
-    "train.globalBatch",
-    "train.seed",
-];
 
 /// What to do with a launch.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,40 +40,13 @@ pub(crate) fn decide(found: &Found, job: &Value, fresh: bool) -> Decision {
     if fresh {
         return Decision::Start;
     }
-    let meaning: Vec<_> = differing.iter().filter(|path| has_meaning(path)).cloned().collect();
+    let meaning = with_meaning(&differing);
     if !meaning.is_empty() {
         return Decision::OtherMeaning(meaning);
     }
     match found.outcome {
         Some(Outcome::Done) if differing.is_empty() => Decision::Done,
         _ => Decision::Start,
-    }
-}
-
-fn has_meaning(path: &str) -> bool {
-    let below =
-        |field: &str| path == field || path.strip_prefix(field).is_some_and(|rest| rest.starts_with('.'));
-    MEANING.iter().any(|field| below(field))
-}
-
-/// Dotted paths of all leaves that differ, in the order of the fields.
-fn differences(a: &Value, b: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    walk("", a, b, &mut found);
-    found
-}
-
-fn walk(path: &str, a: &Value, b: &Value, found: &mut Vec<String>) {
-    let (Value::Object(left), Value::Object(right)) = (a, b) else {
-        if a != b {
-            found.push(path.to_owned());
-        }
-        return;
-    };
-    let more = right.keys().filter(|key| !left.contains_key(*key));
-    for key in left.keys().chain(more) {
-        let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-        walk(&below, left.get(key).unwrap_or(&Value::Null), right.get(key).unwrap_or(&Value::Null), found);
     }
 }
 
@@ -133,11 +94,5 @@ mod tests {
         for (what, found, job, fresh, expected) in cases {
             assert_eq!(decide(&found, &job, fresh), expected, "{what}");
         }
-    }
-
-    #[test]
-    fn a_field_is_not_its_namesakes_prefix() {
-        assert!(has_meaning("model") && has_meaning("model.hidden") && has_meaning("train.seed"));
-        assert!(!has_meaning("modelling") && !has_meaning("train") && !has_meaning("train.steps"));
     }
 }

@@ -13,6 +13,7 @@ mod job;
 mod kubernetes;
 mod limits;
 mod log;
+pub mod meaning;
 mod model;
 mod optimizer;
 mod overrides;

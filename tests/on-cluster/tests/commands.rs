@@ -25,6 +25,22 @@ fn a_watched_status_tells_a_run_from_its_start_to_its_end() {
     }
 }
 
+/// Nobody but the agents sees the storage, and it may be older than everything on the cluster.
+#[test]
+fn another_job_under_the_name_of_one_that_was_deleted_does_not_get_its_checkpoints() {
+    let space = Space::new("another");
+    space.run(&format!("launch {}", space.digits("digits", ""))).expect_code(0);
+    space.run(&format!("delete digits -n {}", space.name)).expect_code(0);
+    let other = space.digits("digits", "--set data.seed=7");
+    let refused = space.run(&format!("launch {other}")).expect_code(1);
+    for words in ["run digits holds another job: data.seed differ", "--fresh"] {
+        assert!(refused.stderr.contains(words), "no {words:?} in:\n{}", refused.stderr);
+    }
+    let over = space.run(&format!("launch {other} --fresh")).expect_code(0);
+    assert!(over.stderr.contains("from step 0"), "{}", over.stderr);
+    space.leaves_nothing("digits");
+}
+
 #[test]
 fn events_hold_what_the_cluster_warned_of() {
     let space = Space::new("warned");

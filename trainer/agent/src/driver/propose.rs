@@ -2,8 +2,10 @@ use super::{Facts, Resume};
 use crate::machine::Proposal;
 use jiff::Timestamp;
 use lockstep_jobspec::WarmStart;
+use lockstep_jobspec::meaning::{differences, with_meaning};
 use lockstep_run::checkpoint::candidates;
 use lockstep_run::{Body, CommitRef, Generation, Membership, Outcome, Result, StartFrom, Step};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// Completes a proposal with what it starts from, and tries to commit it; returns the record that holds.
@@ -51,7 +53,13 @@ async fn start_from(
         Resume::Never => Vec::new(),
         _ => candidates(memberships, &facts.dir.commits().await?, previous),
     };
-    match (choose(resume, &lineage), begun) {
+    let chosen = choose(resume, &lineage);
+    if let (Ok(StartFrom::Commit(_)), None) = (&chosen, &begun)
+        && let Err(error) = same_run(memberships, &facts.job.name, &facts.job_json)
+    {
+        return Ok(Err(error));
+    }
+    match (chosen, begun) {
         // Nothing is saved yet, and it begins again with the same.
         (Ok(StartFrom::Fresh), Some(begun @ (StartFrom::Fresh | StartFrom::Warm(_)))) => Ok(Ok(begun)),
         (Ok(StartFrom::Fresh), _) => warm(facts).await,
@@ -70,6 +78,23 @@ async fn warm(facts: &Facts) -> Result<Result<StartFrom, String>> {
             Ok(facts.dir.warm_from_previous(&facts.job.name).await?.map_or(StartFrom::Fresh, StartFrom::Warm))
         }
     })
+}
+
+/// Refuses checkpoints that another job wrote, whose state would mean something else. On one machine the launcher looks
+/// before; a cluster's launcher doesn't see the storage, where the run may be older than its objects.
+fn same_run(memberships: &BTreeMap<Generation, Membership>, name: &str, job: &Value) -> Result<(), String> {
+    let theirs = memberships.values().rev().find_map(|m| match &m.body {
+        Body::Formed { job, .. } => Some(job),
+        Body::Ended { .. } => None,
+    });
+    let fields = theirs.map_or(Vec::new(), |theirs| with_meaning(&differences(theirs, job)));
+    match fields.is_empty() {
+        true => Ok(()),
+        false => Err(format!(
+            "run {name} holds another job: {} differ; launch this job under another name, or start over with --fresh",
+            fields.join(", ")
+        )),
+    }
 }
 
 fn choose(resume: Resume, lineage: &[CommitRef]) -> Result<StartFrom, String> {
@@ -99,7 +124,36 @@ fn choose(resume: Resume, lineage: &[CommitRef]) -> Result<StartFrom, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockstep_run::Step;
+    use lockstep_run::{Incarnation, NodeId, RunUid, Writer};
+    use serde_json::json;
+
+    fn record(generation: u64, body: Body) -> (Generation, Membership) {
+        let writer = Writer { node: NodeId(0), incarnation: Incarnation(1), nonce: 0 };
+        let (launch, at, reason) = ("a".to_owned(), Timestamp::UNIX_EPOCH, "launched".to_owned());
+        let generation = Generation(generation);
+        (generation, Membership { run_uid: RunUid::random(), generation, writer, launch, at, reason, body })
+    }
+
+    #[test]
+    fn checkpoints_of_another_job_are_refused() {
+        let job = |seed: u64, steps: u64| json!({ "train": { "steps": steps, "seed": seed } });
+        let formed = |job| Body::Formed {
+            members: Vec::new(),
+            leader: NodeId(0),
+            start_from: StartFrom::Fresh,
+            job,
+            restart: false,
+        };
+        let ended = Body::Ended { outcome: Outcome::Done, previous: Generation(2) };
+        let held =
+            BTreeMap::from([record(1, formed(job(5, 10))), record(2, formed(job(0, 10))), record(3, ended)]);
+        assert_eq!(same_run(&BTreeMap::new(), "a", &job(0, 10)), Ok(()));
+        // The newest job counts, and more steps are no other job.
+        assert_eq!(same_run(&held, "a", &job(0, 20)), Ok(()));
+        let other = same_run(&held, "a", &job(5, 10)).unwrap_err();
+        assert!(other.contains("run a holds another job: train.seed differ"), "{other}");
+        assert!(other.contains("--fresh"), "{other}");
+    }
 
     #[test]
     fn a_launch_gets_what_it_asks_for_or_hears_what_there_is() {

@@ -1,0 +1,69 @@
+//! Which job a run's checkpoints belong to.
+
+use serde_json::Value;
+
+/// Fields that say what a run's state means: with another value the state would be another run's.
+const MEANING: [&str; 9] = [
+    "model",
+    "worker",
+    "warmStart",
+    "data.train",
+    "data.format",
+    "data.seed",
+    "data.shuffle",
+    "train.globalBatch",
+    "train.seed",
+];
+
+/// Of `paths`, as [`differences`] returns them, those with which a run's checkpoints would mean something else.
+pub fn with_meaning(paths: &[String]) -> Vec<String> {
+    paths.iter().filter(|path| has_meaning(path)).cloned().collect()
+}
+
+/// Dotted paths of all leaves that differ between two resolved jobs, in the order of the fields.
+pub fn differences(a: &Value, b: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    walk("", a, b, &mut found);
+    found
+}
+
+fn has_meaning(path: &str) -> bool {
+    let below =
+        |field: &str| path == field || path.strip_prefix(field).is_some_and(|rest| rest.starts_with('.'));
+    MEANING.iter().any(|field| below(field))
+}
+
+fn walk(path: &str, a: &Value, b: &Value, found: &mut Vec<String>) {
+    let (Value::Object(left), Value::Object(right)) = (a, b) else {
+        if a != b {
+            found.push(path.to_owned());
+        }
+        return;
+    };
+    let more = right.keys().filter(|key| !left.contains_key(*key));
+    for key in left.keys().chain(more) {
+        let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+        walk(&below, left.get(key).unwrap_or(&Value::Null), right.get(key).unwrap_or(&Value::Null), found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_field_is_not_its_namesakes_prefix() {
+        assert!(has_meaning("model") && has_meaning("model.hidden") && has_meaning("train.seed"));
+        assert!(!has_meaning("modelling") && !has_meaning("train") && !has_meaning("train.steps"));
+    }
+
+    #[test]
+    fn what_differs_is_named_in_the_order_of_the_fields() {
+        let a = json!({ "nodes": 2, "train": { "steps": 10, "seed": 0 } });
+        let b = json!({ "nodes": 2, "train": { "steps": 20, "seed": 1 }, "limits": { "maxRunTime": "1h" } });
+        let all = differences(&a, &b);
+        assert_eq!(all, ["train.steps", "train.seed", "limits"]);
+        assert_eq!(with_meaning(&all), ["train.seed"]);
+    }
+}
