@@ -44,7 +44,7 @@ fn a_pytorch_ddp_script_trains_as_under_torchrun() {
         script.display()
     );
     let job = ws.write("job.yaml", &job);
-    ws.run(&format!("launch -f {} --local", job.display())).expect_code(0);
+    let launch = ws.run(&format!("launch -f {} --local", job.display())).expect_code(0);
     let ours = losses(&ws.run("logs torch --rank 0").expect_code(0).stdout);
 
     let torchrun = Path::new(&python).with_file_name("torchrun");
@@ -58,7 +58,8 @@ fn a_pytorch_ddp_script_trains_as_under_torchrun() {
     let out = command.arg(&plain).env("OMP_NUM_THREADS", "1").output().unwrap();
     let theirs = losses(&String::from_utf8_lossy(&out.stdout));
     assert_eq!(theirs.len(), 10, "{}", String::from_utf8_lossy(&out.stderr));
-    assert_eq!(ours, theirs);
+    // A fault, after which the script starts over, is told by the launch alone.
+    assert_eq!(ours, theirs, "{}", launch.stderr);
 }
 
 #[test]
