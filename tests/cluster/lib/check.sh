@@ -7,12 +7,16 @@ elapsed() { awk "BEGIN { printf \"%.1f\", $EPOCHREALTIME - $1 }"; }
 
 # check WHAT COMMAND...: one test; its output is shown where it fails
 check() {
-  local what=$1 since=$EPOCHREALTIME out status
+  local what=$1 since=$EPOCHREALTIME file out status
   shift
+  file=$(mktemp)
   set +e # within a condition bash would not stop the test at its first error
-  out=$(set -e; "$@" 2>&1)
+  # Not through a pipe: what a test that fails leaves running would hold it open, and this would wait for it.
+  (set -e; "$@") >"$file" 2>&1
   status=$?
   set -e
+  out=$(<"$file")
+  rm "$file"
   if [[ $status == 0 ]]; then
     passed=$((passed + 1))
     echo "ok     $what ($(elapsed "$since") s)"

@@ -30,14 +30,22 @@ expect_nothing_left() {
 # in_pods: whether the second cluster has come so far that a node runs containerd
 half_way() { [[ -s $(second_dir)/nodes/n1/pid && -s $(second_dir)/pid/kube-apiserver ]]; }
 
+in_second() { KUBECONFIG=$(second_dir)/kubeconfig kubectl "$@"; }
+
+pod_is_there() { [[ -n $(in_second get pods --selector job-name=left --output name) ]]; }
+
 tether_leaves_nothing() {
   local slot hub tether
   sleep infinity &
   tether=$!
+  # shellcheck disable=SC2064 # the variable is gone when the shell of this test ends
+  trap "kill -KILL $tether 2>/dev/null || true" EXIT
   "$here/up.sh" --name "$second" --nodes 1 --tether "$tether"
   slot=$(cat "$(second_dir)/slot") hub=$(pid_in "$(second_dir)/pid/hub")
-  KUBECONFIG=$(second_dir)/kubeconfig kubectl create job left --image lockstep.test/tools:1 -- /peer 7000 1
-  KUBECONFIG=$(second_dir)/kubeconfig kubectl wait --for=jsonpath='{.status.phase}'=Running pod --selector job-name=left --timeout=60s
+  in_second create job left --image lockstep.test/tools:1 -- /peer 7000 1
+  # `kubectl wait` fails at once where there is nothing yet to wait for.
+  wait_until 20 pod_is_there
+  in_second wait --for=jsonpath='{.status.phase}'=Running pod --selector job-name=left --timeout=60s
   kill -KILL "$tether"
   expect_nothing_left "$slot" "$hub"
 }
