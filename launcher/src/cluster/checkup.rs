@@ -1,6 +1,6 @@
 //! A pod like those of a job, started for a moment to say what it finds around it.
 
-use super::doctor::MAX_SKEW;
+use super::doctor::skew;
 use super::story::{End, how_it_ended, is_over, message, newest_pods, tell};
 use super::wait::Wait;
 use super::watch::{Change, Scene, watch};
@@ -130,10 +130,7 @@ fn ended(pod: &Pod, since: Timestamp, now: Timestamp) -> Inside {
 fn clock(checkup: &Checkup, since: Timestamp, now: Timestamp) -> Finding {
     let at = i64::try_from(checkup.at_unix_ms).unwrap_or(i64::MAX);
     let off = (since.as_millisecond() - at).max(at - now.as_millisecond()).max(0) / 1000;
-    match off <= MAX_SKEW {
-        true => Ok(format!("within {} s of this machine's", off + 1)),
-        false => Err(format!("it differs from this machine's by {off} s")),
-    }
+    skew(off)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use lockstep_run::checkup::Finding;
 /// The oldest version whose Jobs do what Lockstep asks of them.
 const OLDEST: (u32, u32) = (1, 33);
 /// Clocks that differ by more make object stores refuse requests. Unit: seconds.
-pub(super) const MAX_SKEW: i64 = 60;
+const MAX_SKEW: i64 = 60;
 /// Everything that the launcher asks of the API: group, resource, subresource, verbs. The Role of `manifests/` says the same.
 const RIGHTS: [(&str, &str, &str, &[&str]); 9] = [
     ("batch", "jobs", "", &["create", "get", "list", "watch", "patch", "delete"]),
@@ -82,9 +82,13 @@ pub(crate) async fn clock(cluster: &Cluster) -> Finding {
     let made = cluster.call("make", "a ConfigMap, as a dry run,", files.create(&dry_run, &probe)).await;
     let made = made.map_err(|error| format!("{error:#}"))?;
     let Some(at) = made.creation_timestamp() else { return Ok("its clock was not told".to_owned()) };
-    let skew = (jiff::Timestamp::now().as_second() - at.0.as_second()).abs();
-    match skew <= MAX_SKEW {
-        true => Ok(format!("within {} s of this machine's", skew + 1)),
-        false => Err(format!("it differs from this machine's by {skew} s")),
+    skew((jiff::Timestamp::now().as_second() - at.0.as_second()).abs())
+}
+
+/// Whether a clock that is `off` this machine's by so many seconds, rounded down, will do.
+pub(super) fn skew(off: i64) -> Finding {
+    match off <= MAX_SKEW {
+        true => Ok(format!("within {} s of this machine's", off + 1)),
+        false => Err(format!("it differs from this machine's by {off} s")),
     }
 }

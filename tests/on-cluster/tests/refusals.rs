@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use lockstep_cluster_tests::{PATIENCE, Space, variable};
+use rustix::process::Signal;
 
 fn fails(space: &Space, options: &str, code: i32, says: &[&str]) {
     let failed = space.run(&format!("launch {}", space.digits("digits", options))).expect_code(code);
@@ -202,6 +203,14 @@ fn doctor_says_what_a_pod_lacks() {
     let dns = r#"--set kubernetes.podOverlay={"spec":{"dnsPolicy":"None","dnsConfig":{"nameservers":["127.0.0.1"]}}}"#;
     let (ok, detail) = check(&doctors_pod(&space, dns, 1), "pod dns");
     assert!(!ok && detail.contains("kubernetes.default.svc"), "{detail}");
+    let job = space.digits("digits", r#"--set kubernetes.nodeSelector={"disk":"none"}"#);
+    let waits = space.start(&format!("doctor {job} --pod"));
+    lockstep_e2e::wait_for("the doctor's pod", PATIENCE, || {
+        space.kubectl(&["get", "pods", "-o", "name"]).contains("doctor-").then_some(())
+    });
+    waits.signal(Signal::INT);
+    waits.finish().expect_code(130);
+    assert_eq!(space.objects(), Vec::<String>::new());
     let image = "--set kubernetes.image=lockstep:absent --set kubernetes.imagePullPolicy=Never";
     let (ok, detail) = check(&doctors_pod(&space, image, 1), "pod");
     assert!(!ok && detail.contains("image lockstep:absent can't be pulled"), "{detail}");

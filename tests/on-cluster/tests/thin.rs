@@ -20,6 +20,9 @@ fn a_run_is_launched_watched_asked_about_and_taken_away() {
     for phase in ["created", "scheduled  2 of 2 pods", "started    2 of 2 pods", "s after launch"] {
         assert!(done.stderr.contains(phase), "no {phase:?} in:\n{}", done.stderr);
     }
+    let formed = done.stderr.lines().find(|line| line.contains("formed")).unwrap();
+    let (_, took) = formed.split_once("launched  ").unwrap_or_else(|| panic!("no time in: {formed}"));
+    assert!(took.trim_end_matches('s').parse::<f64>().unwrap() > 0.0, "{formed}");
     // Nothing is said of the pods that the Job takes away because the run is done.
     assert!(!done.stderr.contains("lost") && !done.stderr.contains("leaving"), "{}", done.stderr);
 
@@ -38,7 +41,8 @@ fn a_run_is_launched_watched_asked_about_and_taken_away() {
     assert_eq!(status["run_dir"], folder, "{status:#}");
     let all = space.run(&format!("status -n {}", space.name)).expect_code(0).stdout;
     assert!(all.contains("digits  done") && all.contains("660/660"), "{all}");
-    space.run(&format!("logs digits --rank 1 -n {}", space.name)).expect_code(0);
+    let nothing = space.run(&format!("logs digits --rank 1 -n {}", space.name)).expect_code(0);
+    assert!(nothing.stderr.contains("no lines of rank 1"), "{}", nothing.stderr);
     let events = space.run(&format!("events digits -n {}", space.name)).expect_code(0).stdout;
     assert!(events.contains("joined as incarnation 1") && events.contains("every step is done"), "{events}");
 
