@@ -6,6 +6,9 @@ use lockstep_run::{CommitRef, Generation, RunDir};
 use serde_json::{Value, json};
 use std::time::Duration;
 
+/// The file that holds the parameters and nothing else.
+const MODEL: &str = "model.safetensors";
+
 /// List or check a run's checkpoints
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -16,6 +19,9 @@ pub(super) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// List the checkpoints, newest first; those of branches that were left are marked
+    ///
+    /// Runs that learned the same have the same MODEL HASH, also where one of them was disturbed. The state's hash, in JSON, is
+    /// of all files, of which one tells the generation.
     List {
         #[command(flatten)]
         run: RunArg,
@@ -50,20 +56,21 @@ async fn list(dir: &RunDir, context: &Context) -> anyhow::Result<Exit> {
     for (checkpoint, current) in all(dir).await? {
         match dir.read_commit(checkpoint).await {
             Ok(commit) => {
+                let model_hash = commit.files.get(MODEL).map(|file| &file.blake3);
                 let age = jiff::Timestamp::now().duration_since(commit.at).as_secs().max(0) as u64;
                 cells.push([
                     commit.step.to_string(),
                     commit.generation.to_string(),
                     coarse(Duration::from_secs(age)),
                     commit.num_bytes().to_string(),
-                    commit.state_hash.chars().take(12).collect(),
+                    model_hash.map_or_else(|| "-".into(), |hash| hash.chars().take(12).collect()),
                     if current { "current" } else { "left" }.to_owned(),
                     dir.uri(&commit.folder),
                 ]);
                 rows.push(json!({
                     "step": commit.step, "generation": commit.generation, "at": commit.at, "bytes": commit.num_bytes(),
-                    "state_hash": commit.state_hash,
-                    "model_hash": commit.files.get("model.safetensors").map(|f| &f.blake3), "current": current, "uri": dir.uri(&commit.folder),
+                    "state_hash": commit.state_hash, "model_hash": model_hash, "current": current,
+                    "uri": dir.uri(&commit.folder),
                 }));
             }
             Err(error) => {
@@ -81,7 +88,7 @@ async fn list(dir: &RunDir, context: &Context) -> anyhow::Result<Exit> {
             }
         }
     }
-    let heading = ["STEP", "GEN", "AGE", "BYTES", "STATE HASH", "LINEAGE", "FOLDER"];
+    let heading = ["STEP", "GEN", "AGE", "BYTES", "MODEL HASH", "LINEAGE", "FOLDER"];
     context.output.result(&rows, || {
         if rows.is_empty() { "no checkpoints yet".to_owned() } else { output::columns(&heading, cells) }
     })?;

@@ -61,7 +61,8 @@ pub(crate) enum Ended {
     NotStarted(Vec<Wait>),
 }
 
-/// Shows the run called `name` until it ends, or until one of the two signals is heard.
+/// Shows the run called `name` until it ends, or until one of the two signals is heard. Tells also how long after the user typed
+/// the command its first step was done, where that was seen.
 ///
 /// # Errors
 /// Where the cluster doesn't let this user look.
@@ -71,7 +72,7 @@ pub(crate) async fn follow(
     view: &mut View,
     patience: Patience,
     (mut interrupt, mut terminate): (Signal, Signal),
-) -> anyhow::Result<Followed> {
+) -> anyhow::Result<(Followed, Option<Duration>)> {
     let mut changes = watch(cluster, name);
     let (lines_in, mut lines) = mpsc::channel(1024);
     let mut show = Show::new(name);
@@ -79,7 +80,7 @@ pub(crate) async fn follow(
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut over: Option<(End, Instant)> = None;
-    loop {
+    let followed = loop {
         tokio::select! {
             Some(change) = changes.next() => {
                 show.change(change, view)?;
@@ -90,7 +91,7 @@ pub(crate) async fn follow(
             }
             Some(line) = lines.recv() => {
                 if show.line(&line, view, patience.launched) && patience.until_first_step {
-                    return Ok(Followed::FirstStep);
+                    break Followed::FirstStep;
                 }
             }
             () = logs.one_ended() => {}
@@ -102,18 +103,19 @@ pub(crate) async fn follow(
                 show.say_waits(view);
                 let late = patience.start.is_some_and(|most| !show.all_started && show.since.elapsed() > most);
                 if late && over.is_none() {
-                    return Ok(Followed::Ended(Ended::NotStarted(show.standing.waits.clone())));
+                    break Followed::Ended(Ended::NotStarted(show.standing.waits.clone()));
                 }
             }
-            _ = interrupt.recv() => return Ok(Followed::Interrupted),
-            _ = terminate.recv() => return Ok(Followed::Terminated),
+            _ = interrupt.recv() => break Followed::Interrupted,
+            _ = terminate.recv() => break Followed::Terminated,
         }
         if let Some((end, since)) = &over
             && (since.elapsed() > DRAIN_DEADLINE || (logs.all_ended() && lines.is_empty()))
         {
-            return Ok(Followed::Ended(Ended::Job(end.clone())));
+            break Followed::Ended(Ended::Job(end.clone()));
         }
-    }
+    };
+    Ok((followed, show.first_step))
 }
 
 /// What was shown so far.
@@ -126,6 +128,7 @@ struct Show<'a> {
     all_scheduled: bool,
     all_started: bool,
     formed: bool,
+    first_step: Option<Duration>,
     told: BTreeSet<String>,
     /// Since when each wait lasts, and how long it had when it was last named.
     waits: BTreeMap<Wait, (Instant, Option<Duration>)>,
@@ -143,6 +146,7 @@ impl<'a> Show<'a> {
             all_scheduled: false,
             all_started: false,
             formed: false,
+            first_step: None,
             told: BTreeSet::new(),
             waits: BTreeMap::new(),
             trouble: None,
@@ -188,7 +192,8 @@ impl<'a> Show<'a> {
         }
     }
 
-    /// Shows a line; true where it tells of the first step. No agent knows when the user typed the command.
+    /// Shows a line; true where it tells of the first step or, to who attaches later, of another. No agent knows when the user
+    /// typed the command.
     fn line(&mut self, line: &LogLine, view: &mut View, launched: Option<Instant>) -> bool {
         let mut parsed = Line::parse(&line.text);
         let kind = match &parsed {
@@ -200,13 +205,16 @@ impl<'a> Show<'a> {
         let first_step = kind == Some(EventKind::FirstStep);
         if let (Some(Line::Event(event)), Some(launched)) = (&mut parsed, launched) {
             if first_step {
-                event.text = format!("first step {:.2} s after launch", launched.elapsed().as_secs_f64());
+                let took = launched.elapsed();
+                event.text = format!("first step {:.2} s after launch", took.as_secs_f64());
+                self.first_step = Some(took);
             } else if is_formed {
                 event.text += &format!("  {}", lasting(launched.elapsed()));
             }
         }
+        let stepped = first_step || matches!(parsed, Some(Line::Progress { .. }));
         view.on_line(parsed, &line.text);
-        first_step
+        stepped
     }
 
     fn say_phases(&mut self, view: &View) {

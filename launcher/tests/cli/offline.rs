@@ -72,6 +72,13 @@ fn a_wrong_command_line_ends_with_2_and_a_hint() {
 }
 
 #[test]
+fn a_commands_first_step_is_not_waited_for() {
+    let job = ["launch", "--image", "a", "--agent-image", "b", "--nodes", "1", "--storage", "s3://b/runs"];
+    let (code, _, stderr) = run(&[&job[..], &["--wait=first-step", "--", "true"]].concat());
+    assert!(code == 2 && stderr.contains("--wait=created"), "{stderr}");
+}
+
+#[test]
 fn a_closed_pipe_is_no_error() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_lockstep"))
         .arg("schema")

@@ -20,6 +20,9 @@ fn a_run_is_launched_watched_asked_about_and_taken_away() {
     for phase in ["created", "scheduled  2 of 2 pods", "started    2 of 2 pods", "s after launch"] {
         assert!(done.stderr.contains(phase), "no {phase:?} in:\n{}", done.stderr);
     }
+    let first_step =
+        format!("first step {:.2} s after", result["time_to_first_step_seconds"].as_f64().unwrap());
+    assert!(done.stderr.contains(&first_step), "no {first_step:?} in:\n{}", done.stderr);
     let formed = done.stderr.lines().find(|line| line.contains("formed")).unwrap();
     let (_, took) = formed.split_once("launched  ").unwrap_or_else(|| panic!("no time in: {formed}"));
     assert!(took.trim_end_matches('s').parse::<f64>().unwrap() > 0.0, "{formed}");
@@ -106,11 +109,17 @@ fn who_leaves_leaves_it_running_and_who_comes_back_finds_it() {
 #[test]
 fn a_wait_until_created_or_the_first_step_ends_there() {
     let space = Space::new("until");
-    let job = space.long("digits", 500_000, "");
+    let job = space.long("digits", 500_000, "--set log.every=50steps");
     let created = space.run(&format!("launch {job} --wait=created")).expect_code(0);
     assert!(created.stderr.contains("attach: lockstep launch"), "{}", created.stderr);
     let first_step = space.run(&format!("launch {job} --wait=first-step")).expect_code(0);
     assert!(first_step.stderr.contains("started  first step"), "{}", first_step.stderr);
+    // Who comes so late that the line of the first step is no longer among those that an attaching launch reads.
+    let pod = space.pod("digits", 0);
+    let lines = || space.kubectl(&["logs", &pod]).lines().count();
+    wait_for("more lines than are read", PATIENCE, || (lines() > 60).then_some(()));
+    let late = space.run(&format!("launch {job} --wait=first-step")).expect_code(0);
+    assert!(late.stderr.contains("the run goes on"), "{}", late.stderr);
 }
 
 #[test]

@@ -89,7 +89,8 @@ pub struct RunStatus {
     pub nodes: (u32, u32),
     /// The newest checkpoint that may be loaded.
     pub last_checkpoint: Option<CheckpointStatus>,
-    /// From the launch command to the end of the first step.
+    /// From the launch command to the end of the first step; on a cluster, whose agents don't know of the command, from the
+    /// start of the first agent, except in what `launch` says of a start that it saw.
     pub time_to_first_step_seconds: Option<f64>,
     /// Why it is as it is.
     pub why: Option<String>,

@@ -26,12 +26,17 @@ pub(super) async fn launch(args: &Args, context: &Context, resolved: &Resolved) 
     // Heard from before the user is told that they may be used.
     let signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     resolved.check_for_cluster()?;
+    if args.wait == Until::FirstStep && resolved.job.command.is_some() {
+        return Err(Failure::usage("a command tells of no steps, so --wait=first-step would never end")
+            .note("fix", "--wait=end, or --wait=created")
+            .into());
+    }
     let (mut job, since) = (resolved.job.clone(), Instant::now());
     let code = args.sync.as_deref().map(|folder| code::pack(folder, &mut job)).transpose()?;
     let cluster = Cluster::connect(&args.cluster.for_job(&mut job)).await?;
     let mut objects = rendered(resolved, &job, args.start.resume())?;
     cluster::set_ttl(&job, &mut objects);
-    let launch = Launch { args, context, cluster, job, code, objects, since };
+    let launch = Launch { args, context, cluster, job, code, objects, since, first_step: None };
     match &launch.objects.work {
         Work::CronJob(_) => launch.schedule().await,
         Work::Job(_) => launch.job(signals).await,
@@ -46,6 +51,8 @@ struct Launch<'a> {
     code: Option<Packed>,
     objects: Objects,
     since: Instant,
+    /// How long after `since` the first step was done, where this launch saw it.
+    first_step: Option<Duration>,
 }
 
 impl Launch<'_> {
@@ -83,7 +90,7 @@ impl Launch<'_> {
             Decision::Done => {
                 let run = self.run(existing.job);
                 eprintln!("{name} is done already; start over with: {} --fresh", command(self.args));
-                finish(self.context, &run, Exit::Done).await
+                self.finish(&run, Exit::Done).await
             }
             Decision::OtherJobRuns(fields) => {
                 let what =
@@ -130,7 +137,7 @@ impl Launch<'_> {
     }
 
     /// Makes the objects, and follows.
-    async fn start(self, view: &mut View, signals: (Signal, Signal)) -> anyhow::Result<Exit> {
+    async fn start(mut self, view: &mut View, signals: (Signal, Signal)) -> anyhow::Result<Exit> {
         view.header(&self.job.name, &self.what(), &self.run_dir());
         if let Some(code) = &self.code {
             code::bring(code, &self.run_dir()).await?;
@@ -162,7 +169,7 @@ impl Launch<'_> {
     }
 
     /// Follows what is there; what was suspended goes on.
-    async fn attach(self, job: Job, view: &mut View, signals: (Signal, Signal)) -> anyhow::Result<Exit> {
+    async fn attach(mut self, job: Job, view: &mut View, signals: (Signal, Signal)) -> anyhow::Result<Exit> {
         let run = self.run(job);
         if run.is_suspended() && !run.is_queued() {
             view.header(&self.job.name, "was suspended, goes on; Ctrl-C leaves it running", &self.run_dir());
@@ -177,7 +184,7 @@ impl Launch<'_> {
     }
 
     async fn follow(
-        &self,
+        &mut self,
         job: Job,
         view: &mut View,
         start: Option<Duration>,
@@ -192,8 +199,10 @@ impl Launch<'_> {
         };
         let followed = cluster::follow(&self.cluster, &self.job.name, view, patience, signals).await;
         view.finish();
+        let (followed, first_step) = followed?;
+        self.first_step = first_step;
         let run = self.run(job);
-        match followed? {
+        match followed {
             Followed::FirstStep => self.left(&run, "").await,
             Followed::Interrupted => self.left(&run, "detached; ").await.map(|_| Exit::Interrupted),
             Followed::Terminated => self.left(&run, "detached; ").await.map(|_| Exit::Terminated),
@@ -220,13 +229,13 @@ impl Launch<'_> {
         let (name, carry_on, place) = (&self.job.name, command(self.args), self.place());
         match end {
             End::Done => {
-                let exit = finish(self.context, run, Exit::Done).await?;
+                let exit = self.finish(run, Exit::Done).await?;
                 eprintln!("  again       {carry_on} --fresh      more  lockstep status {name}{place}");
                 Ok(exit)
             }
             End::Failed(error) => {
                 if self.context.output.format.is_data() {
-                    finish(self.context, run, Exit::Failed).await?;
+                    self.finish(run, Exit::Failed).await?;
                 }
                 Err(Failure::new(format!("run {name} failed: {error}"))
                     .note(
@@ -249,7 +258,7 @@ impl Launch<'_> {
     }
 
     async fn stopped(&self, run: &ClusterRun, cause: &str, carry_on: &str) -> anyhow::Result<Exit> {
-        finish(self.context, run, Exit::Resumable).await?;
+        self.finish(run, Exit::Resumable).await?;
         eprintln!("stopped ({cause}). Carry on with: {carry_on}");
         Ok(Exit::Resumable)
     }
@@ -257,7 +266,7 @@ impl Launch<'_> {
     /// The run goes on without being watched: how to come back to it.
     async fn left(&self, run: &ClusterRun, how: &str) -> anyhow::Result<Exit> {
         if self.context.output.format.is_data() {
-            finish(self.context, run, Exit::Done).await?;
+            self.finish(run, Exit::Done).await?;
         }
         let (name, place) = (&self.job.name, self.place());
         eprintln!(
@@ -295,14 +304,16 @@ impl Launch<'_> {
     fn run_dir(&self) -> String {
         format!("{}/{}", self.job.storage.trim_end_matches('/'), self.job.name)
     }
-}
 
-/// The result: a summary for people, the status for scripts.
-async fn finish(context: &Context, run: &ClusterRun, exit: Exit) -> anyhow::Result<Exit> {
-    let newest = cluster::find(&run.cluster, &run.name).await?;
-    if let Some(run) = newest {
-        let status = cluster::whole_status(&run).await?;
-        context.output.result(&status, || summary(&status))?;
+    /// The result: a summary for people, the status for scripts. Agents don't know when the user typed the command: the time
+    /// until the first step is this launch's own, where it saw that step.
+    async fn finish(&self, run: &ClusterRun, exit: Exit) -> anyhow::Result<Exit> {
+        if let Some(run) = cluster::find(&run.cluster, &run.name).await? {
+            let mut status = cluster::whole_status(&run).await?;
+            let own = self.first_step.map(|took| took.as_secs_f64());
+            status.time_to_first_step_seconds = own.or(status.time_to_first_step_seconds);
+            self.context.output.result(&status, || summary(&status))?;
+        }
+        Ok(exit)
     }
-    Ok(exit)
 }

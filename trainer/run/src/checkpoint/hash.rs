@@ -18,7 +18,7 @@ pub fn hash_file(bytes: &[u8]) -> FileEntry {
     }
 }
 
-/// BLAKE3 over the files' hashes in name order: equal for equal checkpoints.
+/// BLAKE3 over the files' names and hashes in name order: equal for equal checkpoints of one generation, which a file tells.
 pub fn state_hash(files: &BTreeMap<String, FileEntry>) -> String {
     let mut hasher = blake3::Hasher::new();
     for (name, entry) in files {
