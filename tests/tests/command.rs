@@ -63,6 +63,18 @@ fn a_pytorch_ddp_script_trains_as_under_torchrun() {
 }
 
 #[test]
+fn a_command_that_runs_is_said_to_run() {
+    let ws = Workspace::new();
+    let job = "name: busy\nnodes: 1\ncommand: [sh, -c, 'echo here; sleep 1000']\n";
+    let mut run = ws.start(&format!("launch -f {} --local", ws.write("job.yaml", job).display()));
+    run.wait_for_text("[rank 0] here");
+    let status = ws.run("status busy --output json").expect_code(0).json();
+    assert_eq!((&status["phase"], &status["generation"]), (&"running".into(), &1.into()), "{status:#}");
+    ws.run("cancel busy").expect_code(0);
+    run.finish().expect_code(4);
+}
+
+#[test]
 fn what_a_command_leaves_running_is_ended_with_it() {
     let ws = Workspace::new();
     // A daemon in a session of its own, which no signal to the worker's group reaches.

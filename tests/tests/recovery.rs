@@ -50,7 +50,12 @@ fn survives(steps: u32, strike: impl FnOnce(&Launched)) -> serde_json::Value {
     wait_for_step(&run, u64::from(steps) / 3);
     strike(&run);
     let marker = run.marker.clone();
-    run.finish().expect_code(0);
+    let told = run.finish().expect_code(0).stderr;
+    assert_eq!(
+        told.matches("; launched").count(),
+        1,
+        "a fault is given as the reason of what it made:\n{told}"
+    );
     marker.expect_none_left();
     let status = status(&ws);
     assert_eq!(status["step"], steps, "{status:#}");

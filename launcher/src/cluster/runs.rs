@@ -12,12 +12,13 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use kube::api::ListParams;
 use lockstep_render::{JOB_LABEL, RUN_DIR_ANNOTATION, STORAGE_ANNOTATION};
-use lockstep_run::RunDir;
+use lockstep_run::link::Phase;
 use lockstep_run::status::{RunPhase, RunStatus};
+use lockstep_run::{RunDir, STANDING_EVERY};
 use std::time::Duration;
 
-/// So much of each pod's log tells what a run does now.
-pub(super) const TAIL: i64 = 300;
+/// So many lines at the end of each pod's log tell what a run does now.
+pub(super) const TAIL: i64 = 3 * STANDING_EVERY as i64;
 
 /// What a run wrote may take so long to be read.
 const STORAGE_DEADLINE: Duration = Duration::from_secs(5);
@@ -186,7 +187,7 @@ fn phase(name: &str, standing: &Standing, told: &Told) -> (RunPhase, Option<Stri
         None if standing.started == 0 => {
             (RunPhase::Waiting, wait.or_else(|| Some("its pods start".to_owned())))
         }
-        None if told.progress.is_none() && told.first_step.is_none() => {
+        None if told.phase == Phase::Starting && told.progress.is_none() && told.first_step.is_none() => {
             (RunPhase::Starting, wait.or_else(|| told.waiting.clone()))
         }
         None if standing.started < standing.nodes => (RunPhase::Starting, wait),

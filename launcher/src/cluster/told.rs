@@ -3,7 +3,7 @@
 use super::pod_logs::LogLine;
 use jiff::Timestamp;
 use k8s_openapi::jiff::Timestamp as LineTime;
-use lockstep_run::link::Progress;
+use lockstep_run::link::{Phase, Progress};
 use lockstep_run::segment::{Event, EventKind};
 use lockstep_run::status::{CheckpointStatus, eta_seconds};
 use lockstep_run::{Generation, Line, Saved, Step};
@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 /// The newest of everything that agents told.
 #[derive(Debug, Default)]
 pub(super) struct Told {
+    pub(super) phase: Phase,
     pub(super) progress: Option<Progress>,
     pub(super) loss: Option<f64>,
     pub(super) eval: BTreeMap<String, f64>,
@@ -33,23 +34,36 @@ impl Told {
     pub(super) fn take(&mut self, line: &LogLine) {
         match Line::parse(&line.text) {
             Some(Line::Progress { generation, restarts, checkpoint, progress }) => {
-                self.loss = progress.loss.or(self.loss);
-                self.samples_per_second = progress.samples_per_second.or(self.samples_per_second);
-                self.eval.extend(progress.eval.clone());
                 if self.begun.is_none_or(|(begun, ..)| begun != generation) {
                     self.begun = Some((generation, progress.step, line.at));
                 }
                 self.newest = Some((progress.step, line.at));
-                self.generation = generation;
-                self.restarts = restarts;
-                self.checkpoint = checkpoint.or(self.checkpoint.take());
-                self.progress = Some(progress);
-                self.waiting = None;
+                self.stands(generation, restarts, checkpoint);
+                self.take_progress(progress);
+            }
+            Some(Line::Standing { generation, restarts, phase, checkpoint, progress }) => {
+                self.phase = phase;
+                self.stands(generation, restarts, checkpoint);
+                if let Some(progress) = progress {
+                    self.take_progress(progress);
+                }
             }
             Some(Line::Event(event)) => self.take_event(event),
             Some(Line::Waiting { reason, .. }) => self.waiting = Some(reason),
             Some(Line::Log { .. }) | None => {}
         }
+    }
+
+    fn stands(&mut self, generation: Generation, restarts: u32, checkpoint: Option<Saved>) {
+        (self.generation, self.restarts, self.waiting) = (generation, restarts, None);
+        self.checkpoint = checkpoint.or(self.checkpoint.take());
+    }
+
+    fn take_progress(&mut self, progress: Progress) {
+        self.loss = progress.loss.or(self.loss);
+        self.samples_per_second = progress.samples_per_second.or(self.samples_per_second);
+        self.eval.extend(progress.eval.clone());
+        self.progress = Some(progress);
     }
 
     fn take_event(&mut self, event: Event) {
@@ -112,5 +126,23 @@ mod tests {
         // A fault, and the steps since the last checkpoint once more.
         assert_eq!(after(report(2, 150, 60)), None);
         assert_eq!(after(report(2, 350, 70)), Some(32.5));
+    }
+
+    #[test]
+    fn the_end_of_a_log_tells_all_that_its_beginning_did() {
+        let progress = Progress { step: Step(7), loss: Some(0.5), ..Progress::default() };
+        let standing = |progress: Option<&Progress>| Line::Standing {
+            generation: Generation(3),
+            restarts: 2,
+            phase: Phase::Training,
+            checkpoint: None,
+            progress: progress.cloned(),
+        };
+        let mut told = Told::default();
+        for line in [standing(Some(&progress)), standing(None)] {
+            told.take(&LogLine { text: line.to_text(), ..report(1, 1, 0) });
+            let stands = (told.generation, told.restarts, told.phase, told.loss, told.steps().0);
+            assert_eq!(stands, (Generation(3), 2, Phase::Training, Some(0.5), Step(7)));
+        }
     }
 }

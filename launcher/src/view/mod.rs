@@ -58,6 +58,7 @@ impl View {
     pub(crate) fn on_line(&mut self, line: Option<Line>, raw: &str) {
         match line {
             None => self.print(&format!("  {raw}")),
+            Some(Line::Standing { .. }) => {}
             Some(Line::Log { .. }) if !self.logs => {}
             Some(Line::Log { rank, text }) => {
                 self.print(&format!("{} {text}", self.dim.apply_to(format!("[rank {rank}]"))))

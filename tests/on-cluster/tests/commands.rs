@@ -58,10 +58,20 @@ fn the_log_of_a_pod_that_was_replaced_is_still_there() {
     let space = Space::new("previous");
     let mut launch = space.start(&format!("launch {}", program(&space, "waits", WAITS)));
     launch.wait_for_text("[rank 1] waits");
+    // More lines than a status reads.
+    let runs = |generation: u64| {
+        move |s: &serde_json::Value| {
+            s["phase"] == "running" && s["generation"] == generation && s["nodes"][0] == 2
+        }
+    };
+    let first = space.wait_for_status("tools", "it runs", runs(1));
+    assert_eq!(first["restarts"], 0, "{first:#}");
     let pod = space.pod("tools", 1);
     space.kubectl(&["delete", "pod", &pod, "--wait=false"]);
     launch.wait_for_text(&format!("lost       node 1: pod {pod}"));
     launch.wait_for_text("generation 2: nodes 0,1");
+    let second = space.wait_for_status("tools", "it runs again", runs(2));
+    assert_eq!(second["restarts"], 1, "{second:#}");
     let previous = space.run(&format!("logs tools --previous -n {}", space.name)).expect_code(0).stdout;
     assert!(previous.contains("[rank 1] waits") && !previous.contains("[rank 0]"), "{previous}");
     space.run(&format!("delete tools -n {}", space.name)).expect_code(0);
@@ -172,12 +182,13 @@ int main(void) {
 }
 "#;
 
-/// Goes on until it is told to end.
+/// Prints a lot, and goes on until it is told to end.
 const WAITS: &str = r#"
 #include <stdio.h>
 #include <unistd.h>
 
 int main(void) {
+  for (int line = 0; line < 1000; line++) printf("line %d\n", line);
   puts("waits");
   fflush(stdout);
   pause();

@@ -23,7 +23,7 @@ pub mod status;
 pub use dir::{ControlKey, RunDir};
 pub use error::Error;
 pub use ids::{Generation, Incarnation, NodeId, Rank, RunUid, Step};
-pub use line::{Line, Saved};
+pub use line::{Line, STANDING_EVERY, Saved};
 pub use record::commit::{Commit, CommitRef, FileEntry, Sealed};
 pub use record::join::Join;
 pub use record::membership::{Body, Member, Membership, Outcome, StartFrom, WarmFrom, Writer};

@@ -2,11 +2,14 @@
 //!
 //! It is the one channel that always works: `launch` reads it from the pipe of a local agent or from a pod's log.
 
-use crate::link::Progress;
+use crate::link::{Phase, Progress};
 use crate::segment::Event;
 use crate::{Generation, Rank, Step};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+/// After so many lines that workers printed, rank 0's node says again where the run stands.
+pub const STANDING_EVERY: u32 = 100;
 
 /// A checkpoint that was committed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +37,20 @@ pub enum Line {
         /// What rank 0 reported.
         #[serde(flatten)]
         progress: Progress,
+    },
+    /// Rank 0's node: where the run stands. Said when a generation's workers start, and after [`STANDING_EVERY`] lines that they
+    /// printed, so that the end of a log tells it however much they print.
+    Standing {
+        /// The generation.
+        generation: Generation,
+        /// How often a fault made a new generation.
+        restarts: u32,
+        /// What rank 0 does.
+        phase: Phase,
+        /// The newest checkpoint of this launch, at the last report.
+        checkpoint: Option<Saved>,
+        /// What rank 0 last reported; a command reports nothing.
+        progress: Option<Progress>,
     },
     /// Something happened.
     Event(Event),
@@ -85,7 +102,16 @@ mod tests {
         let saved = Saved { step: Step(2), uri: "s3://b/c".to_owned(), at: Timestamp::UNIX_EPOCH };
         let line =
             Line::Progress { generation: Generation(1), restarts: 2, checkpoint: Some(saved), progress };
-        assert_eq!(Line::parse(&line.to_text()), Some(line));
+        let standing = Line::Standing {
+            generation: Generation(1),
+            restarts: 0,
+            phase: Phase::Training,
+            checkpoint: None,
+            progress: None,
+        };
+        for line in [line, standing] {
+            assert_eq!(Line::parse(&line.to_text()), Some(line));
+        }
         for other in ["", "loss 0.3", "{\"lockstep\"", "{\"a\":1}"] {
             assert_eq!(Line::parse(other), None, "{other}");
         }

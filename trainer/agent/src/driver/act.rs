@@ -3,7 +3,7 @@ use super::{Done, Driver, StartError, setup};
 use crate::machine::{Action, Event};
 use crate::workers::{Contract, Workers};
 use lockstep_run::link::{Failure, FailureKind, Start, WorkerOutcome};
-use lockstep_run::{Body, Join, Membership, NodeId, RunDir};
+use lockstep_run::{Body, Join, Membership, NodeId, Rank, RunDir};
 
 impl Driver {
     pub(super) fn act(&mut self, action: Action) {
@@ -83,8 +83,11 @@ impl Driver {
         let contracts = Contract::of_node(record, index, self.facts.job.train.threads);
         let starts: Vec<_> = contracts.into_iter().map(|c| (self.start_of(record, &c), c)).collect();
         let ranks: Vec<_> = starts.iter().map(|(s, _)| s.rank).collect();
-        self.live = super::setup::live(record.generation);
+        let phase = self.facts.program.first_phase();
+        self.live = super::setup::live(record.generation, phase);
         self.restarts += u32::from(record.is_restart());
+        let of_rank_0 = ranks.contains(&Rank(0)).then_some(phase);
+        self.reporter.started(record.generation, self.restarts, of_rank_0);
         match Workers::start(&self.facts.program, starts, self.sockets.path(), &self.heard) {
             Ok(workers) => self.workers = Some(workers),
             Err(e) => {

@@ -1,5 +1,5 @@
 use super::{Facts, Resume};
-use crate::machine::Proposal;
+use crate::machine::{Proposal, leader_is_gone};
 use jiff::Timestamp;
 use lockstep_jobspec::WarmStart;
 use lockstep_jobspec::meaning::{differences, with_meaning};
@@ -12,12 +12,16 @@ use std::collections::BTreeMap;
 pub(super) async fn propose(facts: &Facts, proposal: Proposal) -> Result<Membership> {
     let memberships = facts.dir.memberships().await?;
     let previous = memberships.keys().next_back().copied().unwrap_or_default();
-    // What this launch's last generation began with, if there was one.
+    // What this launch's last generation began with, and who led it, if there was one.
     let begun = memberships.values().rev().find_map(|m| match &m.body {
-        Body::Formed { start_from, .. } if m.launch == facts.args.launch => Some(start_from.clone()),
+        Body::Formed { start_from, leader, .. } if m.launch == facts.args.launch => {
+            Some((start_from.clone(), *leader))
+        }
         _ => None,
     });
+    let (begun, led_by) = begun.unzip();
     let restart = begun.is_some();
+    let reason = proposal.reason.unwrap_or_else(|| led_by.map_or("launched".to_owned(), leader_is_gone));
     let body = match proposal.body {
         Err(outcome) => Body::Ended { outcome, previous },
         Ok(members) => match start_from(facts, &memberships, previous, begun).await? {
@@ -34,7 +38,7 @@ pub(super) async fn propose(facts: &Facts, proposal: Proposal) -> Result<Members
         writer: facts.writer.clone(),
         launch: facts.args.launch.clone(),
         at: Timestamp::now(),
-        reason: proposal.reason,
+        reason,
         body,
     };
     facts.dir.propose(record).await

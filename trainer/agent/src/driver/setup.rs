@@ -103,7 +103,7 @@ pub(super) async fn start(
             .map_err(Again)?,
         heard,
         done,
-        live: live(known),
+        live: live(known, Phase::Starting),
         waiting: (String::new(), started, Duration::ZERO),
         chores: started,
         exit: None,
@@ -111,10 +111,10 @@ pub(super) async fn start(
 }
 
 /// What a generation looks like before its workers have said anything.
-pub(super) fn live(generation: Generation) -> Live {
+pub(super) fn live(generation: Generation, phase: Phase) -> Live {
     Live {
         generation,
-        phase: Phase::Starting,
+        phase,
         step: Step(0),
         total_steps: None,
         loss: None,

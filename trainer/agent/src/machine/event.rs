@@ -158,10 +158,15 @@ pub enum Action {
 pub struct Proposal {
     /// Its generation.
     pub generation: Generation,
-    /// Why the one before ended.
-    pub reason: String,
+    /// Why the one before ended, if this machine knows.
+    pub reason: Option<String>,
     /// The nodes of a new generation, or how the run ended.
     pub body: Result<Vec<Member>, Outcome>,
+}
+
+/// Why a generation ended whose leader can't say it.
+pub fn leader_is_gone(leader: NodeId) -> String {
+    format!("the leader, node {leader}, is gone")
 }
 
 /// Something to tell the user, kept among the run's events.

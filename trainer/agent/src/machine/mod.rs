@@ -16,7 +16,7 @@ mod scenario;
 #[cfg(test)]
 mod sim;
 
-pub use event::{Action, Event, ExitCode, Note, Proposal};
+pub use event::{Action, Event, ExitCode, Note, Proposal, leader_is_gone};
 pub use timings::{Config, Time, Timings};
 
 use lead::Lead;

@@ -1,6 +1,6 @@
 //! Every agent's own part: find the leader, run its generation's workers, leave.
 
-use super::{Action, Event, ExitCode, Machine, Time};
+use super::{Action, Event, ExitCode, Machine, Time, leader_is_gone};
 use crate::wire::{Beat, LeaderMsg, MemberMsg};
 use lockstep_run::link::{AgentMsg, Phase};
 use lockstep_run::{Body, Generation, Incarnation, Join, Membership, NodeId, Outcome, Rank, Step};
@@ -280,7 +280,7 @@ impl Machine {
         match &mut self.node.state {
             State::Joining { leader, .. } if *leader != self.config.node => self.node.state = State::Seeking,
             State::Running { leader, .. } if *leader != self.config.node => {
-                self.node.revoked = Some(format!("the leader, node {leader}, is gone"));
+                self.node.revoked = Some(leader_is_gone(*leader));
                 self.node.state = State::Clearing { leader: None, exit: None };
                 out.push(Action::KillWorkers { gently: false });
             }

@@ -371,7 +371,7 @@ impl Sim {
             writer: Writer { node: me, incarnation, nonce: 0 },
             launch: "one".to_owned(),
             at: jiff::Timestamp::UNIX_EPOCH,
-            reason: proposal.reason,
+            reason: proposal.reason.unwrap_or_default(),
             body,
         };
         self.records.entry(proposal.generation).or_insert(record).clone()

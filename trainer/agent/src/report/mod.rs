@@ -6,9 +6,9 @@ use crate::machine::Note;
 use crate::workers::LogLine;
 use jiff::Timestamp;
 use lockstep_run::layout::Series;
-use lockstep_run::link::Progress;
+use lockstep_run::link::{Phase, Progress};
 use lockstep_run::segment::{Event, EventKind, Metric, SegmentWriter};
-use lockstep_run::{Generation, Incarnation, Line, NodeId, RunDir, Saved};
+use lockstep_run::{Generation, Incarnation, Line, NodeId, RunDir, STANDING_EVERY, Saved};
 use std::io::Write;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -24,6 +24,7 @@ const LOG_BYTES: usize = 256 << 10;
 #[derive(Debug)]
 enum Report {
     Progress { generation: Generation, restarts: u32, checkpoint: Option<Saved>, progress: Progress },
+    Started { generation: Generation, restarts: u32, phase: Option<Phase> },
     Event(Event),
     Log(LogLine),
     Waiting(String, Duration),
@@ -54,6 +55,11 @@ impl Reporter {
         progress: Progress,
     ) {
         let _ = self.queue.send(Report::Progress { generation, restarts, checkpoint, progress });
+    }
+
+    /// A generation's workers start here; what rank 0 does, where it is one of them.
+    pub fn started(&self, generation: Generation, restarts: u32, phase: Option<Phase>) {
+        let _ = self.queue.send(Report::Started { generation, restarts, phase });
     }
 
     /// Something that the state machine noticed.
@@ -104,6 +110,9 @@ struct Writer {
     tensorboard: SegmentWriter,
     events: SegmentWriter,
     log: SegmentWriter,
+    /// Where the run stands, if rank 0 is here, and how many lines workers have printed since that was said.
+    standing: Option<Line>,
+    unsaid: u32,
     /// Since when writing fails, and when that is told again.
     failing: Option<(Instant, Instant)>,
 }
@@ -115,7 +124,7 @@ impl Writer {
             (series(Series::Metrics(generation)), series(Series::TensorBoard(generation)));
         let events = series(Series::Events(generation, node, incarnation));
         let log = series(Series::Log(node, incarnation));
-        Self { metrics, tensorboard, events, log, dir, generation, failing: None }
+        Self { metrics, tensorboard, events, log, dir, generation, standing: None, unsaid: 0, failing: None }
     }
 
     async fn run(mut self, mut reports: mpsc::UnboundedReceiver<Report>) {
@@ -146,7 +155,25 @@ impl Writer {
                 let metric = metric(generation, &progress);
                 self.metrics.push_json(&metric);
                 self.tensorboard.push(&tfevents::scalars(&metric));
+                self.standing = Some(Line::Standing {
+                    generation,
+                    restarts,
+                    phase: Phase::Training,
+                    checkpoint: checkpoint.clone(),
+                    progress: Some(progress.clone()),
+                });
+                self.unsaid = 0;
                 print(&Line::Progress { generation, restarts, checkpoint, progress });
+            }
+            Report::Started { generation, restarts, phase } => {
+                self.standing = phase.map(|phase| Line::Standing {
+                    generation,
+                    restarts,
+                    phase,
+                    checkpoint: None,
+                    progress: None,
+                });
+                self.say_standing();
             }
             Report::Event(event) => {
                 self.events.push_json(&event);
@@ -155,6 +182,10 @@ impl Writer {
             Report::Log(line) => {
                 self.log.push(format!("[rank {}] {}\n", line.rank, line.text).as_bytes());
                 print(&Line::Log { rank: line.rank, text: line.text });
+                self.unsaid += 1;
+                if self.unsaid >= STANDING_EVERY {
+                    self.say_standing();
+                }
                 if self.log.num_pending_bytes() > LOG_BYTES {
                     self.flush().await;
                 }
@@ -162,6 +193,11 @@ impl Writer {
             Report::Waiting(reason, since) => print(&Line::Waiting { reason, seconds: since.as_secs() }),
             Report::Close(_) => {}
         }
+    }
+
+    fn say_standing(&mut self) {
+        self.unsaid = 0;
+        self.standing.iter().for_each(print);
     }
 
     /// A series belongs to one generation.

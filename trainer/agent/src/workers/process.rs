@@ -6,7 +6,7 @@ use super::memory::OutOfMemory;
 use crate::args::own_certificates;
 use anyhow::Context;
 use lockstep_jobspec::ByteSize;
-use lockstep_run::link::{self, AgentMsg, Start, WorkerMsg, WorkerOutcome};
+use lockstep_run::link::{self, AgentMsg, Phase, Start, WorkerMsg, WorkerOutcome};
 use lockstep_run::{Generation, Rank};
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::collections::BTreeMap;
@@ -36,6 +36,13 @@ pub struct Program {
     pub speaks: bool,
     /// What the job file gives to the node in memory, where it says so.
     pub memory: Option<ByteSize>,
+}
+
+impl Program {
+    /// What a rank does once it was started. A command doesn't say: it trains, as far as anybody knows.
+    pub fn first_phase(&self) -> Phase {
+        if self.speaks { Phase::Starting } else { Phase::Training }
+    }
 }
 
 /// Something from a worker.

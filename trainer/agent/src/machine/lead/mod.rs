@@ -5,7 +5,7 @@ mod proposing;
 mod stopping;
 
 use super::budget::Budget;
-use super::{Action, Config, Event, Machine, Note, Proposal, Time};
+use super::{Action, Config, Event, Machine, Note, Proposal, Time, leader_is_gone};
 use crate::wire::{LeaderMsg, MemberMsg, Offer};
 use leading::{Fault, Leading, watch};
 use lockstep_run::link::{Failure, FailureKind, WorkerOutcome};
@@ -24,8 +24,8 @@ pub(super) struct Lead {
     state: State,
     /// Nodes that wait for the next generation.
     joins: BTreeMap<NodeId, (Incarnation, Offer)>,
-    /// Why the last generation ended.
-    reason: String,
+    /// Why the last generation ended, if this machine saw that.
+    reason: Option<String>,
     budget: Budget,
     /// Nodes that were asked to stop, and since when.
     stops: BTreeMap<NodeId, Time>,
@@ -93,7 +93,7 @@ impl Machine {
     pub(super) fn start_gathering(&mut self, now: Time) {
         let whole = None;
         let (joins, stops, budget) = (BTreeMap::new(), BTreeMap::new(), Budget::default());
-        let reason = self.node.revoked.clone().unwrap_or_else(|| "launched".to_owned());
+        let reason = self.node.revoked.clone();
         let state = State::Gathering { since: now };
         self.lead = Some(Lead { state, joins, reason, budget, stops, whole });
     }
@@ -158,7 +158,7 @@ impl Machine {
                 // that the member still runs, or one that the member joined while a record without it was on its way.
                 let joined = lead.joins.get(&node).is_some_and(|(known, _)| *known == incarnation);
                 if !joined && matches!(lead.state, State::Gathering { .. } | State::Proposing { .. }) {
-                    let reason = lead.reason.clone();
+                    let reason = lead.reason.clone().unwrap_or_else(|| leader_is_gone(self.config.node));
                     out.push(Action::ToMember { node, msg: LeaderMsg::Revoke { generation, reason } });
                     out.push(Action::ToMember { node, msg: LeaderMsg::NotLeader });
                 }
@@ -395,7 +395,7 @@ impl Machine {
             out.extend(leading.members.iter().map(|m| Action::ToMember { node: m.node, msg: msg() }));
         }
         lead.joins.clear();
-        lead.reason = reason;
+        lead.reason = Some(reason);
         lead.state = State::Gathering { since: now };
     }
 
@@ -446,7 +446,7 @@ impl Machine {
         };
         let (kind, node, rank) = (EventKind::Ended, None, None);
         out.push(Action::Note(Note { kind, generation: self.known, node, rank, text: reason.clone() }));
-        let proposal = Proposal { generation: self.known.next(), reason, body: Err(outcome) };
+        let proposal = Proposal { generation: self.known.next(), reason: Some(reason), body: Err(outcome) };
         out.push(Action::Propose(proposal.clone()));
         lead.state = State::Proposing { proposal, failing: None };
     }
