@@ -70,6 +70,8 @@ fn a_command_that_runs_is_said_to_run() {
     run.wait_for_text("[rank 0] here");
     let status = ws.run("status busy --output json").expect_code(0).json();
     assert_eq!((&status["phase"], &status["generation"]), (&"running".into(), &1.into()), "{status:#}");
+    let table = ws.run("status").expect_code(0).stdout;
+    assert!(table.contains("busy  running  1/1    -     -"), "{table}");
     ws.run("cancel busy").expect_code(0);
     run.finish().expect_code(4);
 }

@@ -87,7 +87,7 @@ fn a_killed_agent() {
         let status = survives(3000, |run| {
             run.signal_descendant(run.processes("lockstep-agent", 2)[which], Signal::KILL);
         });
-        assert!(status["generation"].as_u64().unwrap() >= 3, "{status:#}");
+        assert!(status["generation"].as_u64().unwrap() >= 2, "{status:#}");
     }
 }
 

@@ -198,7 +198,6 @@ fn table(all: &[RunStatus], wide: bool) -> String {
 
 fn row(s: &RunStatus, wide: bool) -> Vec<String> {
     let dash = || "-".to_owned();
-    let total = s.total_steps.map_or(String::new(), |t| format!("/{t}"));
     let eval: Vec<_> = s.eval.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
     let age = |seconds: i64| coarse(Duration::from_secs(seconds.max(0) as u64));
     let checkpoint = s.last_checkpoint.as_ref();
@@ -206,7 +205,8 @@ fn row(s: &RunStatus, wide: bool) -> Vec<String> {
         s.name.clone(),
         phase_name(s.phase).to_owned(),
         format!("{}/{}", s.nodes.0, s.nodes.1),
-        format!("{}{total}", s.step),
+        // A command tells of no steps.
+        s.total_steps.map_or_else(dash, |total| format!("{}/{total}", s.step)),
         s.loss.map_or_else(dash, |l| format!("{l:.4}")),
         if eval.is_empty() { dash() } else { eval.join(" ") },
         s.eta_seconds.map_or_else(dash, |seconds| age(seconds as i64)),

@@ -47,7 +47,10 @@ fn a_run_is_launched_watched_asked_about_and_taken_away() {
     let nothing = space.run(&format!("logs digits --rank 1 -n {}", space.name)).expect_code(0);
     assert!(nothing.stderr.contains("no lines of rank 1"), "{}", nothing.stderr);
     let events = space.run(&format!("events digits -n {}", space.name)).expect_code(0).stdout;
-    assert!(events.contains("joined as incarnation 1") && events.contains("every step is done"), "{events}");
+    assert!(
+        events.contains("joined as incarnation 1") && events.contains("all workers are done"),
+        "{events}"
+    );
 
     let (_, difference) = space.pipe(&manifests, &["diff", "--server-side", "-f", "-"]);
     assert_eq!(difference, "", "render and launch make different objects");

@@ -81,7 +81,7 @@ pub struct RunStatus {
     pub samples_per_second: Option<f64>,
     /// Seconds to the last step at the present speed; none where it doesn't train.
     pub eta_seconds: Option<f64>,
-    /// The newest generation.
+    /// The newest generation that was formed; the record of a run's end has a number after it.
     pub generation: Generation,
     /// How often a fault made a new generation.
     pub restarts: u32,
@@ -135,6 +135,7 @@ fn fold(
     events: &[Event],
 ) -> RunStatus {
     let newest = memberships.values().next_back();
+    let formed = memberships.values().rev().find(|m| m.outcome().is_none());
     let last = metrics.iter().rev().find(|m| m.loss.is_some());
     let eval = metrics.iter().rev().find(|m| !m.eval.is_empty()).map(|m| m.eval.clone());
     let first_step = events.iter().rev().find(|e| e.kind == EventKind::FirstStep);
@@ -157,7 +158,7 @@ fn fold(
             .and_then(|l| l.samples_per_second)
             .or(last.and_then(|m| m.samples_per_second)),
         eta_seconds: eta,
-        generation: newest.map_or(Generation(0), |m| m.generation),
+        generation: formed.map_or(Generation(0), |m| m.generation),
         restarts: memberships.values().filter(|m| m.is_restart()).count() as u32,
         nodes: (live.map_or(0, |l| l.nodes_ready), num_nodes.unwrap_or(0)),
         last_checkpoint: None,

@@ -440,7 +440,7 @@ impl Machine {
             return;
         }
         let reason = match &outcome {
-            Outcome::Done => "every step is done".to_owned(),
+            Outcome::Done => "all workers are done".to_owned(),
             Outcome::Stopped { cause, .. } => cause.clone(),
             Outcome::Failed { error } => error.clone(),
         };
