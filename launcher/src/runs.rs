@@ -83,6 +83,11 @@ impl RunArg {
         match stored {
             None => match look.await? {
                 Some(run) => Ok(Run::OnCluster(Box::new(run))),
+                None if cluster::is_scheduled(&cluster, &self.run).await? => {
+                    let runs = cluster::runs_of(&cluster, &self.run).await?.join(", ");
+                    let none = if runs.is_empty() { "none yet".to_owned() } else { runs };
+                    Err(Failure::usage(format!("{} is a schedule", self.run)).note("its runs", none).into())
+                }
                 None => Err(self.unknown(Some(&cluster))),
             },
             Some(dir) => match tokio::time::timeout(LOOK_DEADLINE, look).await {
@@ -123,7 +128,8 @@ impl RunArg {
         Ok(dir.run().await?.map(|_| dir))
     }
 
-    fn is_path(&self) -> bool {
+    /// Whether it is a folder or a URI, and no name.
+    pub(crate) fn is_path(&self) -> bool {
         self.run.contains('/')
     }
 

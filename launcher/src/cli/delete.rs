@@ -3,9 +3,9 @@ use crate::runs::{Run, RunArg};
 use crate::{Context, Exit, Failure, block_on};
 use serde_json::json;
 
-/// Take a run's objects off the cluster; what it stored stays
+/// Take a run's or a schedule's objects off the cluster; what was stored stays
 ///
-/// Its pods leave after a checkpoint, as with cancel. Launching it again carries on from there.
+/// Its pods leave after a checkpoint, as with cancel. Launching it again carries on from there. A schedule goes with its runs.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -15,6 +15,16 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     block_on(async {
         let name = &args.run.run;
+        if !args.run.is_path()
+            && let Some(cluster) = args.run.place.cluster().await?
+            && cluster::is_scheduled(&cluster, name).await?
+        {
+            cluster::unschedule(&cluster, name).await?;
+            context.output.result(&json!({ "schedule": name, "deleted": true }), || {
+                format!("deleted the schedule {name} and its runs; what they stored stays")
+            })?;
+            return Ok(Exit::Done);
+        }
         let run = match args.run.find().await? {
             Run::OnCluster(run) => run,
             Run::Stored(dir) => {
@@ -27,7 +37,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         cluster::remove(&run.cluster, name).await?;
         let stays = run.run_dir().unwrap_or_default();
         context.output.result(&json!({ "run": name, "deleted": true, "run_dir": stays }), || {
-            format!("deleted the Job, Service and ConfigMap of {name}; {stays} stays")
+            format!("deleted the objects of {name}; {stays} stays")
         })?;
         Ok(Exit::Done)
     })

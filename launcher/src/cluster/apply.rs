@@ -21,7 +21,7 @@ use std::time::Duration;
 /// Who changes the objects, to the cluster.
 pub(super) const MANAGER: &str = "lockstep";
 /// How long a Job and its pods may take to be gone, beyond their grace period.
-const GONE_DEADLINE: Duration = Duration::from_secs(300);
+pub(super) const GONE_DEADLINE: Duration = Duration::from_secs(300);
 /// How often it is asked whether something that is being deleted is gone.
 const GONE_YET: Duration = Duration::from_millis(50);
 
@@ -234,7 +234,7 @@ pub(super) fn is_absent(error: &kube::Error) -> bool {
 }
 
 /// The ConfigMap that a Job's pods read.
-fn config_map(job: &Job) -> Option<&str> {
+pub(super) fn config_map(job: &Job) -> Option<&str> {
     let pod = job.spec.as_ref()?.template.spec.as_ref()?;
     pod.volumes
         .as_ref()?
@@ -255,7 +255,12 @@ async fn refuse_strangers(cluster: &Cluster, objects: &Objects) -> anyhow::Resul
     }
 }
 
-fn belongs<K: Resource>(cluster: &Cluster, object: &K, kind: &str, name: &str) -> anyhow::Result<()> {
+pub(super) fn belongs<K: Resource>(
+    cluster: &Cluster,
+    object: &K,
+    kind: &str,
+    name: &str,
+) -> anyhow::Result<()> {
     if object.labels().get(JOB_LABEL).is_some_and(|job| job == name) {
         return Ok(());
     }

@@ -2,7 +2,7 @@
 //!
 //! `connect` finds the cluster, `apply` makes and removes a job's objects, `watch` tells what becomes of them, `story` is
 //! the pure part that says what that means, `pod_logs` brings the agents' words, `follow` shows a run until its end,
-//! `runs` finds those that are there, and `board` keeps what all of them do current.
+//! `runs` finds those that are there, `schedule` is for jobs that the cluster launches by itself, and `board` keeps what all of them do current.
 
 mod apply;
 mod board;
@@ -18,6 +18,7 @@ mod notices;
 mod pod_logs;
 mod rehearse;
 mod runs;
+mod schedule;
 mod story;
 mod told;
 mod wait;
@@ -35,4 +36,5 @@ pub(crate) use notices::warnings;
 pub(crate) use pod_logs::{LogLine, LogWish, follow_logs, logs};
 pub(crate) use rehearse::{dry_run, gpus};
 pub(crate) use runs::{ClusterRun, find, list, status, whole_status};
+pub(crate) use schedule::{is_scheduled, runs_of, schedule, unschedule};
 pub(crate) use story::{End, end_of};

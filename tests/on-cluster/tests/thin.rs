@@ -145,6 +145,26 @@ fn a_scheduled_job_makes_a_run_of_its_own_each_time() {
     assert!(events("nightly-1").contains("from step 0;"), "{}", events("nightly-1"));
     let warm = "from step 0, with the parameters of nightly-1 at step 660;";
     assert!(events("nightly-2").contains(warm), "{}", events("nightly-2"));
+
+    let asked = space.run(&format!("status nightly -n {}", space.name)).expect_code(2).stderr;
+    assert!(asked.contains("is a schedule") && asked.contains("nightly-1, nightly-2"), "{asked}");
+    let once = space.run(&format!("launch {}", space.digits("nightly", ""))).expect_code(2).stderr;
+    assert!(once.contains("nightly is scheduled") && once.contains("lockstep delete nightly"), "{once}");
+    // What the cluster refuses leaves the schedule as it is.
+    let nowhere = r#"--set kubernetes.schedule={"cron":"@yearly","timeZone":"Nowhere/None"}"#;
+    let refused = space.run(&format!("launch {}", space.digits("nightly", nowhere))).expect_code(1).stderr;
+    assert!(refused.contains("Nowhere/None"), "{refused}");
+    space.kubectl(&["get", "service/nightly", "cronjob/nightly"]);
+    // The job file that the two runs began with stays, and that of the change before the last doesn't.
+    for steps in [100, 200] {
+        let changed = format!("{yearly} --set train.steps={steps}");
+        space.run(&format!("launch {}", space.digits("nightly", &changed))).expect_code(0);
+    }
+    let files = ["get", "configmaps", "-l", "lockstep.dev/job=nightly", "-o", "name"];
+    assert_eq!(space.kubectl(&files).lines().count(), 2);
+
+    space.run(&format!("delete nightly -n {}", space.name)).expect_code(0);
+    assert_eq!(space.objects(), Vec::<String>::new());
 }
 
 #[test]

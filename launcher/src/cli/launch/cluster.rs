@@ -66,18 +66,41 @@ impl Launch<'_> {
             .note("fix", "build the code into the image")
             .into());
         }
-        cluster::create(&self.cluster, &self.objects).await?;
+        if Existing::find(&self.cluster, name).await?.is_some() {
+            return Err(Failure::usage(format!(
+                "run {name} is on the cluster, and a schedule can't share its name"
+            ))
+            .note("take it away", format!("lockstep delete {name}{}", self.place()))
+            .note("or", "schedule this job under another name")
+            .into());
+        }
+        cluster::schedule(&self.cluster, &self.objects).await?;
         let schedule = self.job.kubernetes.as_ref().and_then(|kubernetes| kubernetes.schedule.as_ref());
         let when = schedule.map_or(String::new(), |s| format!("{} {}", s.cron, s.time_zone));
         self.context.output.result(&serde_json::json!({ "name": name, "scheduled": when }), || {
-            format!("scheduled {name} at {when}; the first run now: kubectl -n {namespace} create job --from=cronjob/{name} {name}-now")
+            format!("scheduled {name} at {when}\n  a run now  kubectl -n {namespace} create job --from=cronjob/{name} {name}-now      no more  lockstep delete {name}{}", self.place())
         })?;
         Ok(Exit::Done)
     }
 
     async fn job(self, signals: (Signal, Signal)) -> anyhow::Result<Exit> {
         let (name, json) = (self.job.name.to_string(), serde_json::to_value(&self.job)?);
-        let existing = Existing::find(&self.cluster, &name).await?;
+        let (existing, scheduled) = tokio::try_join!(
+            Existing::find(&self.cluster, &name),
+            cluster::is_scheduled(&self.cluster, &name)
+        )?;
+        if scheduled {
+            return Err(Failure::usage(format!(
+                "{name} is scheduled on the cluster, and a run can't share its name"
+            ))
+            .note(
+                "a run of it",
+                format!("kubectl -n {} create job --from=cronjob/{name} {name}-now", self.cluster.namespace),
+            )
+            .note("end it", format!("lockstep delete {name}{}", self.place()))
+            .note("or", "launch this job under another name")
+            .into());
+        }
         let mut view = View::new(self.job.command.is_some() || self.job.worker.is_some());
         let Some(existing) = existing else { return self.start(&mut view, signals).await };
         match self.decide(&existing, &json) {
