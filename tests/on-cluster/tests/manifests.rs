@@ -62,6 +62,10 @@ fn the_launchers_role_is_enough_for_every_command_and_for_nothing_else() {
     for command in ["cancel long", "resume long", "delete long"] {
         space.run(&format!("{command} {place}")).expect_code(0);
     }
+    let schedule = space.digits("nightly", r#"--set kubernetes.schedule={"cron":"@yearly"}"#);
+    for command in [format!("launch {schedule}"), format!("delete nightly {place}")] {
+        space.run(&command).expect_code(0);
+    }
     let refused = space.run(&format!("launch {} -n default", space.digits("digits", ""))).expect_code(1);
     assert!(
         refused.stderr.contains("forbidden") && refused.stderr.contains("launcher Role"),
