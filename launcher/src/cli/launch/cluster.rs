@@ -85,11 +85,11 @@ impl Launch<'_> {
 
     async fn job(self, signals: (Signal, Signal)) -> anyhow::Result<Exit> {
         let (name, json) = (self.job.name.to_string(), serde_json::to_value(&self.job)?);
-        let (existing, scheduled) = tokio::try_join!(
-            Existing::find(&self.cluster, &name),
-            cluster::is_scheduled(&self.cluster, &name)
-        )?;
-        if scheduled {
+        // Both at once, but where neither is answered it is always the Job that the user hears of.
+        let (existing, scheduled) =
+            tokio::join!(Existing::find(&self.cluster, &name), cluster::is_scheduled(&self.cluster, &name));
+        let existing = existing?;
+        if scheduled? {
             return Err(Failure::usage(format!(
                 "{name} is scheduled on the cluster, and a run can't share its name"
             ))
