@@ -45,6 +45,14 @@ pub(crate) enum Run {
     OnCluster(Box<ClusterRun>),
 }
 
+/// What a name stands for.
+pub(crate) enum Named {
+    /// A run.
+    Run(Run),
+    /// A job that this cluster launches again and again.
+    Schedule(Cluster),
+}
+
 impl PlaceArgs {
     /// Whether a cluster was named.
     pub(crate) fn names_cluster(&self) -> bool {
@@ -73,21 +81,31 @@ impl RunArg {
     /// # Errors
     /// Where there is none, or two of that name; the message says what there is.
     pub(crate) async fn find(&self) -> anyhow::Result<Run> {
-        let stored = if self.place.names_cluster() { None } else { self.stored().await? };
-        if self.is_path() || self.place.local {
-            return stored.map(Run::Stored).ok_or_else(|| self.unknown(None));
+        match self.find_named().await? {
+            Named::Run(run) => Ok(run),
+            Named::Schedule(cluster) => {
+                let runs = cluster::runs_of(&cluster, &self.run).await?.join(", ");
+                let runs = if runs.is_empty() { "none yet".to_owned() } else { runs };
+                Err(Failure::usage(format!("{} is a schedule", self.run)).note("its runs", runs).into())
+            }
         }
-        let cluster = self.place.cluster().await?;
-        let Some(cluster) = cluster else { return stored.map(Run::Stored).ok_or_else(|| self.unknown(None)) };
+    }
+
+    /// Finds the run, or the schedule of that name.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub(crate) async fn find_named(&self) -> anyhow::Result<Named> {
+        let stored = if self.place.names_cluster() { None } else { self.stored().await? };
+        let cluster = if self.is_path() { None } else { self.place.cluster().await? };
+        let Some(cluster) = cluster else {
+            return stored.map(|dir| Named::Run(Run::Stored(dir))).ok_or_else(|| self.unknown(None));
+        };
         let look = cluster::find(&cluster, &self.run);
         match stored {
             None => match look.await? {
-                Some(run) => Ok(Run::OnCluster(Box::new(run))),
-                None if cluster::is_scheduled(&cluster, &self.run).await? => {
-                    let runs = cluster::runs_of(&cluster, &self.run).await?.join(", ");
-                    let none = if runs.is_empty() { "none yet".to_owned() } else { runs };
-                    Err(Failure::usage(format!("{} is a schedule", self.run)).note("its runs", none).into())
-                }
+                Some(run) => Ok(Named::Run(Run::OnCluster(Box::new(run)))),
+                None if cluster::has_schedule(&cluster, &self.run).await? => Ok(Named::Schedule(cluster)),
                 None => Err(self.unknown(Some(&cluster))),
             },
             Some(dir) => match tokio::time::timeout(LOOK_DEADLINE, look).await {
@@ -98,7 +116,7 @@ impl RunArg {
                         .note("choose", format!("--local, or --context {}", cluster.context))
                         .into())
                 }
-                _ => Ok(Run::Stored(dir)),
+                _ => Ok(Named::Run(Run::Stored(dir))),
             },
         }
     }
@@ -128,8 +146,7 @@ impl RunArg {
         Ok(dir.run().await?.map(|_| dir))
     }
 
-    /// Whether it is a folder or a URI, and no name.
-    pub(crate) fn is_path(&self) -> bool {
+    fn is_path(&self) -> bool {
         self.run.contains('/')
     }
 

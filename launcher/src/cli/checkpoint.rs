@@ -1,13 +1,10 @@
 use crate::runs::RunArg;
 use crate::view::coarse;
 use crate::{Context, Exit, block_on, output};
-use lockstep_run::checkpoint::Verdict;
+use lockstep_run::checkpoint::{MODEL, Verdict};
 use lockstep_run::{CommitRef, Generation, RunDir};
 use serde_json::{Value, json};
 use std::time::Duration;
-
-/// The file that holds the parameters and nothing else.
-const MODEL: &str = "model.safetensors";
 
 /// List or check a run's checkpoints
 #[derive(Debug, clap::Args)]

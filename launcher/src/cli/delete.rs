@@ -1,5 +1,5 @@
 use crate::cluster;
-use crate::runs::{Run, RunArg};
+use crate::runs::{Named, Run, RunArg};
 use crate::{Context, Exit, Failure, block_on};
 use serde_json::json;
 
@@ -15,19 +15,16 @@ pub(super) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     block_on(async {
         let name = &args.run.run;
-        if !args.run.is_path()
-            && let Some(cluster) = args.run.place.cluster().await?
-            && cluster::is_scheduled(&cluster, name).await?
-        {
-            cluster::unschedule(&cluster, name).await?;
-            context.output.result(&json!({ "schedule": name, "deleted": true }), || {
-                format!("deleted the schedule {name} and its runs; what they stored stays")
-            })?;
-            return Ok(Exit::Done);
-        }
-        let run = match args.run.find().await? {
-            Run::OnCluster(run) => run,
-            Run::Stored(dir) => {
+        let run = match args.run.find_named().await? {
+            Named::Run(Run::OnCluster(run)) => run,
+            Named::Schedule(cluster) => {
+                cluster::unschedule(&cluster, name).await?;
+                context.output.result(&json!({ "schedule": name, "deleted": true }), || {
+                    format!("deleted the schedule {name} and its runs; what they stored stays")
+                })?;
+                return Ok(Exit::Done);
+            }
+            Named::Run(Run::Stored(dir)) => {
                 return Err(Failure::usage(format!("run {name} is on this machine, and so has no objects"))
                     .note("stop it", format!("lockstep cancel {name}"))
                     .note("its files", dir.uri(""))

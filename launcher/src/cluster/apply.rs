@@ -21,7 +21,7 @@ use std::time::Duration;
 /// Who changes the objects, to the cluster.
 pub(super) const MANAGER: &str = "lockstep";
 /// How long a Job and its pods may take to be gone, beyond their grace period.
-pub(super) const GONE_DEADLINE: Duration = Duration::from_secs(300);
+const GONE_DEADLINE: Duration = Duration::from_secs(300);
 /// How often it is asked whether something that is being deleted is gone.
 const GONE_YET: Duration = Duration::from_millis(50);
 
@@ -135,43 +135,61 @@ pub(crate) async fn own(cluster: &Cluster, objects: &Objects, job: &Job) -> anyh
 /// # Errors
 /// Where the cluster refuses, or the pods don't end.
 pub(crate) async fn remove(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
-    let jobs = cluster.api::<Job>();
+    remove_work::<Job>(cluster, "Job", name).await?;
+    remove_around(cluster, name).await
+}
+
+/// Removes a Job or a CronJob, its pods first, and waits until they are gone.
+///
+/// # Errors
+/// Where the cluster refuses, or the pods don't end.
+pub(super) async fn remove_work<K>(cluster: &Cluster, kind: &str, name: &str) -> anyhow::Result<()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + DeserializeOwned
+        + Clone
+        + Debug
+        + Send
+        + 'static,
+{
+    let work = cluster.api::<K>();
     let foreground =
         DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..Default::default() };
-    let what = format!("Job {name}");
+    let what = format!("{kind} {name}");
     let deleted = async {
-        match jobs.delete(name, &foreground).await {
+        match work.delete(name, &foreground).await {
             Err(error) if is_absent(&error) => Ok(None),
-            other => other.map(|answer| answer.left().and_then(|job| job.uid())),
+            other => other.map(|answer| answer.left().and_then(|work| work.uid())),
         }
     };
     if let Some(uid) = cluster.call("delete", &what, deleted).await? {
         let gone = kube::runtime::wait::await_condition(
-            jobs,
+            work,
             name,
             kube::runtime::wait::conditions::is_deleted(&uid),
         );
         match tokio::time::timeout(GONE_DEADLINE, gone).await {
             Ok(waited) => drop(waited?),
             Err(_) => {
-                return Err(Failure::new(format!(
-                    "the pods of Job {name} are not gone after {GONE_DEADLINE:?}"
-                ))
-                .note("look at", format!("kubectl -n {} get pods -l {JOB_LABEL}={name}", cluster.namespace))
-                .into());
+                return Err(Failure::new(format!("the pods of {what} are not gone after {GONE_DEADLINE:?}"))
+                    .note(
+                        "look at",
+                        format!("kubectl -n {} get pods -l {JOB_LABEL}={name}", cluster.namespace),
+                    )
+                    .into());
             }
         }
     }
-    remove_around(cluster, name).await
+    Ok(())
 }
 
 /// Removes what is around a Job. What is not there is no error.
 pub(super) async fn remove_around(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
     tokio::try_join!(
-        take::<Service>(cluster, "Service", name),
-        take::<ConfigMap>(cluster, "ConfigMap", name),
-        take::<NetworkPolicy>(cluster, "NetworkPolicy", name),
-        take::<PodDisruptionBudget>(cluster, "PodDisruptionBudget", name),
+        take::<Service>(cluster, "Service", name, &[]),
+        take::<ConfigMap>(cluster, "ConfigMap", name, &[]),
+        take::<NetworkPolicy>(cluster, "NetworkPolicy", name, &[]),
+        take::<PodDisruptionBudget>(cluster, "PodDisruptionBudget", name, &[]),
     )?;
     Ok(())
 }
@@ -204,8 +222,9 @@ where
     Ok(())
 }
 
-/// Deletes the objects of one kind that belong to the job called `name`, and waits until they are gone.
-async fn take<K>(cluster: &Cluster, kind: &str, name: &str) -> anyhow::Result<()>
+/// Deletes the objects of one kind that belong to the job called `name`, but for those called as in `kept`, and waits until
+/// they are gone.
+pub(super) async fn take<K>(cluster: &Cluster, kind: &str, name: &str, kept: &[&str]) -> anyhow::Result<()>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned + Clone + Debug,
 {
@@ -213,6 +232,9 @@ where
     let of_job = ListParams::default().labels(&format!("{JOB_LABEL}={name}"));
     for object in cluster.call("list", &format!("{kind}s of {name}"), api.list(&of_job)).await?.items {
         let (uid, object) = (object.uid(), object.name_any());
+        if kept.contains(&object.as_str()) {
+            continue;
+        }
         let gone = async {
             match api.delete(&object, &DeleteParams::default()).await {
                 Err(error) if is_absent(&error) => return Ok(()),

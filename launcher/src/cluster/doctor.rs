@@ -16,7 +16,7 @@ const MAX_SKEW: i64 = 60;
 /// Everything that the launcher asks of the API: group, resource, subresource, verbs. The Role of `manifests/` says the same.
 const RIGHTS: [(&str, &str, &str, &[&str]); 9] = [
     ("batch", "jobs", "", &["create", "get", "list", "watch", "patch", "delete"]),
-    ("batch", "cronjobs", "", &["create", "get", "list", "patch", "delete"]),
+    ("batch", "cronjobs", "", &["create", "get", "list", "watch", "patch", "delete"]),
     ("", "services", "", &["create", "get", "list", "patch", "delete"]),
     ("", "configmaps", "", &["create", "get", "list", "patch", "delete"]),
     ("networking.k8s.io", "networkpolicies", "", &["create", "get", "list", "patch", "delete"]),

@@ -36,5 +36,5 @@ pub(crate) use notices::warnings;
 pub(crate) use pod_logs::{LogLine, LogWish, follow_logs, logs};
 pub(crate) use rehearse::{dry_run, gpus};
 pub(crate) use runs::{ClusterRun, find, list, status, whole_status};
-pub(crate) use schedule::{is_scheduled, runs_of, schedule, unschedule};
+pub(crate) use schedule::{has_schedule, runs_of, schedule, unschedule};
 pub(crate) use story::{End, end_of};

@@ -7,6 +7,7 @@ mod state;
 mod tensors;
 
 pub(crate) use load::Loading;
+pub(crate) use lockstep_run::checkpoint::MODEL;
 use rng::check as check_rng;
 pub(crate) use rng::states as rng_states;
 pub(crate) use save::{Saver, SaverSetup, Snapshot};
@@ -15,8 +16,6 @@ pub(crate) use state::{State, Versions};
 pub(crate) use tensors::HostTensor;
 use tensors::TensorFile;
 
-/// Parameters and buffers.
-pub(crate) const MODEL: &str = "model.safetensors";
 /// The optimizer's moments.
 pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 /// States of the ranks' generators.

@@ -87,7 +87,7 @@ impl Launch<'_> {
         let (name, json) = (self.job.name.to_string(), serde_json::to_value(&self.job)?);
         // Both at once, but where neither is answered it is always the Job that the user hears of.
         let (existing, scheduled) =
-            tokio::join!(Existing::find(&self.cluster, &name), cluster::is_scheduled(&self.cluster, &name));
+            tokio::join!(Existing::find(&self.cluster, &name), cluster::has_schedule(&self.cluster, &name));
         let existing = existing?;
         if scheduled? {
             return Err(Failure::usage(format!(

@@ -14,3 +14,6 @@ pub use hash::{PART_BYTES, hash_file, state_hash};
 pub use lineage::candidates;
 pub use retention::expired;
 pub use save::Draft;
+
+/// The file of parameters and buffers, and of nothing else: the same bytes for the same model.
+pub const MODEL: &str = "model.safetensors";
