@@ -49,7 +49,7 @@ impl Cursor {
         let same = (self.seed, self.lanes, self.block) == (now.seed, now.lanes, now.block);
         if !same {
             let reason = format!(
-                "it stopped {} samples into an epoch whose order had seed {}, {} lanes and blocks of {}; the job has {}, {} \\
+                "it stopped {} samples into an epoch whose order had seed {}, {} lanes and blocks of {}; the job has {}, {} \
                  and {} (data.seed, data.shuffle), which would lose or repeat samples",
                 self.next_position, self.seed, self.lanes, self.block, now.seed, now.lanes, now.block
             );

@@ -4,11 +4,18 @@ use crate::Result;
 use crate::checkpoint::Dataset;
 use crate::cursor::Cursor;
 use crate::task::Batch;
+use lockstep_run::DatasetUse;
 
 /// What a run trains on and is evaluated on, as one rank sees it.
 pub trait Data: Send {
     /// The training set, by its content.
     fn dataset(&self) -> &Dataset;
+
+    /// All datasets, for the record of where a checkpoint is from.
+    fn uses(&self) -> Vec<DatasetUse> {
+        let Dataset { uri, split, digest } = self.dataset().clone();
+        vec![DatasetUse { role: "train".to_owned(), uri, split, digest }]
+    }
 
     /// Samples in the training set.
     fn num_samples(&self) -> u64;

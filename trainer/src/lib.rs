@@ -26,6 +26,7 @@ mod env;
 mod error;
 mod eval;
 mod finite;
+mod hardware;
 mod link;
 mod log;
 mod mds;

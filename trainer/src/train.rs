@@ -18,7 +18,7 @@ use crate::{Error, Result, replicas};
 use lockstep_c10d::{BucketPlan, GradNorm, Optimizer, Reducer, rng};
 use lockstep_jobspec::JobSpec;
 use lockstep_run::link::{Phase, WorkerMsg, WorkerOutcome};
-use lockstep_run::{Generation, Step};
+use lockstep_run::{Evaluation, Generation, Step};
 use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
@@ -45,6 +45,8 @@ pub(crate) struct Trainer {
     /// Rank 0 has one.
     pub(crate) saver: Option<Saver>,
     pub(crate) at: Position,
+    /// The newest evaluation; rank 0 knows it.
+    pub(crate) evaluation: Option<Evaluation>,
 }
 
 /// How far training is.
@@ -200,7 +202,8 @@ impl Trainer {
         self.variables.sync_buffers(&self.world, self.at.step)?;
         let results = evaluate(self.model.as_ref(), source.as_mut(), &self.empty, &self.world, self.at.step)?;
         if self.world.is_first() {
-            report.evaluated(&self.outbox, self.at.step, self.at.epoch, results);
+            report.evaluated(&self.outbox, self.at.step, self.at.epoch, results.clone());
+            self.evaluation = Some(Evaluation { step: self.at.step, results });
         }
         Ok(())
     }
@@ -254,7 +257,9 @@ impl Trainer {
             model: HostTensor::copy_all(self.variables.all())?,
             optimizer: HostTensor::copy_all(self.optimizer.state())?,
             rng: rng_states(seed, self.at.step, self.world.size())?,
+            evaluation: self.evaluation.clone(),
             state: State {
+                format: State::FORMAT,
                 step: self.at.step,
                 samples_seen: self.at.samples_seen,
                 cursor: self.at.cursor.clone(),

@@ -3,6 +3,7 @@
 use crate::checkpoint::{Loading, Saver, SaverSetup};
 use crate::control::Control;
 use crate::data::Data;
+use crate::hardware;
 use crate::link::Outbox;
 use crate::optimizer;
 use crate::plan::Plan;
@@ -12,10 +13,11 @@ use crate::train::{Position, Trainer};
 use crate::variables::Variables;
 use crate::world::World;
 use crate::{Error, Result};
+use lockstep_c10d::LIBTORCH_VERSION;
 use lockstep_c10d::{GlooGroup, GlooOptions, Listen, PrefixStore, ProcessGroup, Reducer, Store, rng};
 use lockstep_jobspec::JobSpec;
 use lockstep_run::link::{Start, WorkerOutcome};
-use lockstep_run::{RunDir, Step, Writer};
+use lockstep_run::{Provenance, RunDir, Step, Versions, Writer};
 use std::sync::{Arc, Mutex, PoisonError};
 use tch::Device;
 use tch::nn::VarStore;
@@ -96,7 +98,9 @@ pub fn run(
         let writer = Writer { node: start.node, incarnation: start.incarnation, nonce: rand::random() };
         let (job, outbox, generation) = (job.clone(), outbox.clone(), start.generation);
         let parent = resumed.as_ref().map(|r| r.commit);
-        Some(Saver::start(SaverSetup { run_dir, runtime, outbox, job, generation, writer, parent })?)
+        let provenance = provenance(&start, data);
+        let setup = SaverSetup { run_dir, runtime, outbox, job, generation, writer, parent, provenance };
+        Some(Saver::start(setup)?)
     } else {
         None
     };
@@ -114,12 +118,24 @@ pub fn run(
         eval: data.eval()?,
         empty,
         saver,
+        evaluation: resumed.and_then(|r| r.evaluation),
         at,
         variables,
         world,
         job,
     };
     trainer.run()
+}
+
+/// What this rank knows of where its checkpoints are from, beside what the agent does.
+fn provenance(start: &Start, data: &dyn Data) -> Provenance {
+    let versions = Versions {
+        agent: start.agent_version.clone(),
+        worker: env!("CARGO_PKG_VERSION").to_owned(),
+        libtorch: LIBTORCH_VERSION.to_owned(),
+    };
+    let (hardware, datasets) = (Some(hardware::here()), data.uses());
+    Provenance { versions: Some(versions), hardware, datasets, ..start.provenance.clone() }
 }
 
 fn form(job: &JobSpec, start: &Start, store: &Arc<dyn Store>) -> Result<World> {

@@ -114,6 +114,11 @@ impl Error {
             Kind::NotFound if !matches!(operation, "put" | "create") => Self::NotFound { uri },
             Kind::PermissionDenied | Kind::ReadOnlyFilesystem => Self::Denied { uri, reason },
             Kind::StorageFull | Kind::QuotaExceeded => Self::NoSpace { uri, reason },
+            // Time doesn't make a folder of a file.
+            Kind::NotADirectory if matches!(operation, "put" | "create") => {
+                let reason = format!("a file is where its folder should be ({reason}); name another place");
+                Self::BadUri { uri, reason }
+            }
             _ => Self::Unavailable { uri, operation, reason },
         }
     }
@@ -178,6 +183,7 @@ mod tests {
         const ENOENT: i32 = 2;
         const EIO: i32 = 5;
         const EACCES: i32 = 13;
+        const ENOTDIR: i32 = 20;
         const ENOSPC: i32 = 28;
         const EROFS: i32 = 30;
         const EDQUOT: i32 = 122;
@@ -187,6 +193,7 @@ mod tests {
         assert!(matches!(of(EROFS, "put"), Error::Denied { .. }));
         assert!(matches!(of(ENOENT, "get"), Error::NotFound { .. }));
         assert!(matches!(of(ENOENT, "put"), Error::Unavailable { .. }));
+        assert!(matches!(of(ENOTDIR, "create"), Error::BadUri { .. }));
         assert!(matches!(of(EIO, "get"), Error::Unavailable { .. }));
     }
 

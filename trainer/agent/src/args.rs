@@ -65,6 +65,15 @@ pub struct RunArgs {
     /// What to load: auto, never, must, or STEP for the checkpoint of that step.
     #[arg(long, default_value = "auto")]
     pub resume: Resume,
+    /// Who launched it, as `user@host`; kept with the checkpoints. Default: not known.
+    #[arg(long)]
+    pub launched_by: Option<String>,
+    /// The commit that is checked out where the job was launched; kept with the checkpoints. Default: not known.
+    #[arg(long)]
+    pub git_commit: Option<String>,
+    /// Whether files differ from that commit.
+    #[arg(long, requires = "git_commit")]
+    pub git_dirty: Option<bool>,
 }
 
 /// Arguments of `checkup`.
@@ -130,6 +139,12 @@ impl std::str::FromStr for Resume {
 /// Environment of user commands may refer to the agent's: this is the look-up.
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// Where short-lived files of this user may lie, best first.
+pub fn temporary_places() -> Vec<PathBuf> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|p| p.is_absolute());
+    std::iter::once(std::env::temp_dir()).chain(runtime).collect()
 }
 
 /// The variable that names the certificates beside this program, where it does: those are for the agent alone, since a

@@ -68,11 +68,13 @@ impl Kv {
                 StoreReply::Done
             }
             StoreOp::Add { key, delta } => {
-                let old =
-                    self.values.get(&key).and_then(|v| std::str::from_utf8(v).ok()?.parse::<i64>().ok());
-                let sum = old.unwrap_or(0).wrapping_add(delta);
-                self.values.insert(key, sum.to_string().into_bytes());
-                StoreReply::Sum(sum)
+                match self.sum(&key, delta) {
+                    Ok(sum) => {
+                        self.values.insert(key, sum.to_string().into_bytes());
+                        StoreReply::Sum(sum)
+                    }
+                    Err(reason) => StoreReply::Refused(reason),
+                }
             }
             StoreOp::CompareSet { key, expected, desired } => {
                 StoreReply::Value(self.compare_set(key, expected, desired))
@@ -88,6 +90,14 @@ impl Kv {
         };
         answers.push((caller, reply));
         self.wake(answers);
+    }
+
+    /// A value that is no number stays what it is, and no sum wraps round: either would be another rank's wrong count.
+    fn sum(&self, key: &str, delta: i64) -> Result<i64, String> {
+        let Some(value) = self.values.get(key) else { return Ok(delta) };
+        let text = String::from_utf8_lossy(value);
+        let old: i64 = text.parse().map_err(|_| format!("can't add {delta} to {key}, which holds {text:?}"))?;
+        old.checked_add(delta).ok_or_else(|| format!("can't add {delta} to {key}, which holds {old}: no number is that large"))
     }
 
     /// As c10d defines it: an absent key equals the empty expectation; what holds afterwards is returned.
@@ -190,6 +200,19 @@ mod tests {
             [(&b"x"[..], &b"y"[..], &b"x"[..]), (b"", b"1", b"1"), (b"2", b"3", b"1"), (b"1", b"4", b"4")]
         {
             assert_eq!(ask(&mut kv, 2, 0, cas(expected, desired))[0].1, StoreReply::Value(held.into()));
+        }
+    }
+
+    #[test]
+    fn a_counter_is_never_reset_and_never_wraps() {
+        let mut kv = Kv::default();
+        for (value, delta) in [(&b"text"[..], 1), (b"", 1), (b"9223372036854775807", 1), (b"-9223372036854775808", -1)]
+        {
+            ask(&mut kv, 0, 0, set("n", value));
+            let add = StoreOp::Add { key: "n".into(), delta };
+            assert!(matches!(ask(&mut kv, 1, 0, add)[0].1, StoreReply::Refused(_)), "{value:?}");
+            let get = StoreOp::Get { key: "n".into(), timeout_ms: 0 };
+            assert_eq!(ask(&mut kv, 2, 0, get)[0].1, StoreReply::Value(value.into()));
         }
     }
 

@@ -26,7 +26,13 @@ fn main() -> ExitCode {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let last_words = args.last_words.clone();
             let ran = runtime.map_err(|error| StartError::Again(error.into()));
-            match ran.and_then(|runtime| runtime.block_on(driver::run(*args))) {
+            let ran = ran.and_then(|runtime| {
+                let ran = runtime.block_on(driver::run(*args));
+                // A disk that hangs keeps its thread; nobody waits for it.
+                runtime.shutdown_background();
+                ran
+            });
+            match ran {
                 Ok(code) => return ExitCode::from(code as u8),
                 Err(error) => {
                     eprintln!("lockstep-agent: {error}");

@@ -7,11 +7,11 @@ use lockstep_run::control::{Opening, Reply, Request};
 use lockstep_run::{ControlKey, RunUid};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -19,6 +19,11 @@ use tokio::time::timeout;
 const INTRODUCTION_DEADLINE: Duration = Duration::from_secs(2);
 /// A peer that doesn't take a message for this long is as good as gone.
 const SEND_DEADLINE: Duration = Duration::from_secs(5);
+/// Connections that haven't shown the run's key yet. More than these wait in the kernel's queue, so that strangers who
+/// call and say nothing can't use up the agent's descriptors.
+const MOST_STRANGERS: usize = 64;
+/// Refused handshakes are told at most this often.
+const TELL_REFUSED_EVERY: Duration = Duration::from_secs(60);
 /// Messages that may wait for a slow peer before it is dropped.
 const QUEUE: usize = 1024;
 
@@ -73,12 +78,22 @@ pub struct Net {
     me: Introduction,
     arrivals: mpsc::Sender<Arrival>,
     next: Arc<AtomicU64>,
+    strangers: Arc<Semaphore>,
+    refused: Arc<Mutex<Refused>>,
+}
+
+/// Handshakes that were refused since that was last told.
+#[derive(Debug, Default)]
+struct Refused {
+    count: u64,
+    told: Option<Instant>,
 }
 
 impl Net {
     /// Everything that arrives goes to `arrivals`.
     pub fn new(run: RunUid, key: ControlKey, me: Introduction, arrivals: mpsc::Sender<Arrival>) -> Self {
-        Self { run, key, me, arrivals, next: Arc::default() }
+        let strangers = Arc::new(Semaphore::new(MOST_STRANGERS));
+        Self { run, key, me, arrivals, next: Arc::default(), strangers, refused: Arc::default() }
     }
 
     fn id(&self) -> ConnectionId {
@@ -87,16 +102,18 @@ impl Net {
 
     /// Serves `listener` for ever, each connection in a task of its own.
     pub async fn listen(self, listener: TcpListener) {
-        loop {
+        // The semaphore is never closed.
+        while let Ok(place) = self.strangers.clone().acquire_owned().await {
             match listener.accept().await {
-                Ok((stream, _)) => drop(tokio::spawn(self.clone().serve(stream))),
+                Ok((stream, _)) => drop(tokio::spawn(self.clone().serve(stream, place))),
                 // Out of descriptors, say: give the others time to close theirs.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
         }
     }
 
-    async fn serve(self, stream: TcpStream) {
+    /// `place` is one of those that strangers share; who has the key gives it back.
+    async fn serve(self, stream: TcpStream, place: OwnedSemaphorePermit) {
         let mut first = [0];
         match timeout(INTRODUCTION_DEADLINE, stream.peek(&mut first)).await {
             // Agents' messages begin with their length, which is below 2^24, so with a zero.
@@ -110,11 +127,23 @@ impl Net {
             let opening = channel.recv::<Opening>().await?;
             Ok::<_, lockstep_run::Error>((channel, opening))
         };
-        match timeout(INTRODUCTION_DEADLINE, opened).await {
+        let opened = timeout(INTRODUCTION_DEADLINE, opened).await;
+        drop(place);
+        match opened {
             Ok(Ok((channel, Some(Opening::Agent)))) => self.serve_member(channel).await,
             Ok(Ok((channel, Some(Opening::Client(request))))) => self.serve_client(channel, request).await,
             Ok(Ok((_, None))) | Err(_) => {}
-            Ok(Err(e)) => tracing::warn!(error = %e, "refused a connection"),
+            Ok(Err(e)) => self.tell_refused(&e),
+        }
+    }
+
+    /// Counts a refused handshake; a log full of them would hide everything else.
+    fn tell_refused(&self, error: &lockstep_run::Error) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.count += 1;
+        if refused.told.is_none_or(|told| told.elapsed() >= TELL_REFUSED_EVERY) {
+            tracing::warn!(count = refused.count, last = %error, "refused connections");
+            *refused = Refused { count: 0, told: Some(Instant::now()) };
         }
     }
 
@@ -133,7 +162,7 @@ impl Net {
     async fn serve_client(self, mut channel: Channel, request: Request) {
         let (reply, answer) = oneshot::channel();
         if self.arrivals.send(Arrival::Client(request, reply)).await.is_ok()
-            && let Ok(answer) = answer.await
+            && let Ok(Ok(answer)) = timeout(SEND_DEADLINE, answer).await
         {
             let _ = timeout(SEND_DEADLINE, channel.send(&answer)).await;
         }

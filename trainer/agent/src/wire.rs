@@ -57,6 +57,11 @@ pub enum MemberMsg {
         /// Its workers.
         beats: Vec<Beat>,
     },
+    /// A user's own command gets on.
+    GetsOn {
+        /// Its generation.
+        generation: Generation,
+    },
     /// A worker's request to the key-value store.
     Store {
         /// The worker's generation.

@@ -4,7 +4,7 @@
 
 use crate::channel::Channel;
 use crate::status::Live;
-use crate::{ControlKey, Error, Result, RunDir, RunUid};
+use crate::{ControlKey, Error, Membership, Result, RunDir, RunUid};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -45,10 +45,24 @@ pub enum Reply {
 /// # Errors
 /// [`Error::Deadline`] where something answers the port but not the request.
 pub async fn ask(dir: &RunDir, request: Request, deadline: Duration) -> Result<Option<Reply>> {
-    let Some(run) = dir.run().await? else { return Ok(None) };
-    let Some(membership) = dir.newest_membership().await? else { return Ok(None) };
-    let Some(address) = membership.leader_address() else { return Ok(None) };
-    ask_at(address, &run.run_uid, &dir.key().await?, request, deadline).await
+    match dir.newest_membership().await? {
+        Some(membership) => ask_leader(dir, &membership, request, deadline).await,
+        None => Ok(None),
+    }
+}
+
+/// As [`ask`], where the newest membership is known.
+///
+/// # Errors
+/// As there.
+pub async fn ask_leader(
+    dir: &RunDir,
+    newest: &Membership,
+    request: Request,
+    deadline: Duration,
+) -> Result<Option<Reply>> {
+    let Some(address) = newest.leader_address() else { return Ok(None) };
+    ask_at(address, &newest.run_uid, &dir.key().await?, request, deadline).await
 }
 
 /// Asks the agent at `address`; `None` where none of this run answers there.

@@ -1,7 +1,9 @@
 use crate::layout;
-use crate::{Error, Generation, Incarnation, Join, Membership, NodeId, Result, RunRecord, RunUid};
+use crate::record::format::{from_json, to_json};
+use crate::{Body, Error, Generation, Incarnation, Join, Launch, Membership, NodeId, Result, RunRecord, RunUid};
 use bytes::Bytes;
 use lockstep_storage::{Created, Storage};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -57,16 +59,12 @@ impl RunDir {
 
     /// Reads `run.json`; `None` where the run was never started.
     pub async fn run(&self) -> Result<Option<RunRecord>> {
-        self.read(layout::RUN, "run record").await
+        self.read(layout::RUN, RUN_RECORD).await
     }
 
     /// Writes `run.json` unless somebody did; returns the one that holds.
     pub async fn run_or_create(&self, ours: RunRecord) -> Result<RunRecord> {
-        let body = to_json(layout::RUN, &ours)?;
-        match self.0.create(layout::RUN, body).await? {
-            Created::Ours => Ok(ours),
-            Created::Theirs(body) => self.parse(layout::RUN, "run record", &body),
-        }
+        self.create(layout::RUN, RUN_RECORD, ours).await
     }
 
     /// Reads the control key, making it first where nobody did.
@@ -92,69 +90,157 @@ impl RunDir {
         body.try_into().map(ControlKey).map_err(bad)
     }
 
-    /// Writes a join record as the node's next incarnation. `make` fills in the record for a given incarnation.
+    /// Reads what is known of a launch since its first step; `None` before that.
+    pub async fn launch(&self, name: &str) -> Result<Option<Launch>> {
+        self.read(&layout::launch(name), "launch record").await
+    }
+
+    /// Records that a launch has done its first step, unless somebody did; returns the record that holds.
+    pub async fn launch_or_create(&self, ours: Launch) -> Result<Launch> {
+        self.create(&layout::launch(&ours.launch), "launch record", ours).await
+    }
+
+    /// Writes a join record as the node's next incarnation, and deletes those of lives before the last: they are found
+    /// one by one, so what they cost must not grow. `make` fills in the record for a given incarnation.
     pub async fn join(&self, node: NodeId, make: impl Fn(Incarnation) -> Join) -> Result<Join> {
-        let taken = self.0.list(&layout::node(node)).await?;
-        let newest = taken.iter().filter_map(|m| layout::parse_number(&m.path)).max().unwrap_or(0);
-        let mut incarnation = Incarnation(newest as u32 + 1);
+        let mut lives = self.lives(&layout::node(node)).await?;
         loop {
-            let join = make(incarnation);
-            let path = layout::join(node, incarnation);
-            match self.0.create(&path, to_json(&path, &join)?).await? {
-                Created::Ours => return Ok(join),
-                Created::Theirs(_) => incarnation = incarnation.next(),
+            let newest = lives.last().map_or(Incarnation(0), |(_, incarnation)| *incarnation);
+            if newest.next() == newest {
+                return Err(Error::NoMoreLives { uri: self.uri(&layout::node(node)), last: newest.0.into() });
+            }
+            let join = make(newest.next());
+            let path = layout::join(node, join.incarnation);
+            let created = self.0.create(&path, to_json(&path, JOIN_RECORD, &join)?).await?;
+            lives = self.lives(&layout::node(node)).await?;
+            // Somebody else may have been faster by more than one life, and has deleted the record of this number since.
+            let is_newest = lives.last().is_some_and(|(_, newest)| *newest == join.incarnation);
+            if created == Created::Ours && is_newest {
+                let keep = lives.len().saturating_sub(2);
+                for (node, incarnation) in &lives[..keep] {
+                    self.0.delete(&layout::join(*node, *incarnation)).await?;
+                }
+                return Ok(join);
             }
         }
     }
 
+    /// The newest life of every node that has joined, in one request for each thousand records.
+    pub async fn newest_lives(&self) -> Result<BTreeMap<NodeId, Incarnation>> {
+        // In order, so the newest of each node stays.
+        Ok(self.lives(layout::NODES).await?.into_iter().collect())
+    }
+
+    /// The lives that have a join record below a folder, in order.
+    async fn lives(&self, folder: &str) -> Result<Vec<(NodeId, Incarnation)>> {
+        let records = self.0.list(folder).await?;
+        let mut lives: Vec<_> = records.iter().filter_map(|meta| layout::parse_join(&meta.path)).collect();
+        lives.sort_unstable();
+        Ok(lives)
+    }
+
+    /// One join record; it never changes.
+    pub async fn join_record(&self, node: NodeId, incarnation: Incarnation) -> Result<Option<Join>> {
+        self.read(&layout::join(node, incarnation), JOIN_RECORD).await
+    }
+
     /// The newest join record of a node.
     pub async fn newest_join(&self, node: NodeId) -> Result<Option<Join>> {
-        let records = self.0.list(&layout::node(node)).await?;
-        match records.last() {
-            Some(meta) => self.read(&meta.path, "join record").await,
+        match self.lives(&layout::node(node)).await?.last() {
+            Some((node, incarnation)) => self.join_record(*node, *incarnation).await,
             None => Ok(None),
         }
     }
 
-    /// All membership records by generation.
-    pub async fn memberships(&self) -> Result<BTreeMap<Generation, Membership>> {
-        let mut all = BTreeMap::new();
-        for meta in self.0.list(layout::MEMBERSHIP).await? {
-            let record: Membership =
-                self.parse(&meta.path, "membership record", &self.0.get(&meta.path).await?)?;
-            all.insert(record.generation, record);
-        }
-        Ok(all)
-    }
-
     /// The number of the newest generation; 0 before the first.
     pub async fn newest_generation(&self) -> Result<Generation> {
-        let records = self.0.list(layout::MEMBERSHIP).await?;
-        Ok(Generation(records.iter().filter_map(|m| layout::parse_number(&m.path)).max().unwrap_or(0)))
+        self.last_generation(Generation(0)).await
     }
 
     /// The newest membership record.
     pub async fn newest_membership(&self) -> Result<Option<Membership>> {
-        match self.newest_generation().await? {
-            Generation(0) => Ok(None),
-            generation => self.membership(generation).await,
+        self.newest_since(Generation(0)).await
+    }
+
+    /// The newest membership record, if it is newer than generation `known`.
+    pub async fn newest_since(&self, known: Generation) -> Result<Option<Membership>> {
+        match self.last_generation(known).await? {
+            last if last == known => Ok(None),
+            last => self.membership(last).await,
         }
+    }
+
+    /// The newest generation, `known` or a later one. Generations have no gaps, so it is found in twice as many requests as
+    /// the number of those since has binary digits.
+    async fn last_generation(&self, known: Generation) -> Result<Generation> {
+        let (mut there, mut stride) = (known.0, 1u64);
+        while self.has_generation(there.saturating_add(stride)).await? {
+            there = there.saturating_add(stride);
+            stride = stride.saturating_mul(2);
+        }
+        // The last one lies in `there..there + stride`.
+        while stride > 1 {
+            stride /= 2;
+            if self.has_generation(there.saturating_add(stride)).await? {
+                there = there.saturating_add(stride);
+            }
+        }
+        Ok(Generation(there))
+    }
+
+    async fn has_generation(&self, number: u64) -> Result<bool> {
+        match self.0.head(&layout::membership(Generation(number))).await {
+            Ok(_) => Ok(true),
+            Err(e) if e.is_not_found() => Ok(false),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// The newest record of a generation that was formed, at or before `newest`.
+    pub async fn last_formed(&self, newest: Membership) -> Result<Option<Membership>> {
+        let mut at = newest;
+        while let Body::Ended { previous, .. } = at.body {
+            match self.membership(previous).await? {
+                // Of two ends in a row the later one names the earlier.
+                Some(before) if before.generation < at.generation => at = before,
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(at))
+    }
+
+    /// How often a fault has made a new generation, up to a record.
+    pub async fn restarts(&self, newest: &Membership) -> Result<u32> {
+        if let Some(restarts) = newest.restarts {
+            return Ok(restarts);
+        }
+        // A record of format 0 doesn't tell; neither do those before it.
+        let mut restarts = 0;
+        for number in 1..=newest.generation.0 {
+            let record = self.membership(Generation(number)).await?;
+            restarts += u32::from(record.is_some_and(|record| record.is_restart()));
+        }
+        Ok(restarts)
     }
 
     /// One membership record.
     pub async fn membership(&self, generation: Generation) -> Result<Option<Membership>> {
-        self.read(&layout::membership(generation), "membership record").await
+        let path = layout::membership(generation);
+        let record: Option<Membership> = self.read(&path, MEMBERSHIP_RECORD).await?;
+        match record {
+            Some(record) if record.generation != generation => {
+                let reason = format!("it says that it is that of generation {}", record.generation);
+                Err(Error::BadRecord { uri: self.uri(&path), what: MEMBERSHIP_RECORD, reason })
+            }
+            record => Ok(record),
+        }
     }
 
     /// Proposes a generation: the record that holds afterwards is returned, ours or another's.
     ///
     /// Of any number of racing proposers exactly one wins; an unclear answer of the store was read back before this returns.
     pub async fn propose(&self, ours: Membership) -> Result<Membership> {
-        let path = layout::membership(ours.generation);
-        match self.0.create(&path, to_json(&path, &ours)?).await? {
-            Created::Ours => Ok(ours),
-            Created::Theirs(body) => self.parse(&path, "membership record", &body),
-        }
+        self.create(&layout::membership(ours.generation), MEMBERSHIP_RECORD, ours).await
     }
 
     /// True where `run_uid` is the run that lives here.
@@ -162,32 +248,27 @@ impl RunDir {
         Ok(self.run().await?.is_some_and(|r| r.run_uid == *run_uid))
     }
 
+    async fn create<T: Serialize + DeserializeOwned>(
+        &self,
+        path: &str,
+        what: &'static str,
+        ours: T,
+    ) -> Result<T> {
+        match self.0.create(path, to_json(path, what, &ours)?).await? {
+            Created::Ours => Ok(ours),
+            Created::Theirs(body) => from_json(&self.uri(path), what, &body),
+        }
+    }
+
     async fn read<T: DeserializeOwned>(&self, path: &str, what: &'static str) -> Result<Option<T>> {
         match self.0.get(path).await {
-            Ok(body) => self.parse(path, what, &body).map(Some),
+            Ok(body) => from_json(&self.uri(path), what, &body).map(Some),
             Err(e) if e.is_not_found() => Ok(None),
             Err(e) => Err(e.into()),
         }
     }
-
-    pub(crate) fn parse<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        what: &'static str,
-        body: &[u8],
-    ) -> Result<T> {
-        serde_json::from_slice(body).map_err(|e| Error::BadRecord {
-            uri: self.uri(path),
-            what,
-            reason: e.to_string(),
-        })
-    }
 }
 
-fn to_json<T: serde::Serialize>(path: &str, record: &T) -> Result<Bytes> {
-    serde_json::to_vec_pretty(record).map(Bytes::from).map_err(|e| Error::BadRecord {
-        uri: path.to_owned(),
-        what: "record",
-        reason: e.to_string(),
-    })
-}
+const RUN_RECORD: &str = "run record";
+const JOIN_RECORD: &str = "join record";
+const MEMBERSHIP_RECORD: &str = "membership record";

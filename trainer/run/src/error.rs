@@ -20,6 +20,30 @@ pub enum Error {
         reason: String,
     },
 
+    /// A newer version of Lockstep wrote this record.
+    #[error(
+        "{uri} is a {what} of format {found}, and this version of Lockstep reads formats up to {known}; use the version that wrote it, or a newer one"
+    )]
+    Format {
+        /// Where it lies.
+        uri: String,
+        /// What it is.
+        what: &'static str,
+        /// Its format.
+        found: u32,
+        /// The newest one that this version knows.
+        known: u32,
+    },
+
+    /// A node's lives are used up: somebody put a record there whose number has none after it.
+    #[error("{uri} can't have another life after number {last}; delete the join record of that number")]
+    NoMoreLives {
+        /// Folder of the node's join records.
+        uri: String,
+        /// The highest number there.
+        last: u64,
+    },
+
     /// A file of a checkpoint is missing, has another size, or other bytes than its commit record says.
     #[error("checkpoint {step:010}-{generation} can't be used: {problem}")]
     BadCheckpoint {

@@ -1,4 +1,5 @@
-//! Where each thing of a run lies, relative to its folder. Names sort in the order in which they were made.
+//! Where each thing of a run lies, relative to its folder. Names sort in the order in which they were made, and what isn't
+//! named like this is somebody else's: it is passed over.
 
 use crate::{Generation, Incarnation, NodeId, Step};
 
@@ -12,10 +13,17 @@ pub const MEMBERSHIP: &str = "membership";
 pub const COMMITS: &str = "commits";
 /// Folder of the checkpoints' files.
 pub const CHECKPOINTS: &str = "checkpoints";
+/// Folder of the join records.
+pub const NODES: &str = "nodes";
 
 /// `membership/0000000003.json`
 pub fn membership(generation: Generation) -> String {
     format!("{MEMBERSHIP}/{generation:010}.json")
+}
+
+/// `launches/<launch>.json`, what is known of a launch once its first step is done.
+pub fn launch(launch: &str) -> String {
+    format!("launches/{launch}.json")
 }
 
 /// `code/<digest>.tar.zst`
@@ -25,7 +33,7 @@ pub fn code(digest: &str) -> String {
 
 /// `nodes/2`, the folder of a node's join records.
 pub fn node(node: NodeId) -> String {
-    format!("nodes/{node}")
+    format!("{NODES}/{node}")
 }
 
 /// `nodes/2/0001.json`
@@ -38,46 +46,59 @@ pub fn commit(step: Step, generation: Generation) -> String {
     format!("{COMMITS}/{step:010}-{generation}.json")
 }
 
-/// `checkpoints/0000000400-3-0`: step, generation, attempt.
-pub fn checkpoint(step: Step, generation: Generation, attempt: u32) -> String {
-    format!("{CHECKPOINTS}/{step:010}-{generation}-{attempt}")
+/// `checkpoints/0000000400-3-00c0ffee00c0ffee-0`: step, generation, its writer's nonce, attempt.
+pub fn checkpoint(step: Step, generation: Generation, nonce: u64, attempt: u32) -> String {
+    format!("{CHECKPOINTS}/{step:010}-{generation}-{nonce:016x}-{attempt}")
 }
 
-/// Inverse of [`commit`] for a file name or a path; `None` for anything else.
+/// One attempt to write a checkpoint, as its folder's name tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Attempt {
+    /// The step whose state it holds.
+    pub step: Step,
+    /// The generation of its writer.
+    pub generation: Generation,
+    /// Its writer; none in folders of format 0.
+    pub nonce: Option<u64>,
+}
+
+/// Inverse of [`checkpoint`] for the path of a file in it: the folder, and what its name tells.
+pub fn parse_checkpoint(path: &str) -> Option<(&str, Attempt)> {
+    let rest = path.strip_prefix(CHECKPOINTS)?.strip_prefix('/')?;
+    let (name, _) = rest.split_once('/')?;
+    let fields: Vec<_> = name.split('-').collect();
+    let (step, generation, nonce, attempt) = match fields[..] {
+        [step, generation, attempt] => (step, generation, None, attempt),
+        [step, generation, nonce, attempt] => (step, generation, Some(nonce), attempt),
+        _ => return None,
+    };
+    let nonce = match nonce {
+        Some(text) if text.len() == 16 => Some(u64::from_str_radix(text, 16).ok()?),
+        Some(_) => return None,
+        None => None,
+    };
+    number(attempt)?;
+    let attempt = Attempt { step: Step(number(step)?), generation: Generation(number(generation)?), nonce };
+    Some((&path[..path.len() - rest.len() + name.len()], attempt))
+}
+
+/// Inverse of [`commit`] for a path; `None` for anything else.
 pub fn parse_commit(path: &str) -> Option<(Step, Generation)> {
-    let name = path.rsplit('/').next()?.strip_suffix(".json")?;
+    let name = path.strip_prefix(COMMITS)?.strip_prefix('/')?.strip_suffix(".json")?;
     let (step, generation) = name.split_once('-')?;
-    Some((step.parse().ok()?, generation.parse().ok()?))
+    Some((Step(number(step)?), Generation(number(generation)?)))
 }
 
-/// Number in the name of a record such as `membership/0000000003.json`.
-pub fn parse_number(path: &str) -> Option<u64> {
-    path.rsplit('/').next()?.strip_suffix(".json")?.parse().ok()
+/// Inverse of [`join`] for a path; `None` for anything else.
+pub fn parse_join(path: &str) -> Option<(NodeId, Incarnation)> {
+    let (node, name) = path.strip_prefix(NODES)?.strip_prefix('/')?.split_once('/')?;
+    let small = |text| u32::try_from(number(text)?).ok();
+    Some((NodeId(small(node)?), Incarnation(small(name.strip_suffix(".json")?)?)))
 }
 
-/// The kinds of segments: append-only series, each cut into objects that are created once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Series {
-    /// `metrics/<generation>-<seq>.jsonl`
-    Metrics(Generation),
-    /// `events/<generation>-<node>-<incarnation>-<seq>.jsonl`
-    Events(Generation, NodeId, Incarnation),
-    /// `logs/<node>/<incarnation>-<seq>.log`
-    Log(NodeId, Incarnation),
-    /// `tensorboard/<generation>-<seq>.tfevents`; TensorBoard wants `tfevents` in the name.
-    TensorBoard(Generation),
-}
-
-impl Series {
-    /// The object that holds segment `seq` of this series.
-    pub fn segment(self, seq: u32) -> String {
-        match self {
-            Series::Metrics(g) => format!("metrics/{g:010}-{seq:06}.jsonl"),
-            Series::Events(g, node, inc) => format!("events/{g:010}-{node}-{inc:04}-{seq:06}.jsonl"),
-            Series::Log(node, inc) => format!("logs/{node}/{inc:04}-{seq:06}.log"),
-            Series::TensorBoard(g) => format!("tensorboard/{g:010}-{seq:06}.tfevents"),
-        }
-    }
+/// Digits and nothing else: other programs' files have names that look like numbers to a kinder parser.
+pub(crate) fn number(text: &str) -> Option<u64> {
+    (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -90,9 +111,29 @@ mod tests {
         let path = commit(Step(400), Generation(12));
         assert_eq!(path, "commits/0000000400-12.json");
         assert_eq!(parse_commit(&path), Some((Step(400), Generation(12))));
-        assert_eq!(parse_number(&membership(Generation(7))), Some(7));
-        for bad in ["commits/x-1.json", "commits/1.json", "commits/1-1.tmp", ""] {
+        let path = join(NodeId(3), Incarnation(12_345));
+        assert_eq!(parse_join(&path), Some((NodeId(3), Incarnation(12_345))));
+        let folder = checkpoint(Step(7), Generation(2), 0xabc, 1);
+        let attempt = Attempt { step: Step(7), generation: Generation(2), nonce: Some(0xabc) };
+        assert_eq!(parse_checkpoint(&format!("{folder}/model.safetensors")), Some((&*folder, attempt)));
+        let old = Attempt { nonce: None, ..attempt };
+        assert_eq!(
+            parse_checkpoint("checkpoints/0000000007-2-0/state.json"),
+            Some(("checkpoints/0000000007-2-0", old))
+        );
+    }
+
+    #[test]
+    fn what_is_named_otherwise_is_nobody_s_record() {
+        for bad in ["commits/x-1.json", "commits/1.json", "commits/1-1.tmp", "", "commits/._1-1.json"] {
             assert_eq!(parse_commit(bad), None, "{bad}");
+        }
+        let joins = ["nodes/0/.DS_Store", "nodes/0/._0001.json", "nodes/0/+1.json", "nodes/0/0001.json~"];
+        for bad in joins.into_iter().chain(["nodes/0/4294967296.json", "nodes/x/1.json", "nodes/.nfs01"]) {
+            assert_eq!(parse_join(bad), None, "{bad}");
+        }
+        for bad in ["checkpoints/1-1-0", "checkpoints/.x/y", "checkpoints/1-1-zz-0/y", "checkpoints/1-1/y"] {
+            assert_eq!(parse_checkpoint(bad), None, "{bad}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A run's own folder and words, shared by launcher, agent and worker.
 //!
 //! Read in this order: [`layout`] says where each thing lies, the records ([`RunRecord`], [`Membership`], [`Join`],
-//! [`Commit`]) say what it means, [`RunDir`] reads and writes them, and [`checkpoint`] holds the save, choose and verify
+//! [`Commit`], [`Launch`]) say what it means, [`RunDir`] reads and writes them, and [`checkpoint`] holds the save, choose and verify
 //! protocol. [`link`] and [`control`] are the two conversations between processes, [`channel`] the encryption below them.
 //! [`code`] is what a launch brings along, [`checkup`] what a doctor asks.
 
@@ -16,6 +16,7 @@ mod ids;
 pub mod layout;
 mod line;
 pub mod link;
+pub mod number;
 mod record;
 pub mod segment;
 pub mod status;
@@ -24,9 +25,12 @@ pub use dir::{ControlKey, RunDir};
 pub use error::Error;
 pub use ids::{Generation, Incarnation, NodeId, Rank, RunUid, Step};
 pub use line::{Line, STANDING_EVERY, Saved};
-pub use record::commit::{Commit, CommitRef, FileEntry, Sealed};
+pub use record::commit::{Commit, CommitRef, FileEntry, Sealed, Slice};
+pub use record::format::{FORMAT, check_format};
 pub use record::join::Join;
+pub use record::launch::Launch;
 pub use record::membership::{Body, Member, Membership, Outcome, StartFrom, WarmFrom, Writer};
+pub use record::provenance::{Code, DatasetUse, Evaluation, Hardware, Provenance, Versions};
 pub use record::run::RunRecord;
 
 /// The result type of this crate.

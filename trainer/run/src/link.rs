@@ -4,7 +4,7 @@
 //! [`WorkerMsg::Hello`], and gets [`AgentMsg::Start`]. From then on each side sends whenever it has something to say.
 //! A closed socket means that the other side is gone: the worker then leaves at once.
 
-use crate::{Error, Generation, NodeId, Rank, Result, RunUid, StartFrom, Step};
+use crate::{Error, Generation, NodeId, Provenance, Rank, Result, RunUid, StartFrom, Step, number};
 use bytes::{Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use serde::de::DeserializeOwned;
@@ -150,16 +150,22 @@ pub struct Progress {
     /// Steps in all.
     pub total_steps: Step,
     /// Passes over the data so far, with a fraction.
+    #[serde(with = "number")]
     pub epoch: f64,
     /// Mean loss since the last report.
+    #[serde(with = "number::option")]
     pub loss: Option<f64>,
     /// Learning rate of the last update.
+    #[serde(with = "number::option")]
     pub lr: Option<f64>,
     /// Norm of the last gradient before clipping.
+    #[serde(with = "number::option")]
     pub grad_norm: Option<f64>,
     /// Samples per second since the last report.
+    #[serde(with = "number::option")]
     pub samples_per_second: Option<f64>,
     /// Results of an evaluation.
+    #[serde(with = "number::map")]
     pub eval: BTreeMap<String, f64>,
 }
 
@@ -222,6 +228,10 @@ pub struct Start {
     pub launched_at_unix_ms: u64,
     /// A folder of the node that outlives workers: the dataset cache lies there.
     pub scratch: PathBuf,
+    /// Version of the agent.
+    pub agent_version: String,
+    /// What the agent knows of where a checkpoint is from; the worker fills in the rest.
+    pub provenance: Provenance,
 }
 
 /// Operations of the key-value store that c10d expects; waits are bounded by their timeout.

@@ -1,9 +1,10 @@
 //! What a run does, told from its records and, where it lives, by its leader.
 
 use crate::control::{self, Reply, Request};
+use crate::number;
 use crate::link::Phase;
-use crate::segment::{Event, EventKind, Metric};
-use crate::{Body, CommitRef, Generation, Membership, Outcome, Result, RunDir, Step};
+use crate::segment::{EVENTS, EventKind, Metric};
+use crate::{Body, Commit, Generation, Membership, Outcome, Result, RunDir, Step};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,10 +21,13 @@ pub struct Live {
     /// Steps in all, once a worker said so.
     pub total_steps: Option<Step>,
     /// Last loss.
+    #[serde(with = "number::option")]
     pub loss: Option<f64>,
     /// Samples per second of the last interval.
+    #[serde(with = "number::option")]
     pub samples_per_second: Option<f64>,
     /// Results of the last evaluation.
+    #[serde(with = "number::map")]
     pub eval: BTreeMap<String, f64>,
     /// Nodes that are here.
     pub nodes_ready: u32,
@@ -74,12 +78,16 @@ pub struct RunStatus {
     /// Steps in all.
     pub total_steps: Option<Step>,
     /// Last loss.
+    #[serde(with = "number::option")]
     pub loss: Option<f64>,
     /// Results of the last evaluation.
+    #[serde(with = "number::map")]
     pub eval: BTreeMap<String, f64>,
     /// Samples per second of the last interval.
+    #[serde(with = "number::option")]
     pub samples_per_second: Option<f64>,
     /// Seconds to the last step at the present speed; none where it doesn't train.
+    #[serde(with = "number::option")]
     pub eta_seconds: Option<f64>,
     /// The newest generation that was formed; the record of a run's end has a number after it.
     pub generation: Generation,
@@ -91,78 +99,108 @@ pub struct RunStatus {
     pub last_checkpoint: Option<CheckpointStatus>,
     /// From the launch command to the end of the first step; on a cluster, whose agents don't know of the command, from the
     /// start of the first agent, except in what `launch` says of a start that it saw.
+    #[serde(with = "number::option")]
     pub time_to_first_step_seconds: Option<f64>,
     /// Why it is as it is.
     pub why: Option<String>,
 }
 
+/// Events of a run without a launch record are looked through only where they are in so few objects.
+const FEW_OBJECTS: usize = 16;
+
+/// What a run's records say, as far as its status needs them.
+#[derive(Debug, Default)]
+struct Records {
+    newest: Option<Membership>,
+    /// The newest that was formed.
+    formed: Option<Membership>,
+    restarts: u32,
+    /// The checkpoint that would be loaded.
+    commit: Option<Commit>,
+    /// The last ones.
+    metrics: Vec<Metric>,
+    first_step_seconds: Option<f64>,
+}
+
 impl RunDir {
     /// Reads the records and asks the leader, within `deadline`; `None` where no run was ever started here.
+    ///
+    /// The number of requests grows with the logarithm of the number of generations, and with nothing else.
     pub async fn status(&self, deadline: Duration) -> Result<Option<RunStatus>> {
         let Some(run) = self.run().await? else { return Ok(None) };
-        let memberships = self.memberships().await?;
-        let newest = memberships.values().next_back();
-        let live = match newest.map(|m| &m.body) {
-            Some(Body::Formed { .. }) => match control::ask(self, Request::Status, deadline).await {
-                Ok(Some(Reply::Status(live))) => Some(*live),
-                Ok(_) | Err(_) => None,
-            },
+        let mut records = Records { newest: self.newest_membership().await?, ..Records::default() };
+        if let Some(newest) = &records.newest {
+            records.formed = self.last_formed(newest.clone()).await?;
+            records.restarts = self.restarts(newest).await?;
+            let from = newest.generation;
+            if let Some(checkpoint) = self.lineage_until(from, |_| true).await?.first() {
+                records.commit = self.read_commit(*checkpoint).await.ok();
+            }
+            records.first_step_seconds = self.first_step_seconds(&newest.launch).await?;
+        }
+        let live = match &records.newest {
+            Some(newest @ Membership { body: Body::Formed { .. }, .. }) => {
+                match control::ask_leader(self, newest, Request::Status, deadline).await {
+                    Ok(Some(Reply::Status(live))) => Some(*live),
+                    Ok(_) | Err(_) => None,
+                }
+            }
             _ => None,
         };
-        let lineage = self.lineage(newest.map_or(Generation(0), |m| m.generation)).await?;
-        let last_checkpoint = match lineage.first() {
-            Some(checkpoint) => self.checkpoint_status(*checkpoint).await?,
-            None => None,
-        };
-        let (metrics, events) = (self.metrics().await?, self.events().await?);
-        let mut status = fold(&memberships, live.as_ref(), &metrics, &events);
-        status.step = status.step.max(last_checkpoint.as_ref().map_or(Step(0), |c| c.step));
-        Ok(Some(RunStatus { name: run.name, run_dir: self.uri(""), last_checkpoint, ..status }))
+        records.metrics = self.last_metrics().await?;
+        let mut status = fold(&records, live.as_ref());
+        status.last_checkpoint = records.commit.as_ref().map(|commit| self.checkpoint_status(commit));
+        Ok(Some(RunStatus { name: run.name, run_dir: self.uri(""), ..status }))
     }
 
-    async fn checkpoint_status(&self, checkpoint: CommitRef) -> Result<Option<CheckpointStatus>> {
-        let Ok(commit) = self.read_commit(checkpoint).await else { return Ok(None) };
+    async fn first_step_seconds(&self, launch: &str) -> Result<Option<f64>> {
+        if let Some(launch) = self.launch(launch).await? {
+            return Ok(Some(launch.first_step_seconds));
+        }
+        // A run of format 0 has no such record.
+        if self.segments(EVENTS).await?.len() > FEW_OBJECTS {
+            return Ok(None);
+        }
+        let events = self.events().await?;
+        Ok(events.iter().rev().find(|e| e.kind == EventKind::FirstStep).and_then(|e| e.seconds))
+    }
+
+    fn checkpoint_status(&self, commit: &Commit) -> CheckpointStatus {
         let age_seconds = jiff::Timestamp::now().duration_since(commit.at).as_secs();
-        Ok(Some(CheckpointStatus { step: commit.step, uri: self.uri(&commit.folder), age_seconds }))
+        CheckpointStatus { step: commit.step, uri: self.uri(&commit.folder), age_seconds }
     }
 }
 
 /// Everything that follows from the records alone, whose reader fills in name, folder and checkpoint.
-fn fold(
-    memberships: &BTreeMap<Generation, Membership>,
-    live: Option<&Live>,
-    metrics: &[Metric],
-    events: &[Event],
-) -> RunStatus {
-    let newest = memberships.values().next_back();
-    let formed = memberships.values().rev().find(|m| m.outcome().is_none());
+fn fold(records: &Records, live: Option<&Live>) -> RunStatus {
+    let Records { newest, formed, restarts, commit, metrics, first_step_seconds } = records;
     let last = metrics.iter().rev().find(|m| m.loss.is_some());
-    let eval = metrics.iter().rev().find(|m| !m.eval.is_empty()).map(|m| m.eval.clone());
-    let first_step = events.iter().rev().find(|e| e.kind == EventKind::FirstStep);
-    let num_nodes = memberships.values().rev().map(|m| m.members().len() as u32).find(|n| *n > 0);
-    let (phase, why) = phase(newest, live);
+    let eval = metrics.iter().rev().find(|m| !m.eval.is_empty()).map(|m| &m.eval);
+    let committed = commit.as_ref().and_then(|c| c.provenance.evaluation.as_ref()).map(|e| &e.results);
+    let (phase, why) = phase(newest.as_ref(), live);
     let eta = metrics.last().filter(|_| phase == RunPhase::Running).and_then(|last| {
         let first = metrics.iter().find(|metric| metric.generation == last.generation)?;
         let seconds = last.at.duration_since(first.at).as_secs_f64();
         eta_seconds(first.step, last.step, last.total_steps, seconds)
     });
+    let logged = live.map(|l| l.step).or(metrics.last().map(|m| m.step)).unwrap_or_default();
     RunStatus {
         name: String::new(),
         run_dir: String::new(),
         phase,
-        step: live.map(|l| l.step).or(metrics.last().map(|m| m.step)).unwrap_or_default(),
+        step: logged.max(commit.as_ref().map_or(Step(0), |c| c.step)),
         total_steps: live.and_then(|l| l.total_steps).or(metrics.last().map(|m| m.total_steps)),
         loss: live.and_then(|l| l.loss).or(last.and_then(|m| m.loss)),
-        eval: live.map(|l| l.eval.clone()).filter(|e| !e.is_empty()).or(eval).unwrap_or_default(),
+        eval: live.map(|l| &l.eval).filter(|e| !e.is_empty()).or(eval).or(committed).cloned().unwrap_or_default(),
         samples_per_second: live
             .and_then(|l| l.samples_per_second)
             .or(last.and_then(|m| m.samples_per_second)),
         eta_seconds: eta,
-        generation: formed.map_or(Generation(0), |m| m.generation),
-        restarts: memberships.values().filter(|m| m.is_restart()).count() as u32,
-        nodes: (live.map_or(0, |l| l.nodes_ready), num_nodes.unwrap_or(0)),
+        generation: formed.as_ref().map_or(Generation(0), |m| m.generation),
+        restarts: *restarts,
+        nodes: (live.map_or(0, |l| l.nodes_ready), formed.as_ref().map_or(0, |m| m.members().len() as u32)),
         last_checkpoint: None,
-        time_to_first_step_seconds: first_step.and_then(|e| e.seconds),
+        time_to_first_step_seconds: *first_step_seconds,
         why,
     }
 }

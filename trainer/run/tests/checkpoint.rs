@@ -16,7 +16,7 @@ fn writer(nonce: u64) -> Writer {
 
 fn draft(step: u64, generation: u64, nonce: u64) -> Draft {
     let (step, generation) = (Step(step), Generation(generation));
-    Draft { step, generation, attempt: 0, parent: None, world_size: 1, writer: writer(nonce) }
+    Draft { step, generation, attempt: 0, parent: None, world_size: 1, writer: writer(nonce), provenance: Default::default() }
 }
 
 fn files(text: &str) -> BTreeMap<String, Bytes> {
@@ -30,6 +30,10 @@ fn record(generation: u64, body: Body) -> Membership {
         generation: Generation(generation),
         writer: writer(1),
         launch: String::new(),
+        launched_at: None,
+        restarts: None,
+        launch_restarts: 0,
+        root: None,
         at: jiff::Timestamp::UNIX_EPOCH,
         reason: String::new(),
         body,
@@ -96,7 +100,7 @@ async fn any_flipped_byte_is_found_and_the_one_before_is_used() {
 #[tokio::test]
 async fn a_missing_file_is_named() {
     let (folder, dir) = run_with(&[100]).await;
-    std::fs::remove_file(folder.path().join("checkpoints/0000000100-1-0/state.json")).unwrap();
+    std::fs::remove_file(folder.path().join("checkpoints/0000000100-1-0000000000000001-0/state.json")).unwrap();
     let error = dir.load_checkpoint(Generation(1)).await.unwrap_err();
     assert!(matches!(error, Error::NoGoodCheckpoint { count: 1, .. }), "{error}");
     assert!(error.to_string().contains("state.json is missing"), "{error}");
@@ -113,13 +117,97 @@ async fn an_older_generation_commits_nothing() {
 }
 
 #[tokio::test]
-async fn two_writers_of_one_step_are_both_named() {
+async fn two_writers_of_one_step_are_both_named_and_the_first_one_s_files_survive() {
     let (_folder, dir) = run_with(&[100]).await;
     let error = dir.save_checkpoint(draft(100, 1, 99), files("other")).await.unwrap_err();
     assert!(
         matches!(&error, Error::ForeignCommit { ours, theirs, .. } if (ours.nonce, theirs.nonce) == (99, 1)),
         "{error}"
     );
+    assert_eq!(dir.load_checkpoint(Generation(1)).await.unwrap().unwrap().files, files("100"));
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_found_to_be_ours_by_the_next_try() {
+    let (_folder, dir) = run_with(&[]).await;
+    let landed = dir.save_checkpoint(draft(100, 1, 1), files("x")).await.unwrap();
+    let again = Draft { attempt: 1, ..draft(100, 1, 1) };
+    assert_eq!(dir.save_checkpoint(again.clone(), files("x")).await.unwrap(), landed);
+    // The same writer with another state is a bug, not a retry.
+    assert!(matches!(dir.save_checkpoint(again, files("y")).await, Err(Error::ForeignCommit { .. })));
+}
+
+#[tokio::test]
+async fn attempts_that_never_became_checkpoints_are_swept() {
+    let (folder, dir) = run_with(&[100]).await;
+    let put = |path: &str| {
+        let (dir, path) = (dir.clone(), path.to_owned());
+        async move { dir.storage().put(&path, Bytes::from_static(b"half")).await.unwrap() }
+    };
+    let swept = [
+        "checkpoints/0000000050-1-0000000000000001-0/model.safetensors",
+        "checkpoints/0000000100-1-0000000000000007-0/model.safetensors",
+        "checkpoints/0000000090-0-0/model.safetensors",
+        "checkpoints/0000000200-2-0000000000000002-0/model.safetensors",
+    ];
+    let kept = [
+        // Somebody else's of this generation: it may be committed yet, or be told of as another writer.
+        "checkpoints/0000000200-2-0000000000000009-0/model.safetensors",
+        "checkpoints/0000000400-3-0000000000000002-0/model.safetensors",
+        "checkpoints/.DS_Store",
+    ];
+    for path in swept.into_iter().chain(kept) {
+        put(path).await;
+    }
+    dir.propose(formed(2, StartFrom::Fresh)).await.unwrap();
+    let newest = dir.save_checkpoint(draft(300, 2, 2), files("300")).await.unwrap();
+    dir.sweep_attempts(&newest).await.unwrap();
+    for path in swept {
+        assert!(!folder.path().join(path).exists(), "{path}");
+    }
+    for path in kept {
+        assert!(folder.path().join(path).exists(), "{path}");
+    }
+    for generation in [1, 2] {
+        assert!(dir.load_checkpoint(Generation(generation)).await.unwrap().unwrap().passed.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_grew_is_damaged_and_not_read() {
+    let (folder, dir) = run_with(&[100, 200]).await;
+    let grown = folder.path().join("checkpoints/0000000200-1-0000000000000001-0/model.safetensors");
+    // Sparse: reading it would take more memory than there is.
+    std::fs::OpenOptions::new().write(true).open(grown).unwrap().set_len(1 << 40).unwrap();
+    let loaded = dir.load_checkpoint(Generation(1)).await.unwrap().unwrap();
+    assert_eq!(loaded.commit.step, Step(100));
+    assert!(loaded.passed[0].problem.contains("has 1099511627776 bytes"), "{:?}", loaded.passed);
+}
+
+#[tokio::test]
+async fn a_commit_that_names_files_elsewhere_is_damaged() {
+    let (_folder, dir) = run_with(&[100]).await;
+    let mut commit = dir.read_commit(CommitRef { generation: Generation(1), step: Step(100) }).await.unwrap();
+    (commit.step, commit.folder) = (Step(200), "checkpoints/../..".to_owned());
+    let body = lockstep_run::Sealed::seal(&commit).unwrap();
+    dir.storage().put("commits/0000000200-1.json", body.into()).await.unwrap();
+    let loaded = dir.load_checkpoint(Generation(1)).await.unwrap().unwrap();
+    assert_eq!((loaded.commit.step, loaded.passed.len()), (Step(100), 1), "{:?}", loaded.passed);
+}
+
+#[tokio::test]
+async fn a_checkpoint_of_a_newer_version_is_not_passed_over() {
+    let (_folder, dir) = run_with(&[100]).await;
+    let text = r#"{"format":7,"step":200}"#;
+    let hash = blake3_of(text);
+    let body = format!(r#"{{"blake3":"{hash}","commit":{text}}}"#);
+    dir.storage().put("commits/0000000200-1.json", body.into()).await.unwrap();
+    let error = dir.load_checkpoint(Generation(1)).await.unwrap_err();
+    assert!(matches!(error, Error::Format { found: 7, .. }), "{error}");
+}
+
+fn blake3_of(text: &str) -> String {
+    blake3::hash(text.as_bytes()).to_hex().to_string()
 }
 
 #[tokio::test]

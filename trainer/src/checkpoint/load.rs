@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use lockstep_c10d::{Optimizer, Store};
 use lockstep_run::checkpoint::Loaded;
 use lockstep_run::link::WorkerMsg;
-use lockstep_run::{CommitRef, Generation, RunDir, StartFrom, Step, WarmFrom};
+use lockstep_run::{CommitRef, Evaluation, Generation, RunDir, StartFrom, Step, WarmFrom, check_format};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,8 @@ pub(crate) struct Resumed {
     pub(crate) commit: CommitRef,
     /// Its `state.json`.
     pub(crate) state: State,
+    /// The evaluation that was the newest when it was written.
+    pub(crate) evaluation: Option<Evaluation>,
 }
 
 /// What rank 0 says: what it loaded, or why it could not.
@@ -100,7 +102,8 @@ impl Loading<'_> {
                 take_parameters(from, &model, variables)?;
                 return Ok(None);
             }
-            StartFrom::Commit(_) => {}
+            // No member of this version holds snapshots, so the newest commit of the lineage is what there is.
+            StartFrom::Commit(_) | StartFrom::Local(_) => {}
         }
         let Some(loaded) = self.runtime.block_on(self.run_dir.load_checkpoint(self.generation))? else {
             return Ok(None);
@@ -111,7 +114,8 @@ impl Loading<'_> {
             self.outbox.send(WorkerMsg::CheckpointProblem { step: passed.checkpoint.step, text });
         }
         let state = restore(&loaded, variables, optimizer)?;
-        Ok(Some(Resumed { commit: loaded.commit.as_ref(), state }))
+        let (commit, evaluation) = (loaded.commit.as_ref(), loaded.commit.provenance.evaluation.clone());
+        Ok(Some(Resumed { commit, state, evaluation }))
     }
 }
 
@@ -133,6 +137,7 @@ fn restore(loaded: &Loaded, variables: &Variables, optimizer: &dyn Optimizer) ->
     let bytes = |name: &'static str| {
         loaded.files.get(name).ok_or_else(|| Error::state(name, "its commit record does not name the file"))
     };
+    check_format(STATE, "checkpoint state", bytes(STATE)?)?;
     let state: State = serde_json::from_slice(bytes(STATE)?).map_err(|e| Error::state(STATE, e))?;
     check_rng(&TensorFile::parse(RNG, bytes(RNG)?)?, &state)?;
     TensorFile::parse(MODEL, bytes(MODEL)?)?.restore_all(variables.all())?;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use lockstep_jobspec::JobSpec;
 use lockstep_run::checkpoint::{Draft, expired, hash_file};
 use lockstep_run::link::WorkerMsg;
-use lockstep_run::{Commit, CommitRef, Generation, RunDir, Step, Writer};
+use lockstep_run::{Commit, CommitRef, Evaluation, Generation, Provenance, RunDir, Step, Writer};
 use std::collections::BTreeMap;
 use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
@@ -23,6 +23,8 @@ pub(crate) struct Snapshot {
     pub(crate) rng: HostTensors,
     /// `state.json`; the hash of the parameters is filled in by the writer.
     pub(crate) state: State,
+    /// The newest evaluation.
+    pub(crate) evaluation: Option<Evaluation>,
 }
 
 /// What a [`Saver`] needs to know about its run.
@@ -42,6 +44,8 @@ pub(crate) struct SaverSetup {
     pub(crate) writer: Writer,
     /// The checkpoint that training started from.
     pub(crate) parent: Option<CommitRef>,
+    /// What stays the same of where a checkpoint is from.
+    pub(crate) provenance: Provenance,
 }
 
 /// Writes checkpoints from a thread of its own, one at a time. Rank 0 has one.
@@ -182,6 +186,10 @@ impl Writing {
             parent: setup.parent,
             world_size: job.snapshot.state.world_size,
             writer: setup.writer.clone(),
+            provenance: Provenance {
+                evaluation: job.snapshot.evaluation.clone(),
+                ..setup.provenance.clone()
+            },
         };
         let files = files(job.snapshot, &setup.job).map_err(|e| lockstep_run::Error::BadCheckpoint {
             step,
@@ -201,7 +209,7 @@ impl Writing {
         Ok(commit.as_ref())
     }
 
-    /// Deletes what `checkpoint.keepLast` no longer wants. A failure is told and left to the next time.
+    /// Deletes what `checkpoint.keepLast` no longer wants, and what never became a checkpoint. A failure is told and left to the next time.
     fn retire(&self, commit: &Commit) {
         let setup = &self.setup;
         let keep = setup.job.checkpoint.keep_last as usize;
@@ -209,6 +217,7 @@ impl Writing {
             for old in expired(&setup.run_dir.lineage(setup.generation).await?, keep) {
                 setup.run_dir.delete_checkpoint(*old).await?;
             }
+            setup.run_dir.sweep_attempts(commit).await?;
             Ok::<_, lockstep_run::Error>(())
         };
         if let Err(e) = setup.runtime.block_on(delete) {

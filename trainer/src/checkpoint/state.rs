@@ -2,13 +2,16 @@ use super::STATE;
 use crate::cursor::Cursor;
 use crate::{Error, Result};
 use lockstep_c10d::{BucketPlan, LIBTORCH_VERSION};
-use lockstep_run::{Generation, Step};
+use lockstep_run::{FORMAT, Generation, Step};
 use serde::{Deserialize, Serialize};
 
 /// `state.json`: what a resumed run must know besides its tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct State {
+    /// [`FORMAT`]; absent in format 0.
+    #[serde(default)]
+    pub(crate) format: u32,
     /// Steps done.
     pub(crate) step: Step,
     /// Samples seen, over all epochs.
@@ -66,6 +69,11 @@ pub(crate) struct Versions {
     pub(crate) lockstep: String,
     /// Of libtorch.
     pub(crate) libtorch: String,
+}
+
+impl State {
+    /// The format of the states that this version writes.
+    pub(crate) const FORMAT: u32 = FORMAT;
 }
 
 impl Versions {

@@ -54,12 +54,18 @@ impl Run {
             start_from: self.start_from.clone(),
             launched_at_unix_ms: 0,
             scratch: PathBuf::new(),
+            agent_version: "0".to_owned(),
+            provenance: Default::default(),
         };
         (0..self.job.world_size()).map(start).collect()
     }
 
     fn membership(&self) -> Membership {
         Membership {
+            launched_at: None,
+            restarts: None,
+            launch_restarts: 0,
+            root: None,
             run_uid: RunUid("test".into()),
             generation: Generation(self.generation),
             writer: Writer { node: NodeId(0), incarnation: Incarnation(1), nonce: 0 },

@@ -79,12 +79,13 @@ pub(super) async fn launch(
 async fn found(dir: &RunDir, locked: bool) -> anyhow::Result<Found> {
     let newest = dir.newest_membership().await?;
     let outcome = newest.as_ref().and_then(|m| m.outcome().cloned());
-    let job = match dir.memberships().await?.into_values().rev().find_map(|m| match m.body {
-        Body::Formed { job, .. } => Some(job),
-        Body::Ended { .. } => None,
-    }) {
-        Some(job) => Some(job),
-        None => dir.run().await?.map(|r| r.job),
+    let formed = match newest {
+        Some(newest) => dir.last_formed(newest).await?,
+        None => None,
+    };
+    let job = match formed.map(|formed| formed.body) {
+        Some(Body::Formed { job, .. }) => Some(job),
+        _ => dir.run().await?.map(|r| r.job),
     };
     let lives = locked
         || (outcome.is_none()

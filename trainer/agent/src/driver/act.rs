@@ -1,17 +1,17 @@
 use super::propose::propose;
-use super::{Done, Driver, StartError, setup};
-use crate::machine::{Action, Event};
+use super::{Done, Driver, Facts, StartError, setup};
+use crate::machine::{Action, Event, Mercy};
 use crate::workers::{Contract, Workers};
 use lockstep_run::link::{Failure, FailureKind, Start, WorkerOutcome};
-use lockstep_run::{Body, Join, Membership, NodeId, Rank, RunDir};
+use lockstep_run::{Body, Code, Membership, Provenance, Rank};
 
 impl Driver {
     pub(super) fn act(&mut self, action: Action) {
         match action {
             Action::Look => {
-                let (facts, done) = (self.facts.clone(), self.done.clone());
+                let (lookout, done) = (self.lookout.clone(), self.done.clone());
                 tokio::spawn(async move {
-                    let event = match look(&facts.dir, facts.job.nodes).await {
+                    let event = match lookout.lock().await.look().await {
                         Ok((joins, newest)) => Event::Seen { joins, newest },
                         Err(e) => {
                             tracing::warn!(error = %e, "can't read the run's folder, will try again");
@@ -35,11 +35,14 @@ impl Driver {
             Action::ToLeader(msg) => self.to_leader(msg),
             Action::ToMember { node, msg } => self.to_member(node, msg),
             Action::StartWorkers(record) => self.start_workers(&record),
-            Action::KillWorkers { gently } => {
+            Action::KillWorkers { mercy } => {
                 let (workers, done, facts) = (self.workers.take(), self.done.clone(), self.facts.clone());
-                let grace = gently
-                    .then(|| self.facts.job.recovery.grace.duration())
-                    .filter(|_| !self.facts.program.speaks);
+                let recovery = &facts.job.recovery;
+                // Lockstep's own workers have nothing to save; a user's command may.
+                let grace = (!facts.program.speaks).then(|| match mercy {
+                    Mercy::Revoke => recovery.revoke.duration(),
+                    Mercy::Grace => recovery.grace.duration(),
+                });
                 tokio::spawn(async move {
                     if let Some(workers) = workers {
                         workers.end(grace).await;
@@ -59,10 +62,15 @@ impl Driver {
                 }
             }
             Action::Propose(proposal) => {
-                let (facts, done) = (self.facts.clone(), self.done.clone());
+                let (facts, done, reporter) = (self.facts.clone(), self.done.clone(), self.reporter.clone());
                 tokio::spawn(async move {
                     let event = match propose(&facts, proposal).await {
-                        Ok(record) => Event::Proposed(Box::new(record)),
+                        Ok(record) => {
+                            if record.writer == facts.writer {
+                                reporter.tidy(record.members());
+                            }
+                            Event::Proposed(Box::new(record))
+                        }
                         Err(e) => {
                             // Told to the user as what the run waits for.
                             tracing::debug!(error = %e, "can't commit a membership, will try again");
@@ -85,16 +93,19 @@ impl Driver {
         let ranks: Vec<_> = starts.iter().map(|(s, _)| s.rank).collect();
         let phase = self.facts.program.first_phase();
         self.live = super::setup::live(record.generation, phase);
-        self.restarts += u32::from(record.is_restart());
+        self.restarts = record.restarts.unwrap_or(self.restarts);
         let of_rank_0 = ranks.contains(&Rank(0)).then_some(phase);
         self.reporter.started(record.generation, self.restarts, of_rank_0);
-        match Workers::start(&self.facts.program, starts, self.sockets.path(), &self.heard) {
+        let sockets = self.sockets.path();
+        match Workers::start(&self.facts.program, starts, sockets, &self.heard, &self.reporter) {
             Ok(workers) => self.workers = Some(workers),
+            // What is started is this agent's own program, so it is the machine that lacks something: descriptors, memory,
+            // processes. That may be over in a moment.
             Err(e) => {
-                let message = format!("{e:#}; is the path right, and may it be executed?");
+                let message = format!("{e:#}");
                 for rank in ranks {
                     let how = Ok(WorkerOutcome::Failed(Failure {
-                        kind: FailureKind::Spec,
+                        kind: FailureKind::Bug,
                         message: message.clone(),
                     }));
                     let event = Event::WorkerLeft { generation: record.generation, rank, how };
@@ -125,13 +136,25 @@ impl Driver {
             start_from,
             launched_at_unix_ms: facts.launched_at_unix_ms,
             scratch: facts.args.scratch.clone(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            provenance: provenance(facts),
         }
     }
 }
 
-async fn look(dir: &RunDir, num_nodes: u32) -> lockstep_run::Result<(Vec<Join>, Option<Membership>)> {
-    let joins = (0..num_nodes).map(|node| dir.newest_join(NodeId(node)));
-    let (joins, newest) =
-        futures::future::join(futures::future::try_join_all(joins), dir.newest_membership()).await;
-    Ok((joins?.into_iter().flatten().collect(), newest?))
+/// What this node knows of where a checkpoint is from.
+fn provenance(facts: &Facts) -> Provenance {
+    let (args, job) = (&facts.args, &facts.job);
+    let code = Code {
+        digest: job.code.as_ref().map(|code| code.digest.clone()),
+        git_commit: args.git_commit.clone(),
+        git_dirty: args.git_dirty,
+    };
+    Provenance {
+        launch: Some(args.launch.clone()),
+        launched_by: args.launched_by.clone(),
+        code: (code != Code::default()).then_some(code),
+        image: job.kubernetes.as_ref().map(|kubernetes| kubernetes.image.clone()),
+        ..Provenance::default()
+    }
 }

@@ -2,6 +2,7 @@
 
 mod act;
 mod last_words;
+mod look;
 mod propose;
 mod setup;
 mod start_error;
@@ -17,17 +18,19 @@ use crate::report::Reporter;
 use crate::wire::{Beat, LeaderMsg, MemberMsg};
 use crate::workers::{Heard, Program, Workers};
 use anyhow::Context;
+use jiff::Timestamp;
 use lockstep_jobspec::JobSpec;
 use lockstep_run::control::{Reply, Request};
 use lockstep_run::link::{AgentMsg, Phase, Progress, StoreOp, WorkerMsg};
 use lockstep_run::segment::{Event, EventKind};
 use lockstep_run::status::Live;
-use lockstep_run::{Generation, NodeId, Rank, RunDir, RunUid, Saved, Step, Writer};
+use lockstep_run::{Generation, Incarnation, Launch, NodeId, Rank, RunDir, RunUid, Saved, Step, Writer};
+use look::Lookout;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 use tokio::time::MissedTickBehavior;
 
 /// The state machine's clock ticks this often.
@@ -60,9 +63,10 @@ struct Driver {
     reporter: Reporter,
     kv: Kv,
     workers: Option<Workers>,
-    members: HashMap<NodeId, (ConnectionId, Outbox<LeaderMsg>)>,
+    members: HashMap<NodeId, Connected>,
     leader: Option<(ConnectionId, Outbox<MemberMsg>)>,
     sockets: tempfile::TempDir,
+    lookout: Arc<Mutex<Lookout>>,
     heard: mpsc::Sender<Heard>,
     done: mpsc::UnboundedSender<Done>,
     live: Live,
@@ -77,10 +81,17 @@ struct Driver {
     exit: Option<ExitCode>,
 }
 
+/// A member's connection.
+struct Connected {
+    incarnation: Incarnation,
+    id: ConnectionId,
+    outbox: Outbox<LeaderMsg>,
+}
+
 /// What a task that the driver started came to.
 enum Done {
     Event(Box<machine::Event>),
-    Dialed(NodeId, lockstep_run::Incarnation, Option<(ConnectionId, Outbox<MemberMsg>)>),
+    Dialed(NodeId, Incarnation, Option<(ConnectionId, Outbox<MemberMsg>)>),
 }
 
 /// Runs a node until its run is over for it.
@@ -145,8 +156,12 @@ impl Driver {
 
     /// What is not urgent, and too dear for every tick.
     fn do_chores(&mut self) {
-        if let Some(workers) = &self.workers {
+        if let Some(workers) = &mut self.workers {
             workers.reap_strays();
+            let generation = workers.generation();
+            if !self.facts.program.speaks && workers.get_on() {
+                self.handle(machine::Event::CommandGetsOn { generation });
+            }
         }
         let trouble = self.machine.trouble().map(str::to_owned);
         let idle = self.workers.is_none() || trouble.is_some();
@@ -180,7 +195,11 @@ impl Driver {
     fn on_arrival(&mut self, arrival: Arrival) {
         match arrival {
             Arrival::Member(who, id, outbox) => {
-                self.members.insert(who.node, (id, outbox));
+                // An older life that is still on its way must not push a newer one aside.
+                let newer = self.members.get(&who.node).is_some_and(|m| m.incarnation > who.incarnation);
+                if !newer {
+                    self.members.insert(who.node, Connected { incarnation: who.incarnation, id, outbox });
+                }
             }
             Arrival::MemberSays(who, id, msg) if self.is_member(who.node, id) => match msg {
                 MemberMsg::Store { generation, rank, id, op } => {
@@ -220,7 +239,7 @@ impl Driver {
     }
 
     fn is_member(&self, node: NodeId, id: ConnectionId) -> bool {
-        self.members.get(&node).is_some_and(|(current, _)| *current == id)
+        self.members.get(&node).is_some_and(|member| member.id == id)
     }
 
     fn is_leader(&self, id: ConnectionId) -> bool {
@@ -244,7 +263,6 @@ impl Driver {
 
     fn on_heard(&mut self, heard: Heard) {
         match heard {
-            Heard::Line(line) => self.reporter.log(line),
             Heard::Left(generation, rank, how) => {
                 self.handle(machine::Event::WorkerLeft { generation, rank, how })
             }
@@ -293,6 +311,10 @@ impl Driver {
         self.first_step_known = true;
         let launched = Duration::from_millis(self.facts.launched_at_unix_ms);
         let seconds = unix_now().saturating_sub(launched).as_secs_f64();
+        if let Ok(launched_at) = Timestamp::from_millisecond(self.facts.launched_at_unix_ms as i64) {
+            let (launch, first_step_at) = (self.facts.args.launch.clone(), Timestamp::now());
+            self.reporter.first_step(Launch { launch, launched_at, first_step_at, first_step_seconds: seconds });
+        }
         let since = match self.facts.args.launched_at {
             Some(_) => "launch",
             None => "its nodes were there",
@@ -332,8 +354,8 @@ impl Driver {
     }
 
     fn to_member(&self, node: NodeId, message: LeaderMsg) {
-        if let Some((_, outbox)) = self.members.get(&node) {
-            outbox.send(message);
+        if let Some(member) = self.members.get(&node) {
+            member.outbox.send(message);
         }
     }
 
@@ -353,8 +375,8 @@ impl Driver {
 
     async fn leave(mut self) -> ExitCode {
         self.reporter.clone().close().await;
-        for (_, (_, outbox)) in self.members.drain() {
-            outbox.close().await;
+        for (_, member) in self.members.drain() {
+            member.outbox.close().await;
         }
         if let Some((_, outbox)) = self.leader.take() {
             outbox.close().await;

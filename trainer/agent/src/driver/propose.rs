@@ -3,28 +3,31 @@ use crate::machine::{Proposal, leader_is_gone};
 use jiff::Timestamp;
 use lockstep_jobspec::WarmStart;
 use lockstep_jobspec::meaning::{differences, with_meaning};
-use lockstep_run::checkpoint::candidates;
 use lockstep_run::{Body, CommitRef, Generation, Membership, Outcome, Result, StartFrom, Step};
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 /// Completes a proposal with what it starts from, and tries to commit it; returns the record that holds.
+///
+/// Reads the newest records and no others, whatever the run has been through.
 pub(super) async fn propose(facts: &Facts, proposal: Proposal) -> Result<Membership> {
-    let memberships = facts.dir.memberships().await?;
-    let previous = memberships.keys().next_back().copied().unwrap_or_default();
-    // What this launch's last generation began with, and who led it, if there was one.
-    let begun = memberships.values().rev().find_map(|m| match &m.body {
-        Body::Formed { start_from, leader, .. } if m.launch == facts.args.launch => {
-            Some((start_from.clone(), *leader))
-        }
-        _ => None,
+    let newest = facts.dir.newest_membership().await?;
+    let formed = match newest.clone() {
+        Some(newest) => facts.dir.last_formed(newest).await?,
+        None => None,
+    };
+    let previous = newest.as_ref().map_or(Generation(0), |m| m.generation);
+    // This launch's last generation, if there was one.
+    let ours = formed.as_ref().filter(|m| m.launch == facts.args.launch);
+    let begun = ours.and_then(|m| match &m.body {
+        Body::Formed { start_from, leader, .. } => Some((start_from.clone(), *leader)),
+        Body::Ended { .. } => None,
     });
     let (begun, led_by) = begun.unzip();
     let restart = begun.is_some();
     let reason = proposal.reason.unwrap_or_else(|| led_by.map_or("launched".to_owned(), leader_is_gone));
     let body = match proposal.body {
         Err(outcome) => Body::Ended { outcome, previous },
-        Ok(members) => match start_from(facts, &memberships, previous, begun).await? {
+        Ok(members) => match start_from(facts, formed.as_ref(), previous, begun).await? {
             Err(error) => Body::Ended { outcome: Outcome::Failed { error }, previous },
             Ok(start_from) => {
                 let leader = facts.writer.node;
@@ -32,11 +35,25 @@ pub(super) async fn propose(facts: &Facts, proposal: Proposal) -> Result<Members
             }
         },
     };
+    let again = u32::from(matches!(body, Body::Formed { restart: true, .. }));
+    let restarts = match &newest {
+        Some(newest) => facts.dir.restarts(newest).await?,
+        None => 0,
+    };
+    let launch_restarts = newest.as_ref().filter(|m| m.launch == facts.args.launch).map_or(0, |m| m.launch_restarts);
+    let root = match &body {
+        Body::Formed { start_from: StartFrom::Fresh | StartFrom::Warm(_), .. } => Some(proposal.generation),
+        _ => newest.as_ref().and_then(|m| m.root),
+    };
     let record = Membership {
         run_uid: facts.run_uid.clone(),
         generation: proposal.generation,
         writer: facts.writer.clone(),
         launch: facts.args.launch.clone(),
+        launched_at: Timestamp::from_millisecond(facts.launched_at_unix_ms as i64).ok(),
+        restarts: Some(restarts.saturating_add(again)),
+        launch_restarts: launch_restarts.saturating_add(again),
+        root,
         at: Timestamp::now(),
         reason,
         body,
@@ -47,7 +64,7 @@ pub(super) async fn propose(facts: &Facts, proposal: Proposal) -> Result<Members
 /// What the next generation loads; the inner error is for the user and ends the run.
 async fn start_from(
     facts: &Facts,
-    memberships: &BTreeMap<Generation, Membership>,
+    formed: Option<&Membership>,
     previous: Generation,
     begun: Option<StartFrom>,
 ) -> Result<Result<StartFrom, String>> {
@@ -55,11 +72,12 @@ async fn start_from(
     let resume = if begun.is_some() { Resume::Auto } else { facts.args.resume };
     let lineage = match resume {
         Resume::Never => Vec::new(),
-        _ => candidates(memberships, &facts.dir.commits().await?, previous),
+        Resume::At(step) => facts.dir.lineage_until(previous, |c| c.step == step).await?,
+        Resume::Auto | Resume::Must => facts.dir.lineage_until(previous, |_| true).await?,
     };
     let chosen = choose(resume, &lineage);
     if let (Ok(StartFrom::Commit(_)), None) = (&chosen, &begun)
-        && let Err(error) = same_run(memberships, &facts.job.name, &facts.job_json)
+        && let Err(error) = same_run(formed, &facts.job.name, &facts.job_json)
     {
         return Ok(Err(error));
     }
@@ -86,8 +104,8 @@ async fn warm(facts: &Facts) -> Result<Result<StartFrom, String>> {
 
 /// Refuses checkpoints that another job wrote, whose state would mean something else. On one machine the launcher looks
 /// before; a cluster's launcher doesn't see the storage, where the run may be older than its objects.
-fn same_run(memberships: &BTreeMap<Generation, Membership>, name: &str, job: &Value) -> Result<(), String> {
-    let theirs = memberships.values().rev().find_map(|m| match &m.body {
+fn same_run(formed: Option<&Membership>, name: &str, job: &Value) -> Result<(), String> {
+    let theirs = formed.and_then(|m| match &m.body {
         Body::Formed { job, .. } => Some(job),
         Body::Ended { .. } => None,
     });
@@ -131,30 +149,30 @@ mod tests {
     use lockstep_run::{Incarnation, NodeId, RunUid, Writer};
     use serde_json::json;
 
-    fn record(generation: u64, body: Body) -> (Generation, Membership) {
-        let writer = Writer { node: NodeId(0), incarnation: Incarnation(1), nonce: 0 };
-        let (launch, at, reason) = ("a".to_owned(), Timestamp::UNIX_EPOCH, "launched".to_owned());
-        let generation = Generation(generation);
-        (generation, Membership { run_uid: RunUid::random(), generation, writer, launch, at, reason, body })
+    fn formed(job: Value) -> Membership {
+        let (members, leader, start_from, restart) = (Vec::new(), NodeId(0), StartFrom::Fresh, false);
+        Membership {
+            run_uid: RunUid::random(),
+            generation: Generation(1),
+            writer: Writer { node: NodeId(0), incarnation: Incarnation(1), nonce: 0 },
+            launch: "a".to_owned(),
+            launched_at: None,
+            restarts: None,
+            launch_restarts: 0,
+            root: None,
+            at: Timestamp::UNIX_EPOCH,
+            reason: "launched".to_owned(),
+            body: Body::Formed { members, leader, start_from, job, restart },
+        }
     }
 
     #[test]
     fn checkpoints_of_another_job_are_refused() {
         let job = |seed: u64, steps: u64| json!({ "train": { "steps": steps, "seed": seed } });
-        let formed = |job| Body::Formed {
-            members: Vec::new(),
-            leader: NodeId(0),
-            start_from: StartFrom::Fresh,
-            job,
-            restart: false,
-        };
-        let ended = Body::Ended { outcome: Outcome::Done, previous: Generation(2) };
-        let held =
-            BTreeMap::from([record(1, formed(job(5, 10))), record(2, formed(job(0, 10))), record(3, ended)]);
-        assert_eq!(same_run(&BTreeMap::new(), "a", &job(0, 10)), Ok(()));
-        // The newest job counts, and more steps are no other job.
-        assert_eq!(same_run(&held, "a", &job(0, 20)), Ok(()));
-        let other = same_run(&held, "a", &job(5, 10)).unwrap_err();
+        assert_eq!(same_run(None, "a", &job(0, 10)), Ok(()));
+        // More steps are no other job.
+        assert_eq!(same_run(Some(&formed(job(0, 10))), "a", &job(0, 20)), Ok(()));
+        let other = same_run(Some(&formed(job(0, 10))), "a", &job(5, 10)).unwrap_err();
         assert!(other.contains("run a holds another job: train.seed differ"), "{other}");
         assert!(other.contains("--fresh"), "{other}");
     }

@@ -1,18 +1,19 @@
 use super::StartError::{self, Again, Never};
+use super::look::Lookout;
 use super::{Done, Driver, Facts, unix_now};
-use crate::args::{RunArgs, variable};
+use crate::args::{RunArgs, temporary_places, variable};
 use crate::kv::Kv;
 use crate::machine::{Config, Machine, Timings};
 use crate::net::{Arrival, Net};
 use crate::report::Reporter;
 use crate::wire::{Introduction, Offer};
-use crate::workers::{Heard, Program, adopt};
+use crate::workers::{Heard, Program, adopt, private_folder};
 use anyhow::Context;
 use jiff::Timestamp;
 use lockstep_jobspec::JobSpec;
 use lockstep_run::code;
 use lockstep_run::link::Phase;
-use lockstep_run::segment::EventKind;
+use lockstep_run::segment::{EventKind, Owner};
 use lockstep_run::status::Live;
 use lockstep_run::{Generation, Join, Membership, NodeId, RunDir, RunRecord, RunUid, Step, Writer};
 use std::collections::BTreeMap;
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Mutex, mpsc};
 
 /// Opens the run's folder, says that this node lives, and makes everything ready for the loop.
 pub(super) async fn start(
@@ -52,9 +53,9 @@ pub(super) async fn start(
     let join = dir
         .join(node, |incarnation| new_join(&run.run_uid, node, incarnation, &address, &job, nonce))
         .await?;
-    let memberships = dir.memberships().await?;
-    let launched_at_unix_ms = args.launched_at.unwrap_or_else(|| first_formed(&memberships, &args.launch));
-    let known = memberships.keys().next_back().copied().unwrap_or_default();
+    let newest = dir.newest_membership().await?;
+    let launched_at_unix_ms = args.launched_at.unwrap_or_else(|| first_formed(newest.as_ref(), &args.launch));
+    let known = newest.as_ref().map_or(Generation(0), |m| m.generation);
 
     let free_port = free_port(&args.host).context("there is no free port").map_err(Again)?;
     let config = Config {
@@ -70,12 +71,16 @@ pub(super) async fn start(
     let me = Introduction { node, incarnation: join.incarnation };
     let net = Net::new(run.run_uid.clone(), key, me, arrivals);
     tokio::spawn(net.clone().listen(listener));
-    let reporter = Reporter::start(dir.clone(), known, node, join.incarnation);
+    let owner = Owner { since: known, node, incarnation: join.incarnation };
+    let reporter = Reporter::start(RunDir::open(&args.run_dir)?, owner).map_err(Again)?;
     let text = format!("joined as incarnation {} at {}", join.incarnation, join.address);
     reporter.event(known, EventKind::Joined, text);
 
-    let restarts = memberships.values().filter(|m| m.is_restart()).count() as u32;
-    let first_step_known = memberships.values().any(|m| m.launch == args.launch);
+    let restarts = match &newest {
+        Some(newest) => dir.restarts(newest).await?,
+        None => 0,
+    };
+    let first_step_known = dir.launch(&args.launch).await?.is_some();
     let writer = Writer { node, incarnation: join.incarnation, nonce };
     std::fs::create_dir_all(&args.scratch)
         .with_context(|| format!("can't make {}", args.scratch.display()))
@@ -83,6 +88,7 @@ pub(super) async fn start(
     let facts =
         Facts { args, launched_at_unix_ms, job, job_json, dir, run_uid: run.run_uid, writer, program };
     let started = Instant::now();
+    let lookout = Arc::new(Mutex::new(Lookout::new(facts.dir.clone(), node)));
     Ok(Driver {
         machine: Machine::new(config, known, Duration::ZERO),
         first_step_known,
@@ -96,11 +102,8 @@ pub(super) async fn start(
         workers: None,
         members: Default::default(),
         leader: None,
-        sockets: tempfile::Builder::new()
-            .prefix("lockstep-")
-            .tempdir()
-            .context("can't make a folder for sockets")
-            .map_err(Again)?,
+        sockets: private_folder(temporary_places()).map_err(Again)?,
+        lookout,
         heard,
         done,
         live: live(known, Phase::Starting),
@@ -203,9 +206,9 @@ fn new_join(
     }
 }
 
-/// When the launch formed its first generation, or now, in milliseconds since 1970.
-fn first_formed(memberships: &BTreeMap<Generation, Membership>, launch: &str) -> u64 {
-    let formed = memberships.values().filter(|m| m.launch == launch).map(|m| m.at).min();
+/// When the launch was asked for, as far as its records tell, or now, in milliseconds since 1970.
+fn first_formed(newest: Option<&Membership>, launch: &str) -> u64 {
+    let formed = newest.filter(|m| m.launch == launch).map(|m| m.launched_at.unwrap_or(m.at));
     let formed = formed.and_then(|at| u64::try_from(at.as_millisecond()).ok());
     formed.unwrap_or_else(|| unix_now().as_millis() as u64)
 }

@@ -1,12 +1,36 @@
+use super::Time;
 use lockstep_run::Step;
+use std::time::Duration;
 
-/// Ends a run that fails in the same way again and again without getting anywhere.
+/// So many generations in a row without progress end a run, whatever ended each of them.
+pub(super) const MOST_IN_VAIN: u32 = 30;
+/// So many faults in a row are answered at once: most are over with the first new generation.
+const AT_ONCE: u32 = 2;
+/// The first pause after those; each one after it is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The longest pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Ends a run that fails again and again without getting anywhere, and slows it down before that.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Budget {
     /// Highest step that any rank ever reached.
     highest: Step,
     /// Cause of the last failures, and how many of them there were since the last progress.
     same: Option<(String, u32)>,
+    /// Failures of any cause since the last progress.
+    in_vain: u32,
+}
+
+/// What follows from a failure.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Form the next generation after this pause.
+    Again(Duration),
+    /// The same cause came too often.
+    SameCause,
+    /// Too many failures of all sorts came in a row.
+    InVain,
 }
 
 impl Budget {
@@ -14,37 +38,104 @@ impl Budget {
     pub(super) fn on_step(&mut self, step: Step) {
         if step > self.highest {
             self.highest = step;
-            self.same = None;
+            self.forgive();
         }
     }
 
-    /// A generation ended for this cause; true where it is over for good.
-    pub(super) fn on_failure(&mut self, cause: &str, limit: u32) -> bool {
+    /// Training got on, as far as can be told of a program that reports no steps.
+    pub(super) fn forgive(&mut self) {
+        (self.same, self.in_vain) = (None, 0);
+    }
+
+    /// A generation ended for this cause.
+    pub(super) fn on_failure(&mut self, cause: &str, limit: u32) -> Answer {
         let count = match self.same.take() {
-            Some((last, count)) if last == cause => count + 1,
+            Some((last, count)) if last == cause => count.saturating_add(1),
             _ => 1,
         };
         self.same = Some((cause.to_owned(), count));
-        count >= limit
+        self.in_vain = self.in_vain.saturating_add(1);
+        if count >= limit {
+            return Answer::SameCause;
+        }
+        if self.in_vain >= MOST_IN_VAIN {
+            return Answer::InVain;
+        }
+        let doublings = self.in_vain.saturating_sub(AT_ONCE + 1).min(10);
+        let pause = FIRST_PAUSE.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
+        Answer::Again(if self.in_vain <= AT_ONCE { Time::ZERO } else { pause })
     }
+}
+
+/// What makes one failure the same as another: its first line without what changes from one to the next, such as
+/// addresses, times, steps, generations and ranks.
+pub(super) fn normalised(text: &str) -> String {
+    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let words = line.split_inclusive(|c: char| !c.is_alphanumeric() && c != '_');
+    let mut cause = String::new();
+    for word in words {
+        let (stem, separator) = match word.char_indices().next_back() {
+            Some((at, last)) if !last.is_alphanumeric() && last != '_' => word.split_at(at),
+            _ => (word, ""),
+        };
+        let changes = stem.bytes().any(|b| b.is_ascii_digit());
+        cause.push_str(if changes { "#" } else { stem });
+        cause.push_str(separator);
+    }
+    cause
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const AT_ONCE: Answer = Answer::Again(Duration::ZERO);
+
     #[test]
     fn the_same_cause_without_progress_ends_it() {
         let mut b = Budget::default();
-        assert!(!b.on_failure("x", 3));
-        assert!(!b.on_failure("x", 3));
-        assert!(!b.on_failure("y", 3), "another cause starts anew");
-        assert!(!b.on_failure("y", 3));
+        assert_eq!(b.on_failure("x", 3), AT_ONCE);
+        assert_eq!(b.on_failure("x", 3), AT_ONCE);
+        assert_ne!(b.on_failure("y", 3), Answer::SameCause, "another cause starts anew");
+        assert_ne!(b.on_failure("y", 3), Answer::SameCause);
         b.on_step(Step(5));
-        assert!(!b.on_failure("y", 3), "progress forgives");
+        assert_eq!(b.on_failure("y", 3), AT_ONCE, "progress forgives");
         b.on_step(Step(5));
         b.on_step(Step(4));
-        assert!(!b.on_failure("y", 3));
-        assert!(b.on_failure("y", 3), "a step repeated is no progress");
+        assert_eq!(b.on_failure("y", 3), AT_ONCE);
+        assert_eq!(b.on_failure("y", 3), Answer::SameCause, "a step repeated is no progress");
+    }
+
+    #[test]
+    fn failures_of_all_sorts_slow_down_and_end() {
+        let mut b = Budget::default();
+        let mut waited = Duration::ZERO;
+        let mut answers = 0;
+        loop {
+            answers += 1;
+            match b.on_failure(&format!("cause {answers}"), 3) {
+                Answer::Again(pause) => waited += pause,
+                end => break assert_eq!(end, Answer::InVain),
+            }
+        }
+        assert_eq!(answers, MOST_IN_VAIN);
+        assert!(waited > Duration::from_secs(300) && waited < Duration::from_secs(3600), "{waited:?}");
+    }
+
+    #[test]
+    fn what_changes_from_one_failure_to_the_next_is_no_part_of_its_cause() {
+        let same = [
+            ("connect to 10.0.0.7:4711 failed", "connect to 10.0.0.9:80 failed"),
+            ("object at 0x7f3a91 is gone", "object at 0xdeadbeef1 is gone"),
+            ("generation 7 of rank 3: boom", "generation 71 of rank 0: boom"),
+            ("boom\nTraceback of 12:01", "boom\nTraceback of another time"),
+            ("\n  boom", "\n  boom\nmore"),
+        ];
+        for (a, b) in same {
+            assert_eq!(normalised(a), normalised(b));
+        }
+        for (a, b) in [("no such file", "no such key"), ("a.py: boom", "b.py: boom")] {
+            assert_ne!(normalised(a), normalised(b));
+        }
     }
 }

@@ -34,6 +34,11 @@ pub enum Event {
         /// What it said.
         beat: Beat,
     },
+    /// A user's own command on this node gets on: it has printed for a while, or touched the file that says so.
+    CommandGetsOn {
+        /// Its generation.
+        generation: Generation,
+    },
     /// A worker of this node answered a hold.
     WorkerHeld {
         /// Its generation.
@@ -138,8 +143,8 @@ pub enum Action {
     StartWorkers(Box<Membership>),
     /// Kill this node's workers; answer with [`Event::WorkersGone`].
     KillWorkers {
-        /// True where they may first end by themselves within the grace period.
-        gently: bool,
+        /// How long they may take to end by themselves.
+        mercy: Mercy,
     },
     /// Kill one worker that hangs; its exit is reported as usual.
     KillWorker(Rank),
@@ -151,6 +156,16 @@ pub enum Action {
     Note(Note),
     /// Leave.
     Exit(ExitCode),
+}
+
+/// How long a user's own command may take to end by itself after SIGTERM. Lockstep's workers have nothing to save and get
+/// SIGKILL at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mercy {
+    /// `recovery.revoke`: others wait for it.
+    Revoke,
+    /// `recovery.grace`: it was asked to stop.
+    Grace,
 }
 
 /// A record that the leader wants to commit. What it starts from is found out by the driver.

@@ -16,13 +16,17 @@ mod scenario;
 #[cfg(test)]
 mod sim;
 
-pub use event::{Action, Event, ExitCode, Note, Proposal, leader_is_gone};
+pub use event::{Action, Event, ExitCode, Mercy, Note, Proposal, leader_is_gone};
 pub use timings::{Config, Time, Timings};
 
 use lead::Lead;
 use lockstep_run::{Generation, NodeId, Outcome};
 use node::Node;
 use std::collections::VecDeque;
+use std::time::Duration;
+
+/// A machine whose ticks are further apart than this stood still itself: SIGSTOP, a suspended laptop, a starved node.
+const STANDSTILL: Duration = Duration::from_secs(1);
 
 /// The state of one agent.
 #[derive(Debug)]
@@ -32,12 +36,13 @@ pub struct Machine {
     lead: Option<Lead>,
     /// The newest generation that this agent has heard of.
     known: Generation,
+    ticked: Time,
 }
 
 impl Machine {
     /// An agent that has just started. `known` is the newest generation in storage.
     pub fn new(config: Config, known: Generation, now: Time) -> Self {
-        Self { node: Node::new(now), lead: None, config, known }
+        Self { node: Node::new(now), lead: None, config, known, ticked: now }
     }
 
     /// Takes one event and says what to do, in order.
@@ -60,12 +65,25 @@ impl Machine {
 
     fn route(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
         if matches!(event, Event::Tick) {
+            self.forgive_standstill(now);
             self.node_event(now, Event::Tick, out);
             self.lead_event(now, Event::Tick, out);
         } else if event.is_for_leader() {
             self.lead_event(now, event, out);
         } else {
             self.node_event(now, event, out);
+        }
+    }
+
+    /// Nobody is to blame for silence while this process itself did not run: every deadline that ran meanwhile gets the time
+    /// back. Whoever went on without it says so as soon as it is heard.
+    fn forgive_standstill(&mut self, now: Time) {
+        let stood = now.saturating_sub(std::mem::replace(&mut self.ticked, now));
+        if stood > STANDSTILL {
+            self.node.postpone(stood);
+            if let Some(lead) = &mut self.lead {
+                lead.postpone(stood);
+            }
         }
     }
 

@@ -1,16 +1,20 @@
 //! Every agent's own part: find the leader, run its generation's workers, leave.
 
-use super::{Action, Event, ExitCode, Machine, Time, leader_is_gone};
+use super::{Action, Event, ExitCode, Machine, Mercy, Time, leader_is_gone};
 use crate::wire::{Beat, LeaderMsg, MemberMsg};
 use lockstep_run::link::{AgentMsg, Phase};
 use lockstep_run::{Body, Generation, Incarnation, Join, Membership, NodeId, Outcome, Rank, Step};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How often an agent without a leader looks into storage.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// How often a leader that gathers looks for a lower node that could lead instead.
-const LOOK_LOWER_EVERY: Duration = Duration::from_millis(250);
+/// The shortest pause between two looks into storage of an agent without a leader.
+const LOOK_FIRST: Duration = Duration::from_millis(50);
+/// The same for a leader that gathers, which looks for a lower node that could lead instead.
+const LOOK_LOWER_FIRST: Duration = Duration::from_millis(250);
+/// The longest pause between two looks.
+const LOOK_LAST: Duration = Duration::from_secs(2);
+/// Who has looked for so many times as long as a pause makes no longer ones: what it looks for is found that much later at most.
+const LOOK_SHARE: u32 = 8;
 /// A node that did not answer isn't called again before this.
 const REDIAL_AFTER: Duration = Duration::from_millis(500);
 
@@ -21,6 +25,10 @@ pub(super) struct Node {
     /// Lives that did not answer, and until when they are left alone.
     unreachable: BTreeMap<NodeId, (Incarnation, Time)>,
     dialing: bool,
+    /// A look into storage is under way.
+    looking: bool,
+    /// Since when this agent has been looking for what it looks for now.
+    looks_since: Time,
     looked: Option<Time>,
     beaten: Option<Time>,
     pub(super) stop: Option<(String, Time)>,
@@ -65,6 +73,8 @@ impl Node {
             state: State::Seeking,
             unreachable,
             dialing: false,
+            looking: false,
+            looks_since: now,
             looked: None,
             beaten: None,
             stop: None,
@@ -95,6 +105,36 @@ impl Node {
         self.unreachable.get(&join.node).is_some_and(|(inc, until)| *inc == join.incarnation && now < *until)
     }
 
+    /// Whether to look into storage now. One look at a time; pauses grow with the time that was spent looking, and are not
+    /// the same for all nodes, which would ask all at once.
+    fn look_is_due(&mut self, now: Time, me: NodeId, first: Duration) -> bool {
+        let spent = now.saturating_sub(self.looks_since);
+        let pause = (spent / LOOK_SHARE).clamp(first, LOOK_LAST);
+        // A quarter more or less, a different one for each node and each look.
+        let mixed = (u64::from(me.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (spent.as_millis() as u64);
+        let pause = pause.mul_f64(0.75 + (mixed.wrapping_mul(0xff51_afd7_ed55_8ccd) >> 54) as f64 / 2048.0);
+        let due = !self.looking && !self.dialing && Node::due(&mut self.looked, now, pause);
+        self.looking |= due;
+        due
+    }
+
+    /// Begins to look for something else: the first looks come soon.
+    fn look_anew(&mut self, now: Time) {
+        self.looks_since = now;
+    }
+
+    /// This process did not run for `stood`: what it waits for gets that time more.
+    pub(super) fn postpone(&mut self, stood: Duration) {
+        match &mut self.state {
+            State::Joining { heard, .. } => *heard += stood,
+            State::Running { heard, workers, .. } => {
+                *heard += stood;
+                workers.values_mut().filter_map(|w| w.seen.as_mut()).for_each(|seen| *seen += stood);
+            }
+            State::Seeking | State::Clearing { .. } | State::Over => {}
+        }
+    }
+
     fn due(last: &mut Option<Time>, now: Time, every: Duration) -> bool {
         let due = last.is_none_or(|at| now >= at + every);
         if due {
@@ -110,9 +150,12 @@ impl Machine {
             Event::Tick => self.node_tick(now, out),
             Event::Seen { joins, newest } => self.on_seen(now, joins, newest, out),
             Event::Dialed { node, incarnation, ok } => self.on_dialed(now, node, incarnation, ok, out),
-            Event::LeaderGone => self.on_leader_gone(out),
+            Event::LeaderGone => self.on_leader_gone(now, out),
             Event::FromLeader(msg) => self.on_leader_msg(now, msg, out),
             Event::WorkerBeat { generation, beat } => self.on_beat(now, generation, beat),
+            Event::CommandGetsOn { generation } if self.runs(generation) => {
+                out.push(Action::ToLeader(MemberMsg::GetsOn { generation }));
+            }
             Event::WorkerHeld { generation, rank, ask, started } if self.runs(generation) => {
                 out.push(Action::ToLeader(MemberMsg::Held { generation, rank, ask, started }));
             }
@@ -161,7 +204,7 @@ impl Machine {
             self.node.leader() == Some(self.config.node) && matches!(self.node.state, State::Joining { .. });
         match &mut self.node.state {
             State::Seeking => {
-                if !self.node.dialing && Node::due(&mut self.node.looked, now, LOOK_EVERY) {
+                if self.node.look_is_due(now, self.config.node, LOOK_FIRST) {
                     out.push(Action::Look);
                 }
             }
@@ -175,7 +218,7 @@ impl Machine {
                         beats: vec![],
                     }));
                 }
-                if gathers && !self.node.dialing && Node::due(&mut self.node.looked, now, LOOK_LOWER_EVERY) {
+                if gathers && self.node.look_is_due(now, self.config.node, LOOK_LOWER_FIRST) {
                     out.push(Action::Look);
                 }
             }
@@ -209,6 +252,7 @@ impl Machine {
         newest: Option<Membership>,
         out: &mut Vec<Action>,
     ) {
+        self.node.looking = false;
         if let Some(newest) = newest {
             self.known = self.known.max(newest.generation);
             if let (Some(outcome), true) = (newest.outcome(), newest.launch == self.config.launch)
@@ -239,6 +283,7 @@ impl Machine {
                 return;
             }
             self.start_gathering(now);
+            self.node.look_anew(now);
             self.join(now, me, out);
         }
     }
@@ -276,13 +321,14 @@ impl Machine {
         }));
     }
 
-    fn on_leader_gone(&mut self, out: &mut Vec<Action>) {
+    fn on_leader_gone(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.node.look_anew(now);
         match &mut self.node.state {
             State::Joining { leader, .. } if *leader != self.config.node => self.node.state = State::Seeking,
             State::Running { leader, .. } if *leader != self.config.node => {
                 self.node.revoked = Some(leader_is_gone(*leader));
                 self.node.state = State::Clearing { leader: None, exit: None };
-                out.push(Action::KillWorkers { gently: false });
+                out.push(Action::KillWorkers { mercy: Mercy::Revoke });
             }
             State::Clearing { leader, .. } if *leader != Some(self.config.node) => *leader = None,
             _ => {}
@@ -297,11 +343,12 @@ impl Machine {
             self.resign(out);
         }
         self.node.looked = Some(now);
+        self.node.look_anew(now);
         match self.node.state {
             State::Joining { .. } => self.node.state = State::Seeking,
             _ => {
                 self.node.state = State::Clearing { leader: None, exit: None };
-                out.push(Action::KillWorkers { gently: false });
+                out.push(Action::KillWorkers { mercy: Mercy::Revoke });
             }
         }
     }
@@ -317,6 +364,7 @@ impl Machine {
                 if matches!(self.node.state, State::Joining { .. }) {
                     self.node.state = State::Seeking;
                     self.node.looked = Some(now);
+                    self.node.look_anew(now);
                     out.push(Action::HangUp);
                 }
             }
@@ -328,7 +376,8 @@ impl Machine {
             LeaderMsg::Revoke { generation, reason } if self.runs(generation) => {
                 self.node.revoked = Some(reason);
                 self.node.state = State::Clearing { leader: self.node.leader(), exit: None };
-                out.push(Action::KillWorkers { gently: self.node.stop.is_some() });
+                let mercy = if self.node.stop.is_some() { Mercy::Grace } else { Mercy::Revoke };
+                out.push(Action::KillWorkers { mercy });
             }
             LeaderMsg::HoldAt { generation, ask, step } if self.runs(generation) => {
                 out.push(Action::ToWorkers(AgentMsg::HoldAt { ask, step }));
@@ -349,17 +398,12 @@ impl Machine {
             Body::Ended { outcome, .. } => self.part(outcome, out),
             Body::Formed { members, .. } => {
                 let State::Joining { leader, .. } = self.node.state else { return };
-                let mut first = 0;
-                for member in members {
-                    if (member.node, member.incarnation) == (self.config.node, self.config.incarnation) {
-                        let ranks = first..first + member.num_ranks;
-                        let workers = ranks.map(|r| (Rank(r), Worker::default())).collect();
-                        let (generation, hung) = (record.generation, BTreeSet::new());
-                        self.node.state = State::Running { leader, generation, heard: now, workers, hung };
-                        return out.push(Action::StartWorkers(Box::new(record)));
-                    }
-                    first += member.num_ranks;
-                }
+                let me = (self.config.node, self.config.incarnation);
+                let Some(member) = members.iter().find(|m| (m.node, m.incarnation) == me) else { return };
+                let workers = member.ranks.iter().map(|rank| (*rank, Worker::default())).collect();
+                let (generation, hung) = (record.generation, BTreeSet::new());
+                self.node.state = State::Running { leader, generation, heard: now, workers, hung };
+                out.push(Action::StartWorkers(Box::new(record)));
             }
         }
     }
@@ -383,7 +427,10 @@ impl Machine {
                 self.node.state = State::Over;
                 out.push(Action::Exit(ExitCode::Stopped));
             }
-            (None, None) => self.node.state = State::Seeking,
+            (None, None) => {
+                self.node.look_anew(now);
+                self.node.state = State::Seeking;
+            }
         }
     }
 
@@ -406,7 +453,8 @@ impl Machine {
             State::Clearing { exit, .. } => *exit = Some(code),
             _ => {
                 self.node.state = State::Clearing { leader: self.node.leader(), exit: Some(code) };
-                out.push(Action::KillWorkers { gently: code == ExitCode::Stopped });
+                let mercy = if code == ExitCode::Stopped { Mercy::Grace } else { Mercy::Revoke };
+                out.push(Action::KillWorkers { mercy });
             }
         }
     }
@@ -416,6 +464,7 @@ impl Machine {
         if let State::Joining { .. } = self.node.state {
             self.node.state = State::Seeking;
             self.node.looked = Some(now);
+            self.node.look_anew(now);
         }
     }
 }

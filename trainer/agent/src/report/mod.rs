@@ -1,49 +1,106 @@
 //! Tells users: status lines on standard output, and segments of metrics, events and logs in the run's folder.
+//!
+//! Nothing here blocks or waits: lines go to a thread that prints, and to tasks on a thread of their own that write.
 
+mod printer;
+mod shelf;
 mod tfevents;
 
 use crate::machine::Note;
 use crate::workers::LogLine;
+use anyhow::Context;
 use jiff::Timestamp;
-use lockstep_run::layout::Series;
 use lockstep_run::link::{Phase, Progress};
-use lockstep_run::segment::{Event, EventKind, Metric, SegmentWriter};
-use lockstep_run::{Generation, Incarnation, Line, NodeId, RunDir, STANDING_EVERY, Saved};
-use std::io::Write;
+use lockstep_run::segment::{
+    EVENTS, Event, EventKind, LOGS, METRICS, Metric, Owner, SegmentWriter, Series, TENSORBOARD,
+};
+use lockstep_run::{Generation, Launch, Line, Member, NodeId, RunDir, STANDING_EVERY, Saved};
+use printer::Printer;
+use serde::Serialize;
+use shelf::Shelf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
-/// How often what was collected becomes objects.
-const FLUSH_EVERY: Duration = Duration::from_secs(1);
-/// At the end, storage gets this long to take the rest.
-const LAST_FLUSH_DEADLINE: Duration = Duration::from_secs(5);
-/// A log larger than this is flushed before its time.
-const LOG_BYTES: usize = 256 << 10;
+/// At the end, storage and the reader of standard output get this long to take the rest.
+const LAST_DEADLINE: Duration = Duration::from_secs(5);
+/// What a dead node left is tidied up this long after a generation was formed: training goes first.
+const TIDY_AFTER: Duration = Duration::from_secs(10);
 
-#[derive(Debug)]
-enum Report {
-    Progress { generation: Generation, restarts: u32, checkpoint: Option<Saved>, progress: Progress },
-    Started { generation: Generation, restarts: u32, phase: Option<Phase> },
-    Event(Event),
-    Log(LogLine),
-    Waiting(String, Duration),
-    Close(oneshot::Sender<()>),
-}
-
-/// Takes reports without ever blocking; a task of its own writes them.
+/// Takes reports without ever blocking.
 #[derive(Debug, Clone)]
 pub struct Reporter {
     node: NodeId,
-    queue: mpsc::UnboundedSender<Report>,
+    sinks: Arc<Sinks>,
+    handle: Handle,
+}
+
+#[derive(Debug)]
+struct Sinks {
+    dir: RunDir,
+    printer: Printer,
+    metrics: Shelf,
+    tensorboard: Shelf,
+    events: Shelf,
+    log: Shelf,
+    standing: Mutex<Standing>,
+    /// The shelves' tasks; taken by whoever closes.
+    tasks: Mutex<Option<JoinHandle<()>>>,
+    /// The task that tidies up.
+    tidying: Mutex<Option<JoinHandle<()>>>,
+    /// Dropped with the last reporter, which ends the thread.
+    _alive: oneshot::Sender<()>,
+}
+
+/// Where the run stands, if rank 0 is here, and how many lines workers have printed since that was said.
+#[derive(Debug, Default)]
+struct Standing {
+    line: Option<Line>,
+    unsaid: u32,
 }
 
 impl Reporter {
-    /// Starts the task.
-    pub fn start(dir: RunDir, generation: Generation, node: NodeId, incarnation: Incarnation) -> Self {
-        let (queue, reports) = mpsc::unbounded_channel();
-        tokio::spawn(Writer::new(dir, generation, node, incarnation).run(reports));
-        Self { node, queue }
+    /// Starts the threads. `dir` must not be used elsewhere: its connections live on a thread of this reporter.
+    ///
+    /// # Errors
+    /// Where the system gives no threads.
+    pub fn start(dir: RunDir, owner: Owner) -> anyhow::Result<Self> {
+        let (alive, over) = oneshot::channel::<()>();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let keep = move || {
+            let _ = runtime.block_on(over);
+            runtime.shutdown_background();
+        };
+        std::thread::Builder::new().name("output".to_owned()).spawn(keep).context("can't start a thread")?;
+        let shelf = |kind| Shelf::start(SegmentWriter::new(dir.clone(), Series::of(kind, owner)));
+        let (metrics, keep_metrics) = shelf(METRICS);
+        let (tensorboard, keep_tensorboard) = shelf(TENSORBOARD);
+        let (events, keep_events) = shelf(EVENTS);
+        let (log, keep_log) = shelf(LOGS);
+        let tasks = handle.spawn(async move {
+            tokio::join!(keep_metrics, keep_tensorboard, keep_events, keep_log);
+        });
+        let sinks = Sinks {
+            printer: Printer::start(std::io::stdout()).context("can't start a thread")?,
+            metrics,
+            tensorboard,
+            events,
+            log,
+            standing: Mutex::default(),
+            tasks: Mutex::new(Some(tasks)),
+            tidying: Mutex::default(),
+            dir,
+            _alive: alive,
+        };
+        Ok(Self { node: owner.node, sinks: Arc::new(sinks), handle })
+    }
+
+    /// The thread on which workers' output is read.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
     }
 
     /// A logging interval or an evaluation.
@@ -54,12 +111,28 @@ impl Reporter {
         checkpoint: Option<Saved>,
         progress: Progress,
     ) {
-        let _ = self.queue.send(Report::Progress { generation, restarts, checkpoint, progress });
+        let sinks = &self.sinks;
+        let metric = metric(generation, &progress);
+        sinks.metrics.push(&json_line(&metric), false);
+        sinks.tensorboard.push(&tfevents::scalars(&metric), false);
+        let mut standing = sinks.standing();
+        standing.line = Some(Line::Standing {
+            generation,
+            restarts,
+            phase: Phase::Training,
+            checkpoint: checkpoint.clone(),
+            progress: Some(progress.clone()),
+        });
+        standing.unsaid = 0;
+        sinks.printer.print(Line::Progress { generation, restarts, checkpoint, progress });
     }
 
     /// A generation's workers start here; what rank 0 does, where it is one of them.
     pub fn started(&self, generation: Generation, restarts: u32, phase: Option<Phase>) {
-        let _ = self.queue.send(Report::Started { generation, restarts, phase });
+        let line = |phase| Line::Standing { generation, restarts, phase, checkpoint: None, progress: None };
+        let mut standing = self.sinks.standing();
+        standing.line = phase.map(line);
+        self.sinks.say(&mut standing);
     }
 
     /// Something that the state machine noticed.
@@ -81,150 +154,91 @@ impl Reporter {
 
     /// Publishes an event.
     pub fn tell(&self, event: Event) {
-        let _ = self.queue.send(Report::Event(event));
+        // A checkpoint has a record of its own; the others tell what nobody else does.
+        let soon = event.kind != EventKind::Checkpoint;
+        self.sinks.events.push(&json_line(&event), soon);
+        self.sinks.printer.print(Line::Event(event));
     }
 
     /// A line of a worker's output.
     pub fn log(&self, line: LogLine) {
-        let _ = self.queue.send(Report::Log(line));
+        let sinks = &self.sinks;
+        sinks.log.push_or_drop(format!("[rank {}] {}\n", line.rank, line.text).as_bytes());
+        sinks.printer.print(Line::Log { rank: line.rank, text: line.text });
+        let mut standing = sinks.standing();
+        standing.unsaid += 1;
+        if standing.unsaid >= STANDING_EVERY {
+            sinks.say(&mut standing);
+        }
     }
 
     /// What the agent waits for.
     pub fn waiting(&self, reason: String, since: Duration) {
-        let _ = self.queue.send(Report::Waiting(reason, since));
+        self.sinks.printer.print(Line::Waiting { reason, seconds: since.as_secs() });
+    }
+
+    /// Records that a launch has done its first step.
+    pub fn first_step(&self, launch: Launch) {
+        let dir = self.sinks.dir.clone();
+        self.handle.spawn(async move {
+            if let Err(error) = dir.launch_or_create(launch).await {
+                tracing::warn!(%error, "can't record when the first step was done");
+            }
+        });
+    }
+
+    /// Merges, in a while, what agents left that are no members any more. For the leader of a generation.
+    pub fn tidy(&self, members: &[Member]) {
+        let lives: Vec<_> = members.iter().map(|m| (m.node, m.incarnation)).collect();
+        let dir = self.sinks.dir.clone();
+        let mut tidying = self.sinks.tidying.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(before) = tidying.take() {
+            before.abort();
+        }
+        *tidying = Some(self.handle.spawn(async move {
+            tokio::time::sleep(TIDY_AFTER).await;
+            if let Err(error) = dir.tidy(|node, life| lives.contains(&(node, life))).await {
+                tracing::debug!(%error, "can't tidy up the run's folder, the next leader will try");
+            }
+        }));
     }
 
     /// Writes the rest and ends, within a deadline.
     pub async fn close(self) {
-        let (done, closed) = oneshot::channel();
-        if self.queue.send(Report::Close(done)).is_ok() {
-            let _ = tokio::time::timeout(LAST_FLUSH_DEADLINE, closed).await;
+        let sinks = &self.sinks;
+        for shelf in [&sinks.metrics, &sinks.tensorboard, &sinks.events, &sinks.log] {
+            shelf.close();
         }
-    }
-}
-
-struct Writer {
-    dir: RunDir,
-    generation: Generation,
-    metrics: SegmentWriter,
-    tensorboard: SegmentWriter,
-    events: SegmentWriter,
-    log: SegmentWriter,
-    /// Where the run stands, if rank 0 is here, and how many lines workers have printed since that was said.
-    standing: Option<Line>,
-    unsaid: u32,
-    /// Since when writing fails, and when that is told again.
-    failing: Option<(Instant, Instant)>,
-}
-
-impl Writer {
-    fn new(dir: RunDir, generation: Generation, node: NodeId, incarnation: Incarnation) -> Self {
-        let series = |s| SegmentWriter::new(dir.clone(), s);
-        let (metrics, tensorboard) =
-            (series(Series::Metrics(generation)), series(Series::TensorBoard(generation)));
-        let events = series(Series::Events(generation, node, incarnation));
-        let log = series(Series::Log(node, incarnation));
-        Self { metrics, tensorboard, events, log, dir, generation, standing: None, unsaid: 0, failing: None }
-    }
-
-    async fn run(mut self, mut reports: mpsc::UnboundedReceiver<Report>) {
-        let mut ticks = tokio::time::interval_at(Instant::now() + FLUSH_EVERY, FLUSH_EVERY);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                report = reports.recv() => match report {
-                    Some(Report::Close(done)) => {
-                        self.flush().await;
-                        let _ = done.send(());
-                        return;
-                    }
-                    Some(report) => self.take(report).await,
-                    None => return,
-                },
-                _ = ticks.tick() => self.flush().await,
+        let printer = sinks.printer.clone();
+        let drain = tokio::task::spawn_blocking(move || printer.drain(LAST_DEADLINE));
+        let tasks = sinks.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let written = async {
+            if let Some(tasks) = tasks {
+                let _ = tasks.await;
             }
-        }
-    }
-
-    async fn take(&mut self, report: Report) {
-        match report {
-            Report::Progress { generation, restarts, checkpoint, progress } => {
-                if generation != self.generation {
-                    self.turn(generation).await;
-                }
-                let metric = metric(generation, &progress);
-                self.metrics.push_json(&metric);
-                self.tensorboard.push(&tfevents::scalars(&metric));
-                self.standing = Some(Line::Standing {
-                    generation,
-                    restarts,
-                    phase: Phase::Training,
-                    checkpoint: checkpoint.clone(),
-                    progress: Some(progress.clone()),
-                });
-                self.unsaid = 0;
-                print(&Line::Progress { generation, restarts, checkpoint, progress });
-            }
-            Report::Started { generation, restarts, phase } => {
-                self.standing = phase.map(|phase| Line::Standing {
-                    generation,
-                    restarts,
-                    phase,
-                    checkpoint: None,
-                    progress: None,
-                });
-                self.say_standing();
-            }
-            Report::Event(event) => {
-                self.events.push_json(&event);
-                print(&Line::Event(event));
-            }
-            Report::Log(line) => {
-                self.log.push(format!("[rank {}] {}\n", line.rank, line.text).as_bytes());
-                print(&Line::Log { rank: line.rank, text: line.text });
-                self.unsaid += 1;
-                if self.unsaid >= STANDING_EVERY {
-                    self.say_standing();
-                }
-                if self.log.num_pending_bytes() > LOG_BYTES {
-                    self.flush().await;
-                }
-            }
-            Report::Waiting(reason, since) => print(&Line::Waiting { reason, seconds: since.as_secs() }),
-            Report::Close(_) => {}
-        }
-    }
-
-    fn say_standing(&mut self) {
-        self.unsaid = 0;
-        self.standing.iter().for_each(print);
-    }
-
-    /// A series belongs to one generation.
-    async fn turn(&mut self, generation: Generation) {
-        self.flush().await;
-        self.generation = generation;
-        self.metrics = SegmentWriter::new(self.dir.clone(), Series::Metrics(generation));
-        self.tensorboard = SegmentWriter::new(self.dir.clone(), Series::TensorBoard(generation));
-    }
-
-    /// Writes what is pending. A failure that lasts is told at growing intervals: the log would be full of it otherwise.
-    async fn flush(&mut self) {
-        let mut failed = None;
-        for series in [&mut self.metrics, &mut self.tensorboard, &mut self.events, &mut self.log] {
-            failed = series.flush().await.err().or(failed);
-        }
-        let Some(error) = failed else {
-            self.failing = None;
-            return;
+            let _ = drain.await;
         };
-        let now = Instant::now();
-        let (since, next) = *self.failing.get_or_insert((now, now));
-        if now >= next {
-            tracing::warn!(%error, "can't write to the run's folder, will try again");
-            self.failing = Some((since, now + (now - since).max(FLUSH_EVERY)));
-        }
+        let _ = tokio::time::timeout(LAST_DEADLINE, written).await;
     }
+}
+
+impl Sinks {
+    // Nothing panics while the lock is held.
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn say(&self, standing: &mut Standing) {
+        standing.unsaid = 0;
+        standing.line.iter().for_each(|line| self.printer.print(line.clone()));
+    }
+}
+
+/// One line of a series; these types hold no maps with foreign keys, so they always become JSON.
+fn json_line<T: Serialize>(line: &T) -> Vec<u8> {
+    let mut text = serde_json::to_vec(line).unwrap_or_default();
+    text.push(b'\n');
+    text
 }
 
 fn metric(generation: Generation, progress: &Progress) -> Metric {
@@ -240,9 +254,4 @@ fn metric(generation: Generation, progress: &Progress) -> Metric {
         generation,
         at: Timestamp::now(),
     }
-}
-
-fn print(line: &Line) {
-    // A reader that went away must not end the agent.
-    let _ = writeln!(std::io::stdout().lock(), "{}", line.to_text());
 }

@@ -36,13 +36,13 @@ impl Contract {
     pub fn of_node(record: &Membership, index: usize, num_threads: u32) -> Vec<Self> {
         let members = record.members();
         let (Some(me), Some(first)) = (members.get(index), members.first()) else { return vec![] };
-        let before: u32 = members[..index].iter().map(|m| m.num_ranks).sum();
+        let before: u32 = members[..index].iter().map(|m| m.num_ranks()).sum();
         let (host, _) = first.address.rsplit_once(':').unwrap_or((&first.address, ""));
         let one = |local_rank| Self {
             rank: Rank(before + local_rank),
             local_rank,
-            world_size: members.iter().map(|m| m.num_ranks).sum(),
-            local_world_size: me.num_ranks,
+            world_size: members.iter().map(|m| m.num_ranks()).sum(),
+            local_world_size: me.num_ranks(),
             group_rank: index as u32,
             group_world_size: members.len() as u32,
             master_addr: host.to_owned(),
@@ -51,7 +51,7 @@ impl Contract {
             generation: record.generation,
             num_threads,
         };
-        (0..me.num_ranks).map(one).collect()
+        (0..me.num_ranks()).map(one).collect()
     }
 
     /// Names and values.

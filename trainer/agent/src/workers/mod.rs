@@ -4,13 +4,16 @@ mod env;
 mod log;
 mod memory;
 mod process;
+mod sockets;
 mod strays;
 
 pub use env::Contract;
 pub use log::LogLine;
 pub use process::{Heard, Program, Worker};
+pub use sockets::private_folder;
 pub use strays::adopt;
 
+use crate::report::Reporter;
 use lockstep_run::link::{AgentMsg, Start};
 use lockstep_run::{Generation, Rank};
 use std::collections::BTreeMap;
@@ -26,7 +29,7 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts one worker for each `starts`; what they say, print, and how they end goes to `heard`.
+    /// Starts one worker for each `starts`; what they say and how they end goes to `heard`, what they print to `reporter`.
     ///
     /// # Errors
     /// Where the program can't be started at all; the message names it. Workers that did start are killed.
@@ -35,12 +38,14 @@ impl Workers {
         starts: Vec<(Start, Contract)>,
         sockets: &Path,
         heard: &mpsc::Sender<Heard>,
+        reporter: &Reporter,
     ) -> anyhow::Result<Self> {
         let mut workers = Self { generation: Generation(0), by_rank: BTreeMap::new() };
         for (start, contract) in starts {
             workers.generation = start.generation;
             let rank = start.rank;
-            workers.by_rank.insert(rank, Worker::start(program, start, &contract, sockets, heard.clone())?);
+            let worker = Worker::start(program, start, &contract, sockets, heard.clone(), reporter)?;
+            workers.by_rank.insert(rank, worker);
         }
         Ok(workers)
     }
@@ -79,6 +84,12 @@ impl Workers {
         self.by_rank.values().for_each(Worker::kill);
         futures::future::join_all(self.by_rank.values().map(Worker::gone)).await;
         strays::end_all().await;
+    }
+
+    /// Whether some worker, a user's own command, has got on since this was last asked.
+    pub fn get_on(&mut self) -> bool {
+        // Each is asked, so that none counts twice.
+        self.by_rank.values_mut().filter_map(|worker| worker.gets_on().then_some(())).count() > 0
     }
 
     /// Reaps what workers started and left behind, where it has ended.

@@ -4,27 +4,38 @@ use super::env::Contract;
 use super::log::{LogLine, lines};
 use super::memory::OutOfMemory;
 use crate::args::own_certificates;
+use crate::report::Reporter;
 use anyhow::Context;
 use lockstep_jobspec::ByteSize;
 use lockstep_run::link::{self, AgentMsg, Phase, Start, WorkerMsg, WorkerOutcome};
 use lockstep_run::{Generation, Rank};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getuid, kill_process_group, waitid};
 use std::collections::BTreeMap;
-use std::os::unix::process::ExitStatusExt;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
-use tokio::net::UnixListener;
-use tokio::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+use tokio::net::unix::pipe::Receiver;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 /// A worker that has said its last word must be gone by then.
 const EXIT_DEADLINE: Duration = Duration::from_secs(5);
 /// What is still in the pipes of a dead worker is read for this long; a grandchild may hold them open.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(1);
+/// What a command prints sooner may be its last words: after that it gets on.
+const SETTLED_AFTER: Duration = Duration::from_secs(30);
+/// Names the file that a user's command touches to say that it gets on.
+const HEARTBEAT_ENV: &str = "LOCKSTEP_HEARTBEAT";
 
 /// What a node runs for each rank.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Program {
     /// Program and arguments.
     pub command: Vec<String>,
@@ -36,6 +47,21 @@ pub struct Program {
     pub speaks: bool,
     /// What the job file gives to the node in memory, where it says so.
     pub memory: Option<ByteSize>,
+}
+
+/// Values of variables may be secrets.
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { command, env, folder, speaks, memory } = self;
+        let names: Vec<_> = env.keys().collect();
+        f.debug_struct("Program")
+            .field("command", command)
+            .field("env", &names)
+            .field("folder", folder)
+            .field("speaks", speaks)
+            .field("memory", memory)
+            .finish()
+    }
 }
 
 impl Program {
@@ -50,8 +76,6 @@ impl Program {
 pub enum Heard {
     /// A message.
     Message(Generation, Rank, WorkerMsg),
-    /// A line of output.
-    Line(LogLine),
     /// Its end: the last word, or how it ended without one.
     Left(Generation, Rank, Result<WorkerOutcome, String>),
 }
@@ -62,6 +86,12 @@ pub struct Worker {
     pid: Pid,
     to: mpsc::UnboundedSender<AgentMsg>,
     gone: watch::Receiver<bool>,
+    started: Instant,
+    /// Lines that it has printed.
+    printed: Arc<AtomicU64>,
+    /// The file that it may touch, and what was last seen of it and of its output.
+    heartbeat: PathBuf,
+    seen: (u64, Option<SystemTime>),
 }
 
 impl Worker {
@@ -71,10 +101,12 @@ impl Worker {
         contract: &Contract,
         sockets: &Path,
         heard: mpsc::Sender<Heard>,
+        reporter: &Reporter,
     ) -> anyhow::Result<Self> {
         let socket = sockets.join(format!("{}-{}", start.generation, start.rank));
         let listener =
             UnixListener::bind(&socket).with_context(|| format!("can't listen on {}", socket.display()))?;
+        let heartbeat = sockets.join(format!("alive-{}-{}", start.generation, start.rank));
         let agent = std::env::current_exe().context("can't find this program's own file")?;
         let mut command = Command::new(agent);
         command
@@ -90,28 +122,30 @@ impl Worker {
             command.current_dir(folder);
         }
         command.envs(&program.env).envs(contract.variables()).env(link::ENV, &socket);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
+        if !program.speaks {
+            command.env(HEARTBEAT_ENV, &heartbeat);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let name = program.command.first().map_or("", String::as_str);
         let memory = OutOfMemory::now(program.memory);
-        let child = command.spawn().with_context(|| format!("can't start {name}"))?;
-        let pid = child.id().and_then(|id| Pid::from_raw(id as i32)).context("the worker is gone already")?;
+        let mut process = Process::spawn(&mut command).with_context(|| format!("can't start {name}"))?;
+        let (pid, printed) = (process.pid, Arc::default());
+        let (stdout, stderr) = (process.child.stdout.take(), process.child.stderr.take());
+        let outputs = [stdout.map(OwnedFd::from), stderr.map(OwnedFd::from)];
+        let outputs = outputs.into_iter().flatten().map(|pipe| read(pipe, start.rank, reporter, &printed));
+        let outputs: Vec<_> = outputs.collect();
         let (to, messages) = mpsc::unbounded_channel();
         let (tell_gone, gone) = watch::channel(false);
         let speaks = program.speaks;
         tokio::spawn(async move {
             let (generation, rank) = (start.generation, start.rank);
-            let how = run(child, pid, listener, start, speaks, messages, &heard).await;
+            let how = run(process, &tell_gone, outputs, listener, start, speaks, messages, &heard).await;
             let how = how.map_err(|status| describe(status, &memory));
             let _ = std::fs::remove_file(&socket);
-            let _ = tell_gone.send(true);
             let _ = heard.send(Heard::Left(generation, rank, how)).await;
         });
-        Ok(Self { pid, to, gone })
+        let (started, seen) = (Instant::now(), (0, None));
+        Ok(Self { pid, to, gone, started, printed, heartbeat, seen })
     }
 
     pub(super) fn send(&self, message: AgentMsg) {
@@ -120,6 +154,16 @@ impl Worker {
 
     pub(super) fn pid(&self) -> Pid {
         self.pid
+    }
+
+    /// Whether a user's command has got on since this was last asked: it printed, long enough after its start for that not
+    /// to be the reason of its end, or touched its file.
+    pub(super) fn gets_on(&mut self) -> bool {
+        let touched = std::fs::metadata(&self.heartbeat).and_then(|found| found.modified()).ok();
+        let now = (self.printed.load(Ordering::Relaxed), touched);
+        let before = std::mem::replace(&mut self.seen, now);
+        let printed = now.0 != before.0 && self.started.elapsed() > SETTLED_AFTER;
+        printed || now.1 != before.1
     }
 
     pub(super) fn kill(&self) {
@@ -131,7 +175,7 @@ impl Worker {
     }
 
     fn signal(&self, signal: Signal) {
-        // The group's number stays taken while its leader is unreaped, that is, until `gone` says so.
+        // The group's number stays taken while its leader is unreaped, and `gone` says so before it is reaped.
         if !*self.gone.borrow() {
             let _ = kill_process_group(self.pid, signal);
         }
@@ -148,54 +192,101 @@ impl Drop for Worker {
     }
 }
 
-async fn run(
-    mut child: Child,
+/// A child that stays unreaped, so that its number is nobody else's, until [`Process::reap`]. Dropping it ends it.
+struct Process {
+    child: Child,
     pid: Pid,
+    /// Tells that some child of this agent has ended.
+    some_child: tokio::signal::unix::Signal,
+}
+
+impl Process {
+    fn spawn(command: &mut Command) -> anyhow::Result<Self> {
+        // Listened to before there is a child, so none ends unheard.
+        let some_child = signal(SignalKind::child()).context("can't listen to signals")?;
+        let mut child = command.spawn()?;
+        match Pid::from_raw(child.id() as i32) {
+            Some(pid) => Ok(Self { child, pid, some_child }),
+            None => {
+                let _ = child.kill();
+                let _ = child.wait();
+                anyhow::bail!("it has no number")
+            }
+        }
+    }
+
+    /// Waits until the process has ended; it is still there as a zombie.
+    async fn exit(&mut self) {
+        while !self.has_ended() && self.some_child.recv().await.is_some() {}
+    }
+
+    fn has_ended(&self) -> bool {
+        let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        // An error says that there is nobody to wait for.
+        !matches!(waitid(WaitId::Pid(self.pid), look), Ok(None))
+    }
+
+    /// Ends whatever is left of the group, and the process; its number may be another's from here on.
+    fn reap(&mut self) -> std::io::Result<ExitStatus> {
+        let _ = kill_process_group(self.pid, Signal::KILL);
+        self.child.wait()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // After `reap` this asks nobody: the status is known.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.reap();
+        }
+    }
+}
+
+fn read(pipe: OwnedFd, rank: Rank, to: &Reporter, printed: &Arc<AtomicU64>) -> JoinHandle<()> {
+    let (reporter, printed) = (to.clone(), printed.clone());
+    to.handle().spawn(async move {
+        let to = |line: LogLine| {
+            printed.fetch_add(1, Ordering::Relaxed);
+            reporter.log(line);
+        };
+        match Receiver::from_owned_fd(pipe) {
+            Ok(pipe) => lines(pipe, rank, to).await,
+            Err(error) => tracing::warn!(%rank, %error, "can't read a worker's output"),
+        }
+    })
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one worker, taken apart once")]
+async fn run(
+    mut process: Process,
+    tell_gone: &watch::Sender<bool>,
+    outputs: Vec<JoinHandle<()>>,
     listener: UnixListener,
     start: Start,
     speaks: bool,
     messages: mpsc::UnboundedReceiver<AgentMsg>,
     heard: &mpsc::Sender<Heard>,
 ) -> Result<WorkerOutcome, std::io::Result<ExitStatus>> {
-    let rank = start.rank;
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let output = async {
-        let out = async {
-            if let Some(stdout) = stdout {
-                lines(stdout, rank, heard).await;
-            }
-        };
-        let err = async {
-            if let Some(stderr) = stderr {
-                lines(stderr, rank, heard).await;
-            }
-        };
-        tokio::join!(out, err);
-    };
-    let mut output = std::pin::pin!(output);
     let mut talk = std::pin::pin!(talk(listener, start, messages, heard));
-    let (mut last_word, mut output_over, mut talk_over) = (None, false, !speaks);
-    let status = loop {
+    let (mut last_word, mut talk_over) = (None, !speaks);
+    loop {
         tokio::select! {
-            status = child.wait() => break status,
-            () = &mut output, if !output_over => output_over = true,
+            () = process.exit() => break,
             word = &mut talk, if !talk_over => {
                 (talk_over, last_word) = (true, word);
                 if last_word.is_some() {
-                    break tokio::time::timeout(EXIT_DEADLINE, child.wait()).await.unwrap_or_else(|_| {
-                        let _ = kill_process_group(pid, Signal::KILL);
-                        Ok(ExitStatus::default())
-                    });
+                    // One that doesn't leave then is ended below.
+                    let _ = tokio::time::timeout(EXIT_DEADLINE, process.exit()).await;
+                    break;
                 }
             }
         }
-    };
-    // Whatever it started goes with it.
-    let _ = kill_process_group(pid, Signal::KILL);
-    let _ = child.wait().await;
-    if !output_over {
-        let _ = tokio::time::timeout(DRAIN_DEADLINE, output).await;
     }
+    // Nobody signals the group from here on: when it is reaped its number may become another's.
+    let _ = tell_gone.send(true);
+    let status = process.reap();
+    let drained = futures::future::join_all(outputs);
+    let _ = tokio::time::timeout(DRAIN_DEADLINE, drained).await;
     if !talk_over {
         // The last word may still be in the socket.
         last_word = tokio::time::timeout(DRAIN_DEADLINE, talk).await.ok().flatten();
@@ -209,6 +300,18 @@ async fn run(
     }
 }
 
+/// The connection of this user's worker; others have no business here.
+async fn accept(listener: &UnixListener) -> Option<UnixStream> {
+    loop {
+        let (stream, _) = listener.accept().await.ok()?;
+        match stream.peer_cred() {
+            Ok(peer) if peer.uid() == getuid().as_raw() => return Some(stream),
+            Ok(peer) => tracing::warn!(uid = peer.uid(), "another user called a worker's socket"),
+            Err(_) => {}
+        }
+    }
+}
+
 /// Serves the worker's socket until it closes; returns its last word, if it said one.
 async fn talk(
     listener: UnixListener,
@@ -217,7 +320,7 @@ async fn talk(
     heard: &mpsc::Sender<Heard>,
 ) -> Option<WorkerOutcome> {
     let (generation, rank) = (start.generation, start.rank);
-    let (stream, _) = listener.accept().await.ok()?;
+    let stream = accept(&listener).await?;
     let (mut receiver, mut sender) = link::split(stream);
     match receiver.recv::<WorkerMsg>().await {
         Ok(Some(WorkerMsg::Hello { .. })) => sender.send(&AgentMsg::Start(Box::new(start))).await.ok()?,

@@ -1,4 +1,4 @@
-use super::{candidates, hash_file, state_hash};
+use super::{Lineage, Next, hash_file, state_hash};
 use crate::layout;
 use crate::{Commit, CommitRef, Error, FileEntry, Generation, Result, RunDir, Sealed};
 use bytes::Bytes;
@@ -45,7 +45,34 @@ impl RunDir {
 
     /// The commits that generation `from` may load, best first.
     pub async fn lineage(&self, from: Generation) -> Result<Vec<CommitRef>> {
-        Ok(candidates(&self.memberships().await?, &self.commits().await?, from))
+        self.lineage_until(from, |_| false).await
+    }
+
+    /// As [`lineage`](Self::lineage), up to the first that is `enough`, and that one: few requests where an early one is.
+    pub async fn lineage_until(
+        &self,
+        from: Generation,
+        enough: impl Fn(&CommitRef) -> bool,
+    ) -> Result<Vec<CommitRef>> {
+        let mut lineage = Lineage::new(self.commits().await?, from);
+        let mut found = Vec::new();
+        while let Some(checkpoint) = self.next_of(&mut lineage).await? {
+            found.push(checkpoint);
+            if enough(&checkpoint) {
+                break;
+            }
+        }
+        Ok(found)
+    }
+
+    async fn next_of(&self, lineage: &mut Lineage) -> Result<Option<CommitRef>> {
+        loop {
+            match lineage.next_step() {
+                Next::Checkpoint(checkpoint) => return Ok(Some(checkpoint)),
+                Next::Record(generation) => lineage.take(self.membership(generation).await?.as_ref()),
+                Next::End => return Ok(None),
+            }
+        }
     }
 
     /// Reads a commit record and checks its own hash.
@@ -65,10 +92,13 @@ impl RunDir {
     /// [`Error::NoGoodCheckpoint`] where there are some and each is damaged: starting over is the user's decision.
     pub async fn load_checkpoint(&self, from: Generation) -> Result<Option<Loaded>> {
         let mut passed = Vec::new();
-        for checkpoint in self.lineage(from).await? {
+        let mut lineage = Lineage::new(self.commits().await?, from);
+        while let Some(checkpoint) = self.next_of(&mut lineage).await? {
             match self.fetch(checkpoint).await {
                 Ok((commit, files)) => return Ok(Some(Loaded { commit, files, passed })),
                 Err(Error::Storage(e)) if !e.is_not_found() => return Err(e.into()),
+                // Not damaged: somebody else can read it, and an older one in its place would lose their steps.
+                Err(e @ Error::Format { .. }) => return Err(e),
                 Err(e) => passed.push(Passed { checkpoint, problem: e.to_string() }),
             }
         }
@@ -119,29 +149,42 @@ impl RunDir {
         for (name, expected) in &commit.files {
             match self.fetch_file(&commit, name).await {
                 Ok(body) => problems.extend(compare(name, expected, &hash_file(&body)).err()),
-                Err(Error::Storage(e)) if !e.is_not_found() => return Err(e.into()),
+                Err(Error::Storage(e)) => return Err(e.into()),
                 Err(e) => problems.push(e.to_string()),
             }
         }
         Ok(Verdict { checkpoint, commit: Some(commit), problems })
     }
 
+    /// Reads a file whose size is what the commit record says; one of another size is damaged, and not read: it could be
+    /// larger than the memory.
     async fn fetch_file(&self, commit: &Commit, name: &str) -> Result<Bytes> {
         let path = format!("{}/{name}", commit.folder);
-        match self.storage().get(&path).await {
-            Err(e) if e.is_not_found() => Err(Error::BadCheckpoint {
-                step: commit.step,
-                generation: commit.generation,
-                problem: format!("{name} is missing at {}", self.uri(&path)),
-            }),
-            other => Ok(other?),
+        let bad = |problem| Error::BadCheckpoint {
+            step: commit.step,
+            generation: commit.generation,
+            problem,
+        };
+        let unreadable = |e: lockstep_storage::Error| match e {
+            lockstep_storage::Error::NotFound { .. } => {
+                bad(format!("{name} is missing at {}", self.uri(&path)))
+            }
+            lockstep_storage::Error::BadPath { reason, .. } => {
+                bad(format!("{path:?} is no path of a checkpoint's file: {reason}"))
+            }
+            other => other.into(),
+        };
+        let found = self.storage().head(&path).await.map_err(unreadable)?.bytes;
+        match commit.files.get(name) {
+            Some(expected) if expected.bytes != found => Err(bad(size_differs(name, found, expected.bytes))),
+            _ => self.storage().get(&path).await.map_err(unreadable),
         }
     }
 }
 
 fn compare(name: &str, expected: &FileEntry, found: &FileEntry) -> Result<(), String> {
     if expected.bytes != found.bytes {
-        return Err(format!("{name} has {} bytes, its commit record says {}", found.bytes, expected.bytes));
+        return Err(size_differs(name, found.bytes, expected.bytes));
     }
     if expected == found {
         return Ok(());
@@ -153,4 +196,8 @@ fn compare(name: &str, expected: &FileEntry, found: &FileEntry) -> Result<(), St
         short(&found.blake3),
         short(&expected.blake3)
     ))
+}
+
+fn size_differs(name: &str, found: u64, expected: u64) -> String {
+    format!("{name} has {found} bytes, its commit record says {expected}")
 }

@@ -1,34 +1,79 @@
 use crate::{Body, CommitRef, Generation, Membership, StartFrom, Step};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, VecDeque};
 
-/// The checkpoints that generation `from` may load, best first.
+/// The way back through a run's checkpoints, best first; it asks for one membership record at a time.
 ///
 /// Which one is newest is a question of lineage, not of numbers: a generation's own commits, highest step first, then
-/// those that it started from, and on from there. A branch that was left by `--resume RUN@STEP` or `--fresh` is never
-/// picked up again.
-pub fn candidates(
-    memberships: &BTreeMap<Generation, Membership>,
-    commits: &BTreeSet<CommitRef>,
-    from: Generation,
-) -> Vec<CommitRef> {
-    let mut found = Vec::new();
-    let mut at = (from, Step(u64::MAX));
-    loop {
-        let (generation, newest) = at;
-        let of_this = CommitRef { generation, step: Step(0) }..=CommitRef { generation, step: newest };
-        found.extend(commits.range(of_this).rev());
-        let before = match memberships.get(&generation).map(|m| &m.body) {
-            Some(Body::Formed { start_from: StartFrom::Commit(c), .. }) => (c.generation, c.step),
-            Some(Body::Ended { previous, .. }) => (*previous, newest),
-            Some(Body::Formed { start_from: StartFrom::Fresh | StartFrom::Warm(_), .. }) | None => {
-                return found;
-            }
-        };
-        // Generations only grow, so a record that points forward is damaged: stop rather than go round in circles.
-        if before.0 >= generation {
-            return found;
+/// those that it started from, and on from there. A branch that was left by `--resume STEP` or `--fresh` is never picked up
+/// again. Records are asked for only while a commit of an older generation is left, so a long run with few checkpoints takes
+/// few.
+#[derive(Debug)]
+pub struct Lineage {
+    commits: BTreeSet<CommitRef>,
+    found: VecDeque<CommitRef>,
+    /// The generation whose record comes next, and the newest of the steps that count.
+    at: Option<(Generation, Step)>,
+}
+
+/// What comes next on a [`Lineage`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A checkpoint.
+    Checkpoint(CommitRef),
+    /// The membership record of this generation is needed: hand it to [`Lineage::take`].
+    Record(Generation),
+    /// There are no more.
+    End,
+}
+
+impl Lineage {
+    /// What generation `from` may load, of all `commits`.
+    pub fn new(commits: BTreeSet<CommitRef>, from: Generation) -> Self {
+        let mut lineage = Self { commits, found: VecDeque::new(), at: None };
+        lineage.go_to(from, Step(u64::MAX));
+        lineage
+    }
+
+    /// The next checkpoint, or what is needed to find it.
+    pub fn next_step(&mut self) -> Next {
+        match (self.found.pop_front(), self.at) {
+            (Some(checkpoint), _) => Next::Checkpoint(checkpoint),
+            (None, Some((generation, _))) => Next::Record(generation),
+            (None, None) => Next::End,
         }
-        at = before;
+    }
+
+    /// Takes the record that [`Next::Record`] asked for; `None` where there is none.
+    pub fn take(&mut self, record: Option<&Membership>) {
+        let Some((generation, newest)) = self.at.take() else { return };
+        let Some(record) = record else { return };
+        let before = match &record.body {
+            Body::Formed { start_from: StartFrom::Commit(c) | StartFrom::Local(c), .. } => {
+                (c.generation, c.step)
+            }
+            Body::Ended { previous, .. } => (*previous, newest),
+            Body::Formed { start_from: StartFrom::Fresh | StartFrom::Warm(_), .. } => return,
+        };
+        let root = record.root.unwrap_or_default();
+        // Generations only grow, so a record that points forward is damaged: stop rather than go round in circles.
+        if before.0 < generation && self.has_any(root, before.0) {
+            self.go_to(before.0, before.1);
+        }
+    }
+
+    fn go_to(&mut self, generation: Generation, newest: Step) {
+        let of_this = CommitRef { generation, step: Step(0) }..=CommitRef { generation, step: newest };
+        self.found.extend(self.commits.range(of_this).rev());
+        self.at = self.has_older(generation).then_some((generation, newest));
+    }
+
+    fn has_older(&self, than: Generation) -> bool {
+        self.commits.range(..CommitRef { generation: than, step: Step(0) }).next().is_some()
+    }
+
+    fn has_any(&self, from: Generation, to: Generation) -> bool {
+        let range = CommitRef { generation: from, step: Step(0) }..=CommitRef { generation: to, step: Step(u64::MAX) };
+        from <= to && self.commits.range(range).next().is_some()
     }
 }
 
@@ -36,6 +81,26 @@ pub fn candidates(
 mod tests {
     use super::*;
     use crate::{Incarnation, NodeId, Outcome, RunUid, Writer};
+    use std::collections::BTreeMap;
+
+    /// All of a lineage, and how many records it took.
+    fn candidates(
+        memberships: &BTreeMap<Generation, Membership>,
+        commits: &BTreeSet<CommitRef>,
+        from: Generation,
+    ) -> (Vec<CommitRef>, usize) {
+        let (mut lineage, mut found, mut records) = (Lineage::new(commits.clone(), from), vec![], 0);
+        loop {
+            match lineage.next_step() {
+                Next::Checkpoint(checkpoint) => found.push(checkpoint),
+                Next::Record(generation) => {
+                    records += 1;
+                    lineage.take(memberships.get(&generation));
+                }
+                Next::End => return (found, records),
+            }
+        }
+    }
 
     fn record(generation: u64, body: Body) -> (Generation, Membership) {
         let generation = Generation(generation);
@@ -48,6 +113,10 @@ mod tests {
                 generation,
                 writer,
                 launch: String::new(),
+                launched_at: None,
+                restarts: None,
+                launch_restarts: 0,
+                root: None,
                 at,
                 reason: String::new(),
                 body,
@@ -106,8 +175,23 @@ mod tests {
             ),
         ];
         for (what, records, generation, expected) in cases {
-            let found = candidates(&records.into_iter().collect(), &commits, Generation(generation));
+            let (found, _) = candidates(&records.into_iter().collect(), &commits, Generation(generation));
             assert_eq!(found, expected, "{what}");
         }
+    }
+
+    #[test]
+    fn a_long_run_with_few_checkpoints_takes_few_records() {
+        let mut records = BTreeMap::from([formed(1, StartFrom::Fresh)]);
+        records.extend((2..=1000).map(|g| formed(g, StartFrom::Commit(c(g - 1, g)))));
+        records.values_mut().for_each(|r| r.root = Some(Generation(1)));
+        let kept: BTreeSet<_> = [c(998, 999), c(999, 1000), c(1000, 1001)].into();
+        let (found, records_read) = candidates(&records, &kept, Generation(1000));
+        assert_eq!(found, [c(1000, 1001), c(999, 1000), c(998, 999)]);
+        assert_eq!(records_read, 2);
+        // What a branch left behind long before this one began is not looked for.
+        records.values_mut().for_each(|r| r.root = Some(Generation(900)));
+        let with_a_branch = kept.iter().copied().chain([c(17, 5)]).collect();
+        assert_eq!(candidates(&records, &with_a_branch, Generation(1000)).1, 3);
     }
 }

@@ -7,13 +7,15 @@ mod hash;
 mod lineage;
 mod retention;
 mod save;
+mod sweep;
 mod warm;
 
 pub use fetch::{Loaded, Passed, Verdict};
 pub use hash::{PART_BYTES, hash_file, state_hash};
-pub use lineage::candidates;
+pub use lineage::{Lineage, Next};
 pub use retention::expired;
 pub use save::Draft;
+pub use sweep::is_leftover;
 
 /// The file of parameters and buffers, and of nothing else: the same bytes for the same model.
 pub const MODEL: &str = "model.safetensors";

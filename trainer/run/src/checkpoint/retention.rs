@@ -2,7 +2,7 @@ use crate::CommitRef;
 
 /// The checkpoints to delete once `lineage[0]` is committed: all but the newest `keep_last` of its own lineage.
 ///
-/// `lineage` is what [`super::candidates`] returns, best first. Never fewer than two stay, so that a damaged newest one
+/// `lineage` is what [`super::Lineage`] goes through, best first. Never fewer than two stay, so that a damaged newest one
 /// still has one before it. Branches that were left are not touched.
 pub fn expired(lineage: &[CommitRef], keep_last: usize) -> &[CommitRef] {
     lineage.get(keep_last.max(2)..).unwrap_or_default()

@@ -1,6 +1,6 @@
 use super::{hash_file, state_hash};
 use crate::layout;
-use crate::{Commit, CommitRef, Error, Generation, Result, RunDir, Sealed, Step, Writer};
+use crate::{Commit, CommitRef, Error, Generation, Provenance, Result, RunDir, Sealed, Slice, Step, Writer};
 use bytes::Bytes;
 use jiff::Timestamp;
 use lockstep_storage::Created;
@@ -21,6 +21,8 @@ pub struct Draft {
     pub world_size: u32,
     /// The process that writes.
     pub writer: Writer,
+    /// What the state was made from, where and by what.
+    pub provenance: Provenance,
 }
 
 impl RunDir {
@@ -28,10 +30,11 @@ impl RunDir {
     ///
     /// # Errors
     /// [`Error::Fenced`] where a newer generation exists: nothing was committed. [`Error::ForeignCommit`] where another
-    /// process committed this very step and generation. Storage errors otherwise; the attempt's files then stay behind
+    /// process committed this very step and generation, or this one another state; where this process committed this very
+    /// state in an earlier try whose answer was lost, that commit is returned. Storage errors otherwise; the attempt's files then stay behind
     /// without a record, which makes them nothing.
     pub async fn save_checkpoint(&self, draft: Draft, files: BTreeMap<String, Bytes>) -> Result<Commit> {
-        let folder = layout::checkpoint(draft.step, draft.generation, draft.attempt);
+        let folder = layout::checkpoint(draft.step, draft.generation, draft.writer.nonce, draft.attempt);
         let mut entries = BTreeMap::new();
         for (name, body) in files {
             let path = format!("{folder}/{name}");
@@ -45,9 +48,8 @@ impl RunDir {
             }
             entries.insert(name, entry);
         }
-        let newest = self.newest_generation().await?;
-        if newest > draft.generation {
-            return Err(Error::Fenced { ours: draft.generation, newest });
+        if let Some(newer) = self.newest_since(draft.generation).await? {
+            return Err(Error::Fenced { ours: draft.generation, newest: newer.generation });
         }
         self.commit(draft, folder, entries).await
     }
@@ -65,21 +67,27 @@ impl RunDir {
             folder,
             parent: draft.parent,
             state_hash: state_hash(&files),
+            slices: files.iter().map(|(name, entry)| whole(name, entry)).collect(),
             files,
             world_size: draft.world_size,
-            writer: draft.writer.clone(),
+            writers: vec![draft.writer.clone()],
+            provenance: draft.provenance,
             at: Timestamp::now(),
         };
         match self.storage().create(&path, Sealed::seal(&commit)?.into()).await? {
             Created::Ours => Ok(commit),
             Created::Theirs(body) => {
-                let theirs = Sealed::open(&self.uri(&path), &body)?;
-                Err(Error::ForeignCommit { uri: self.uri(&path), ours: draft.writer, theirs: theirs.writer })
+                let found = Sealed::open(&self.uri(&path), &body)?;
+                if found.writers == commit.writers && found.state_hash == commit.state_hash {
+                    return Ok(found);
+                }
+                let theirs = found.writers.into_iter().next().unwrap_or_else(|| draft.writer.clone());
+                Err(Error::ForeignCommit { uri: self.uri(&path), ours: draft.writer, theirs })
             }
         }
     }
 
-    /// Deletes a checkpoint: the record goes first, so that no reader ever finds one without its files.
+    /// Deletes a checkpoint and every other attempt at it: the record goes first, so that no reader ever finds one without its files.
     pub async fn delete_checkpoint(&self, checkpoint: CommitRef) -> Result<()> {
         let path = layout::commit(checkpoint.step, checkpoint.generation);
         self.storage().delete(&path).await?;
@@ -91,4 +99,8 @@ impl RunDir {
         }
         Ok(())
     }
+}
+
+fn whole(name: &str, entry: &crate::FileEntry) -> Slice {
+    Slice { file: name.to_owned(), from: 0, bytes: entry.bytes, writer: 0 }
 }

@@ -14,8 +14,9 @@ impl RunDir {
     /// user, what there is.
     pub async fn warm_from(&self, name: &str, step: Option<Step>) -> Result<Result<WarmFrom, String>> {
         let dir = self.sibling(name)?;
-        let lineage = dir.lineage(dir.newest_generation().await?).await?;
-        let found = lineage.iter().find(|c| step.is_none_or(|step| c.step == step));
+        let wanted = |c: &crate::CommitRef| step.is_none_or(|step| c.step == step);
+        let lineage = dir.lineage_until(dir.newest_generation().await?, wanted).await?;
+        let found = lineage.iter().find(|c| wanted(c));
         Ok(match (found, step) {
             (Some(checkpoint), _) => Ok(WarmFrom { run: name.to_owned(), checkpoint: *checkpoint }),
             (None, Some(step)) if !lineage.is_empty() => {

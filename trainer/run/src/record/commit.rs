@@ -1,7 +1,9 @@
+use crate::record::format::{bad, check_format, to_line};
 use crate::record::membership::Writer;
-use crate::{Error, Generation, Result, Step};
+use crate::record::provenance::Provenance;
+use crate::{Generation, Result, Step};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 
@@ -35,10 +37,45 @@ pub struct Commit {
     pub state_hash: String,
     /// World size when it was saved.
     pub world_size: u32,
-    /// The process that wrote it.
-    pub writer: Writer,
+    /// The processes that wrote it, first the one that committed.
+    #[serde(alias = "writer", deserialize_with = "one_or_many")]
+    pub writers: Vec<Writer>,
+    /// Who wrote which bytes.
+    #[serde(default)]
+    pub slices: Vec<Slice>,
+    /// What it was made from, where and by what. Empty in format 0.
+    #[serde(default)]
+    pub provenance: Provenance,
     /// When.
     pub at: Timestamp,
+}
+
+/// The part of a file that one process wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Slice {
+    /// The file's name.
+    pub file: String,
+    /// Its first byte in the file.
+    pub from: u64,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Who wrote it: a place in [`Commit::writers`].
+    pub writer: u32,
+}
+
+/// Format 0 had one writer.
+fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Writer>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Writers {
+        Many(Vec<Writer>),
+        One(Writer),
+    }
+    Ok(match Writers::deserialize(from)? {
+        Writers::Many(writers) => writers,
+        Writers::One(writer) => vec![writer],
+    })
 }
 
 /// One file of a checkpoint.
@@ -78,8 +115,8 @@ struct Envelope {
 impl Sealed {
     /// The bytes to store.
     pub fn seal(commit: &Commit) -> Result<Vec<u8>> {
-        let bad = |e: serde_json::Error| bad_record("commit record", e);
-        let text = serde_json::to_string(commit).map_err(bad)?;
+        let bad = |e: serde_json::Error| bad("commit", WHAT, e);
+        let text = to_line("commit", WHAT, commit)?;
         let blake3 = blake3::hash(text.as_bytes()).to_hex().to_string();
         let commit = RawValue::from_string(text).map_err(bad)?;
         serde_json::to_vec(&Envelope { blake3, commit }).map_err(bad)
@@ -88,24 +125,22 @@ impl Sealed {
     /// Reads [`Sealed::seal`]'s bytes back. `uri` is for the message.
     ///
     /// # Errors
-    /// [`Error::BadRecord`] where the bytes don't parse or don't hash to what they say.
+    /// [`Error::BadRecord`] where the bytes don't parse or don't hash to what they say, [`Error::Format`] where they do and a
+    /// newer version wrote them.
     pub fn open(uri: &str, bytes: &[u8]) -> Result<Commit> {
-        let bad = |e: serde_json::Error| bad_record(uri, e);
-        let envelope: Envelope = serde_json::from_slice(bytes).map_err(bad)?;
-        let found = blake3::hash(envelope.commit.get().as_bytes()).to_hex();
+        let envelope: Envelope = serde_json::from_slice(bytes).map_err(|e| bad(uri, WHAT, e))?;
+        let text = envelope.commit.get().as_bytes();
+        let found = blake3::hash(text).to_hex();
         if *found != *envelope.blake3 {
-            return Err(bad_record(
-                uri,
-                format!("its bytes hash to {}…, it says {}", &found[..8], short(&envelope.blake3)),
-            ));
+            let reason = format!("its bytes hash to {}…, it says {}", &found[..8], short(&envelope.blake3));
+            return Err(bad(uri, WHAT, reason));
         }
-        serde_json::from_str(envelope.commit.get()).map_err(bad)
+        check_format(uri, WHAT, text)?;
+        serde_json::from_slice(text).map_err(|e| bad(uri, WHAT, e))
     }
 }
 
-fn bad_record(uri: &str, reason: impl ToString) -> Error {
-    Error::BadRecord { uri: uri.to_owned(), what: "commit record", reason: reason.to_string() }
-}
+const WHAT: &str = "commit record";
 
 fn short(hash: &str) -> String {
     hash.chars().take(8).chain(['…']).collect()
@@ -126,9 +161,30 @@ mod tests {
             files: [("model.safetensors".to_owned(), file)].into(),
             state_hash: "ef".into(),
             world_size: 2,
-            writer: Writer { node: NodeId(0), incarnation: Incarnation(1), nonce: 7 },
+            writers: vec![Writer { node: NodeId(0), incarnation: Incarnation(1), nonce: 7 }],
+            slices: vec![],
+            provenance: Provenance::default(),
             at: Timestamp::UNIX_EPOCH,
         }
+    }
+
+    #[test]
+    fn a_record_of_one_writer_is_read_and_one_of_a_newer_version_is_refused_by_name() {
+        let mut value = serde_json::to_value(commit()).unwrap();
+        let fields = value.as_object_mut().unwrap();
+        let writers = fields.remove("writers").unwrap();
+        fields.insert("writer".to_owned(), writers[0].clone());
+        fields.remove("slices");
+        fields.remove("provenance");
+        let seal = |value: &serde_json::Value| {
+            let text = value.to_string();
+            let blake3 = blake3::hash(text.as_bytes()).to_hex();
+            format!("{{\"blake3\":\"{blake3}\",\"commit\":{text}}}").into_bytes()
+        };
+        assert_eq!(Sealed::open("x", &seal(&value)).unwrap(), commit());
+        value["format"] = 2.into();
+        let refused = Sealed::open("x", &seal(&value)).unwrap_err();
+        assert!(matches!(refused, crate::Error::Format { found: 2, .. }), "{refused}");
     }
 
     #[test]

@@ -1,6 +1,7 @@
-use crate::{CommitRef, Generation, Incarnation, NodeId, RunUid};
+use crate::{CommitRef, Generation, Incarnation, NodeId, Rank, RunUid};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
 
 /// `membership/<generation>.json`: the run's log of truth. The highest generation is what holds.
@@ -13,8 +14,20 @@ pub struct Membership {
     pub generation: Generation,
     /// Who wrote it.
     pub writer: Writer,
-    /// The launch that it belongs to, so that `--fresh` or `--resume RUN@STEP` is obeyed once in each launch.
+    /// The launch that it belongs to, so that `--fresh` or `--resume STEP` is obeyed once in each launch.
     pub launch: String,
+    /// When that launch was asked for, as far as its agents know. None in format 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launched_at: Option<Timestamp>,
+    /// How often a fault has made a new generation of this run. None in format 0: then all records before it tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restarts: Option<u32>,
+    /// And since that launch.
+    #[serde(default)]
+    pub launch_restarts: u32,
+    /// The generation at which this lineage began from nothing. None in format 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<Generation>,
     /// When.
     pub at: Timestamp,
     /// Why the generation before ended, in words a user understands.
@@ -31,6 +44,7 @@ pub enum Body {
     /// These nodes train.
     Formed {
         /// In node order; ranks are dealt in this order.
+        #[serde(deserialize_with = "members")]
         members: Vec<Member>,
         /// The node that serves this generation.
         leader: NodeId,
@@ -60,10 +74,46 @@ pub struct Member {
     pub incarnation: Incarnation,
     /// `host:port` of its agent's control channel.
     pub address: String,
-    /// Number of workers.
-    pub num_ranks: u32,
+    /// Its workers.
+    pub ranks: Vec<Rank>,
     /// A port that was free on the node when it joined: MASTER_PORT, where the node holds rank 0.
     pub free_port: u16,
+}
+
+impl Member {
+    /// Number of its workers.
+    pub fn num_ranks(&self) -> u32 {
+        self.ranks.len() as u32
+    }
+}
+
+/// No node has more workers; a record that says so is damaged.
+const MOST_RANKS_OF_A_NODE: u32 = 1 << 12;
+
+/// Format 0 tells how many workers a member has, and not which.
+fn members<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Member>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Any {
+        node: NodeId,
+        incarnation: Incarnation,
+        address: String,
+        ranks: Option<Vec<Rank>>,
+        num_ranks: Option<u32>,
+        free_port: u16,
+    }
+    let mut first = 0;
+    let deal = |any: Any| {
+        let ranks = match (any.ranks, any.num_ranks) {
+            (Some(ranks), _) => ranks,
+            (None, Some(num)) if num <= MOST_RANKS_OF_A_NODE => (first..first + num).map(Rank).collect(),
+            (None, _) => return Err(D::Error::custom(format!("node {} has no ranks", any.node))),
+        };
+        first += ranks.len() as u32;
+        let Any { node, incarnation, address, free_port, .. } = any;
+        Ok(Member { node, incarnation, address, ranks, free_port })
+    };
+    Vec::<Any>::deserialize(from)?.into_iter().map(deal).collect()
 }
 
 /// What a generation's workers load.
@@ -76,6 +126,8 @@ pub enum StartFrom {
     Warm(WarmFrom),
     /// This commit, or the one before it in its lineage where this one turns out to be damaged.
     Commit(CommitRef),
+    /// The state after this step, of which the members hold snapshots; where they don't, the newest commit up to it.
+    Local(CommitRef),
 }
 
 /// A checkpoint of another run of the same storage.
@@ -96,6 +148,7 @@ impl fmt::Display for StartFrom {
                 write!(f, "step 0, with the parameters of {run} at step {}", checkpoint.step)
             }
             StartFrom::Commit(c) => write!(f, "checkpoint {}", c.step),
+            StartFrom::Local(c) => write!(f, "the members' snapshots of step {}", c.step),
         }
     }
 }

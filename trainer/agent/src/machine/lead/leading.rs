@@ -1,6 +1,7 @@
 //! A generation as its leader sees it.
 
 use super::super::stop::Stop;
+use super::super::budget::normalised;
 use super::super::{Time, Timings};
 use lockstep_run::link::{Phase, WorkerOutcome};
 use lockstep_run::{Generation, Incarnation, Member, NodeId, Rank, Step};
@@ -31,7 +32,7 @@ pub(super) struct RankView {
 impl Leading {
     pub(super) fn new(now: Time, generation: Generation, members: Vec<Member>) -> Self {
         let heard = members.iter().map(|m| (m.node, now)).collect();
-        let nodes = members.iter().flat_map(|m| (0..m.num_ranks).map(|_| m.node));
+        let nodes = members.iter().flat_map(|m| m.ranks.iter().map(|_| m.node));
         let view = |node| RankView { node, step: Step(0), phase: Phase::Starting, since: now, outcome: None };
         let ranks = nodes.enumerate().map(|(rank, node)| (Rank(rank as u32), view(node))).collect();
         Self { generation, members, heard, ranks, stop: None, peer_lost: None }
@@ -43,6 +44,21 @@ impl Leading {
 
     pub(super) fn newest_step(&self) -> Step {
         self.ranks.values().map(|r| r.step).max().unwrap_or_default()
+    }
+
+    /// Whether every rank but this one is done.
+    pub(super) fn others_are_done(&self, rank: Rank) -> bool {
+        let done = |view: &RankView| matches!(view.outcome, Some(WorkerOutcome::Done { .. }));
+        self.ranks.len() > 1 && self.ranks.iter().filter(|(r, _)| **r != rank).all(|(_, view)| done(view))
+    }
+
+    /// This process did not run for `stood`: what it waits for gets that time more.
+    pub(super) fn postpone(&mut self, stood: Duration) {
+        self.heard.values_mut().for_each(|heard| *heard += stood);
+        self.ranks.values_mut().for_each(|view| view.since += stood);
+        if let Some((since, _)) = &mut self.peer_lost {
+            *since += stood;
+        }
     }
 
     /// What all ranks came to, once each has said its last word.
@@ -73,9 +89,11 @@ impl Fault {
 
     /// One of a worker. What fails on every rank is one cause, whichever of them is the first to tell.
     pub(super) fn of_rank(node: NodeId, rank: Rank, how: &str) -> Self {
+        // How a process ended is told by this node's agent, and its number is the point of it.
+        let ended = how.starts_with("left with exit code");
         Self {
             text: format!("rank {rank} on node {node} {how}"),
-            cause: how.replace(&format!("rank {rank} "), "a rank "),
+            cause: if ended { how.to_owned() } else { normalised(how) },
             node: Some(node),
             rank: Some(rank),
         }

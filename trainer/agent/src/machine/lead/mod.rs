@@ -4,7 +4,7 @@ mod leading;
 mod proposing;
 mod stopping;
 
-use super::budget::Budget;
+use super::budget::{Answer, Budget, MOST_IN_VAIN};
 use super::{Action, Config, Event, Machine, Note, Proposal, Time, leader_is_gone};
 use crate::wire::{LeaderMsg, MemberMsg, Offer};
 use leading::{Fault, Leading, watch};
@@ -50,7 +50,11 @@ impl Whole {
 
 #[derive(Debug)]
 enum State {
-    Gathering { since: Time },
+    Gathering {
+        since: Time,
+        /// No generation is formed before: the last ones failed too quickly.
+        until: Time,
+    },
     Proposing { proposal: Proposal, failing: Option<Failing> },
     Leading(Box<Leading>),
     Over,
@@ -69,7 +73,10 @@ impl Lead {
             State::Gathering { .. } => {
                 let missing: Vec<_> =
                     (0..config.num_nodes).filter(|n| !self.joins.contains_key(&NodeId(*n))).collect();
-                format!("waits for node {}", join_numbers(&missing))
+                match missing[..] {
+                    [] => "pauses, since the last generations failed quickly".to_owned(),
+                    _ => format!("waits for node {}", join_numbers(&missing)),
+                }
             }
             State::Proposing { failing: Some(_), .. } => {
                 "waits for storage, to commit a membership".to_owned()
@@ -77,6 +84,13 @@ impl Lead {
             State::Proposing { .. } => "commits a membership".to_owned(),
             State::Leading(leading) => format!("leads generation {}", leading.generation),
             State::Over => "is over".to_owned(),
+        }
+    }
+
+    /// This process did not run for `stood`: what it waits for gets that time more.
+    pub(super) fn postpone(&mut self, stood: Duration) {
+        if let State::Leading(leading) = &mut self.state {
+            leading.postpone(stood);
         }
     }
 
@@ -94,7 +108,7 @@ impl Machine {
         let whole = None;
         let (joins, stops, budget) = (BTreeMap::new(), BTreeMap::new(), Budget::default());
         let reason = self.node.revoked.clone();
-        let state = State::Gathering { since: now };
+        let state = State::Gathering { since: now, until: now };
         self.lead = Some(Lead { state, joins, reason, budget, stops, whole });
     }
 
@@ -176,9 +190,19 @@ impl Machine {
             MemberMsg::Finished { generation, rank, outcome } => {
                 self.on_finished(now, generation, rank, outcome, out)
             }
+            MemberMsg::GetsOn { generation } => {
+                if self.leads() == Some(generation)
+                    && let Some(lead) = &mut self.lead
+                {
+                    lead.budget.forgive();
+                }
+            }
             MemberMsg::Lost { generation, rank, cause } => {
-                if self.leads() == Some(generation) {
-                    self.reform(now, Fault::of_rank(node, rank, &cause), out);
+                if let Some(Lead { state: State::Leading(leading), .. }) = &self.lead
+                    && leading.generation == generation
+                {
+                    let late = if leading.others_are_done(rank) { " after all other ranks were done" } else { "" };
+                    self.reform(now, Fault::of_rank(node, rank, &format!("{cause}{late}")), out);
                 }
             }
             // Served beside the machine: requests to the key-value store change no membership.
@@ -280,6 +304,7 @@ impl Machine {
                         None => self.revoke(
                             now,
                             format!("node {} was asked to stop", join_numbers(&leaving)),
+                            Duration::ZERO,
                             out,
                         ),
                     }
@@ -305,7 +330,7 @@ impl Machine {
             return self.end(outcome, out);
         }
         match &mut lead.state {
-            State::Gathering { since } if now > *since + timings.replacement => {
+            State::Gathering { since, .. } if now > *since + timings.replacement => {
                 for node in lead.joins.keys() {
                     out.push(Action::ToMember { node: *node, msg: LeaderMsg::Leave });
                 }
@@ -376,18 +401,20 @@ impl Machine {
         let Some(Lead { state: State::Leading(leading), budget, .. }) = &mut self.lead else { return };
         let generation = leading.generation;
         out.push(Action::Note(Note { kind: EventKind::Lost, generation, node, rank, text: text.clone() }));
-        if budget.on_failure(&cause, self.config.same_cause) {
-            let error = format!(
-                "{text}, {} times without progress beyond step {}",
-                self.config.same_cause,
-                leading.newest_step()
-            );
-            return self.end(Outcome::Failed { error }, out);
-        }
-        self.revoke(now, text, out);
+        let step = leading.newest_step();
+        let error = match budget.on_failure(&cause, self.config.same_cause) {
+            Answer::Again(pause) => return self.revoke(now, text, pause, out),
+            Answer::SameCause => {
+                format!("{text}, {} times without progress beyond step {step}", self.config.same_cause)
+            }
+            Answer::InVain => format!(
+                "{MOST_IN_VAIN} generations in a row made no progress beyond step {step}; the last one ended since {text}"
+            ),
+        };
+        self.end(Outcome::Failed { error }, out);
     }
 
-    fn revoke(&mut self, now: Time, reason: String, out: &mut Vec<Action>) {
+    fn revoke(&mut self, now: Time, reason: String, pause: Duration, out: &mut Vec<Action>) {
         let Some(lead) = &mut self.lead else { return };
         if let State::Leading(leading) = &lead.state {
             let generation = leading.generation;
@@ -396,13 +423,13 @@ impl Machine {
         }
         lead.joins.clear();
         lead.reason = Some(reason);
-        lead.state = State::Gathering { since: now };
+        lead.state = State::Gathering { since: now, until: now + pause };
     }
 
     /// Commits the next generation once everybody is here, or lets those go who were asked to stop.
     fn settle(&mut self, now: Time, out: &mut Vec<Action>) {
         let Some(lead) = &mut self.lead else { return };
-        let State::Gathering { .. } = lead.state else { return };
+        let State::Gathering { until, .. } = lead.state else { return };
         if let Some(whole) = lead.whole.clone() {
             return self.end(whole.outcome(), out);
         }
@@ -416,15 +443,15 @@ impl Machine {
         if !here.is_empty() {
             return;
         }
-        if (lead.joins.len() as u32) < self.config.num_nodes {
+        if (lead.joins.len() as u32) < self.config.num_nodes || now < until {
             return;
         }
-        let member = |(node, (incarnation, offer)): (&NodeId, &(Incarnation, Offer))| Member {
-            node: *node,
-            incarnation: *incarnation,
-            address: offer.address.clone(),
-            num_ranks: offer.num_ranks,
-            free_port: offer.free_port,
+        let mut first = 0;
+        let member = |(node, (incarnation, offer)): (&NodeId, &(Incarnation, Offer))| {
+            let ranks = (first..first + offer.num_ranks).map(Rank).collect();
+            first += offer.num_ranks;
+            let (address, free_port) = (offer.address.clone(), offer.free_port);
+            Member { node: *node, incarnation: *incarnation, address, ranks, free_port }
         };
         let body = Ok(lead.joins.iter().map(member).collect());
         let proposal = Proposal { generation: self.known.next(), reason: lead.reason.clone(), body };

@@ -54,7 +54,7 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::super::super::sim::{config, timings};
-    use super::super::super::{Action, Event, ExitCode, Machine, Time};
+    use super::super::super::{Action, Event, ExitCode, Machine, Mercy, Time};
     use lockstep_run::{Generation, Incarnation, Join, NodeId, Outcome, RunUid};
     use std::time::Duration;
 
@@ -88,7 +88,7 @@ mod tests {
         let again = machine.on(Duration::from_secs(1), Event::Tick);
         assert!(again.iter().any(|action| matches!(action, Action::Propose(_))), "{again:?}");
         let left = fail(&mut machine, grace + Duration::from_secs(1), true);
-        assert!(left.contains(&Action::KillWorkers { gently: true }), "{left:?}");
+        assert!(left.contains(&Action::KillWorkers { mercy: Mercy::Grace }), "{left:?}");
         assert_eq!(machine.ended(), Some(&Outcome::Failed { error: "was denied".to_owned() }));
         let exit = machine.on(grace + Duration::from_secs(2), Event::WorkersGone { free_port: None });
         assert_eq!(exit, vec![Action::Exit(ExitCode::Stopped)]);

@@ -6,6 +6,7 @@ use super::{Lead, STOP_WINDOW, State, Whole};
 use crate::wire::LeaderMsg;
 use lockstep_run::segment::EventKind;
 use lockstep_run::{Generation, Rank, Step};
+use std::time::Duration;
 
 impl Machine {
     pub(super) fn stop_if_all(&mut self, now: Time, cause: &str, out: &mut Vec<Action>) -> bool {
@@ -57,7 +58,7 @@ impl Machine {
             return match lead.whole.clone() {
                 Some(whole) => self.end(whole.outcome(), out),
                 None if now >= first + STOP_WINDOW => {
-                    self.revoke(now, "a node was asked to stop".to_owned(), out)
+                    self.revoke(now, "a node was asked to stop".to_owned(), Duration::ZERO, out)
                 }
                 None => {}
             };

@@ -1,8 +1,17 @@
-//! Series of lines in an object store: cut into segments, each created once, merged by their readers.
+//! Series of lines in an object store: cut into segments, each created once, merged as time goes by.
+//!
+//! An agent writes small segments, and makes one of many after an hour; what it leaves behind when it dies, the leader of
+//! the next generation merges. So a run's folder holds some objects for each hour, however often it logs.
 
-use crate::layout::Series;
-use crate::{Generation, NodeId, Rank, Result, RunDir, Step};
-use bytes::Bytes;
+mod read;
+mod series;
+mod tidy;
+mod writer;
+
+pub use series::{EVENTS, LOGS, METRICS, Owner, SHELVES, Segment, Series, Shelf, TENSORBOARD, shelve};
+pub use writer::{MERGE_AFTER, MERGE_BYTES, SegmentWriter};
+
+use crate::{Generation, NodeId, Rank, Step, number};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -15,16 +24,22 @@ pub struct Metric {
     /// Steps in all.
     pub total_steps: Step,
     /// Passes over the data so far, with a fraction.
+    #[serde(with = "number")]
     pub epoch: f64,
     /// Mean training loss since the last interval; none where only an evaluation is reported.
+    #[serde(default, with = "number::option")]
     pub loss: Option<f64>,
     /// Learning rate of the last update.
+    #[serde(default, with = "number::option")]
     pub lr: Option<f64>,
     /// Norm of the gradient before clipping.
+    #[serde(default, with = "number::option")]
     pub grad_norm: Option<f64>,
     /// Samples of the global batch per second since the last interval.
+    #[serde(default, with = "number::option")]
     pub samples_per_second: Option<f64>,
     /// Results of an evaluation by name, such as `accuracy`.
+    #[serde(default, with = "number::map")]
     pub eval: BTreeMap<String, f64>,
     /// The generation that measured it.
     pub generation: Generation,
@@ -82,53 +97,6 @@ pub enum EventKind {
     Cluster,
 }
 
-/// Collects lines and creates one object for each flush. One writer per series; sequence numbers never repeat.
-#[derive(Debug)]
-pub struct SegmentWriter {
-    dir: RunDir,
-    series: Series,
-    seq: u32,
-    pending: Vec<u8>,
-}
-
-impl SegmentWriter {
-    /// An empty series.
-    pub fn new(dir: RunDir, series: Series) -> Self {
-        Self { dir, series, seq: 0, pending: Vec::new() }
-    }
-
-    /// Adds raw bytes to the segment that the next flush creates.
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.pending.extend_from_slice(bytes);
-    }
-
-    /// Adds one JSON line.
-    pub fn push_json<T: Serialize>(&mut self, line: &T) {
-        // These types hold no maps with foreign keys, so serialization can't fail.
-        if let Ok(text) = serde_json::to_vec(line) {
-            self.pending.extend_from_slice(&text);
-            self.pending.push(b'\n');
-        }
-    }
-
-    /// Bytes that wait for the next flush.
-    pub fn num_pending_bytes(&self) -> usize {
-        self.pending.len()
-    }
-
-    /// Creates the object. Nothing happens where nothing waits; on an error the bytes stay for the next try.
-    pub async fn flush(&mut self) -> Result<()> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        let body = Bytes::copy_from_slice(&self.pending);
-        self.dir.storage().put(&self.series.segment(self.seq), body).await?;
-        self.seq += 1;
-        self.pending.clear();
-        Ok(())
-    }
-}
-
 /// Joins metrics of all generations: a later generation wins a repeated step, evaluations join their step.
 pub fn merge_metrics(lines: impl IntoIterator<Item = Metric>) -> Vec<Metric> {
     let mut by_step: BTreeMap<Step, Metric> = BTreeMap::new();
@@ -151,31 +119,6 @@ fn join(old: &mut Metric, new: Metric) {
     old.samples_per_second = new.samples_per_second.or(old.samples_per_second);
     old.eval.extend(new.eval);
     old.at = old.at.max(new.at);
-}
-
-impl RunDir {
-    /// The run's metrics, merged, in step order.
-    pub async fn metrics(&self) -> Result<Vec<Metric>> {
-        Ok(merge_metrics(self.json_lines::<Metric>("metrics").await?))
-    }
-
-    /// The run's events in order of time.
-    pub async fn events(&self) -> Result<Vec<Event>> {
-        let mut events: Vec<Event> = self.json_lines("events").await?;
-        events.sort_by_key(|e| e.at);
-        Ok(events)
-    }
-
-    async fn json_lines<T: for<'a> Deserialize<'a>>(&self, folder: &str) -> Result<Vec<T>> {
-        let mut lines = Vec::new();
-        for meta in self.storage().list(folder).await? {
-            let body = self.storage().get(&meta.path).await?;
-            for line in body.split(|b| *b == b'\n').filter(|l| !l.is_empty()) {
-                lines.push(self.parse(&meta.path, "series line", line)?);
-            }
-        }
-        Ok(lines)
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,201 @@
+//! Standard output, from a thread of its own: a reader that stands still stops that thread and nothing else.
+
+use lockstep_run::{Line, Rank};
+use std::collections::{BTreeMap, VecDeque};
+use std::io::Write;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// Workers' lines that may wait for the reader. Unit: bytes.
+const MOST_BYTES: usize = 4 << 20;
+/// Reports of progress that may wait; the newest of them is the one that counts.
+const MOST_REPORTS: usize = 256;
+
+/// Queues lines for standard output. Never blocks.
+#[derive(Debug, Clone)]
+pub(super) struct Printer(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    lines: VecDeque<Line>,
+    /// Size of the workers' lines among them.
+    log_bytes: usize,
+    /// Reports of progress among them.
+    reports: usize,
+    /// What was left out since there was room, by rank: lines and bytes.
+    dropped: BTreeMap<Rank, (u64, u64)>,
+    /// The thread writes a line that is no longer in the queue.
+    writing: bool,
+    /// Nobody reads any more.
+    broken: bool,
+}
+
+impl Printer {
+    /// Starts the thread.
+    pub(super) fn start(to: impl Write + Send + 'static) -> std::io::Result<Self> {
+        let printer = Self(Arc::default());
+        let shared = printer.0.clone();
+        std::thread::Builder::new().name("print".to_owned()).spawn(move || shared.print(to))?;
+        Ok(printer)
+    }
+
+    /// Queues a line. What a worker printed, and reports of progress, are left out while too much waits; events never are.
+    pub(super) fn print(&self, line: Line) {
+        let mut queue = self.0.lock();
+        if queue.broken {
+            return;
+        }
+        match &line {
+            Line::Log { rank, text } => {
+                let (rank, bytes) = (*rank, text.len());
+                if queue.log_bytes + bytes > MOST_BYTES {
+                    let dropped = queue.dropped.entry(rank).or_default();
+                    *dropped = (dropped.0 + 1, dropped.1 + bytes as u64);
+                    return;
+                }
+                if let Some((lines, bytes)) = queue.dropped.remove(&rank) {
+                    queue.lines.push_back(Line::Log { rank, text: told(lines, bytes) });
+                }
+                queue.log_bytes += bytes;
+            }
+            Line::Progress { .. } | Line::Standing { .. } => {
+                if queue.reports >= MOST_REPORTS {
+                    let is_report = |l: &Line| matches!(l, Line::Progress { .. } | Line::Standing { .. });
+                    if let Some(oldest) = queue.lines.iter().position(is_report) {
+                        queue.lines.remove(oldest);
+                        queue.reports -= 1;
+                    }
+                }
+                queue.reports += 1;
+            }
+            Line::Event(_) | Line::Waiting { .. } => {}
+        }
+        queue.lines.push_back(line);
+        self.0.changed.notify_all();
+    }
+
+    /// Waits until everything is written, nobody reads any more, or the time is over.
+    pub(super) fn drain(&self, deadline: Duration) {
+        let mut queue = self.0.lock();
+        for (rank, (lines, bytes)) in std::mem::take(&mut queue.dropped) {
+            queue.lines.push_back(Line::Log { rank, text: told(lines, bytes) });
+        }
+        self.0.changed.notify_all();
+        let waits = |q: &mut Queue| !q.broken && (q.writing || !q.lines.is_empty());
+        drop(self.0.changed.wait_timeout_while(queue, deadline, waits));
+    }
+}
+
+fn told(lines: u64, bytes: u64) -> String {
+    format!("({lines} lines, {bytes} bytes, were left out here: they came faster than they were read)")
+}
+
+impl Shared {
+    // Nothing panics while the lock is held.
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn print(&self, mut to: impl Write) {
+        loop {
+            let waiting = self.changed.wait_while(self.lock(), |queue| queue.lines.is_empty());
+            let mut queue = waiting.unwrap_or_else(PoisonError::into_inner);
+            let Some(line) = queue.lines.pop_front() else { continue };
+            match &line {
+                Line::Log { text, .. } => queue.log_bytes = queue.log_bytes.saturating_sub(text.len()),
+                Line::Progress { .. } | Line::Standing { .. } => queue.reports = queue.reports.saturating_sub(1),
+                _ => {}
+            }
+            queue.writing = true;
+            drop(queue);
+            let written = writeln!(to, "{}", line.to_text());
+            let mut queue = self.lock();
+            queue.writing = false;
+            // A reader that went away must not end the agent; and what it never reads need not be kept.
+            if written.is_err() {
+                queue.broken = true;
+                queue.lines.clear();
+            }
+            self.changed.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    fn log(text: String) -> Line {
+        Line::Log { rank: Rank(1), text }
+    }
+
+    fn event() -> Line {
+        Line::Waiting { reason: "storage".to_owned(), seconds: 1 }
+    }
+
+    #[test]
+    fn a_reader_that_stands_still_costs_workers_lines_and_never_events() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let printer = Printer::start(writer).unwrap();
+        let text = "x".repeat(1000);
+        for i in 0..20_000 {
+            printer.print(log(text.clone()));
+            if i % 100 == 0 {
+                printer.print(event());
+            }
+        }
+        assert!(printer.0.lock().log_bytes <= MOST_BYTES, "memory is bounded");
+        let reading = std::thread::spawn(move || {
+            let mut text = String::new();
+            reader.read_to_string(&mut text).unwrap();
+            text
+        });
+        printer.drain(Duration::from_secs(60));
+        // The thread and its end of the pipe live as long as the process, so the pipe is closed by breaking it.
+        assert!(printer.0.lock().lines.is_empty());
+        drop(printer);
+        assert!(!reading.is_finished());
+    }
+
+    #[test]
+    fn what_was_left_out_is_counted_and_told() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let printer = Printer::start(writer).unwrap();
+        let text = "x".repeat(1 << 20);
+        (0..10).for_each(|_| printer.print(log(text.clone())));
+        (0..3).for_each(|_| printer.print(event()));
+        let reading = std::thread::spawn(move || {
+            let (mut all, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
+            while !all.ends_with(b"were read)\"}\n") {
+                let n = reader.read(&mut buffer).unwrap();
+                all.extend_from_slice(&buffer[..n]);
+            }
+            String::from_utf8(all).unwrap()
+        });
+        printer.drain(Duration::from_secs(60));
+        let lines: Vec<_> = reading.join().unwrap().lines().map(|l| Line::parse(l).unwrap()).collect();
+        let whole = lines.iter().filter(|l| matches!(l, Line::Log { text, .. } if text.len() == 1 << 20)).count();
+        let Some(Line::Log { text, .. }) = lines.last() else { panic!("{:?}", lines.last()) };
+        let left_out: usize = text.trim_start_matches('(').split(' ').next().unwrap().parse().unwrap();
+        assert_eq!(whole + left_out, 10);
+        assert_eq!(lines.iter().filter(|l| **l == event()).count(), 3);
+    }
+
+    #[test]
+    fn nobody_waits_for_a_reader_that_went_away() {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let printer = Printer::start(writer).unwrap();
+        printer.print(event());
+        printer.drain(Duration::from_secs(60));
+        printer.print(event());
+        assert!(printer.0.lock().lines.is_empty());
+    }
+}

@@ -1,0 +1,69 @@
+use super::{EVENTS, Event, METRICS, Metric, Segment, Shelf, merge_metrics, shelve};
+use crate::{Error, Result, RunDir};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use serde::de::DeserializeOwned;
+
+/// Objects that are read at the same time.
+const READS: usize = 16;
+/// Segments may be merged while they are read; the list is then made anew, so often.
+const LISTS: usize = 5;
+/// The newest segments that a status looks at.
+const TAIL: usize = 4;
+
+impl RunDir {
+    /// The run's metrics, merged, in step order. Lines that can't be read are passed over and told of in the log.
+    pub async fn metrics(&self) -> Result<Vec<Metric>> {
+        Ok(merge_metrics(self.lines::<Metric>(METRICS, usize::MAX).await?))
+    }
+
+    /// The last of the run's metrics, in step order: few requests, however long it has trained.
+    pub async fn last_metrics(&self) -> Result<Vec<Metric>> {
+        Ok(merge_metrics(self.lines::<Metric>(METRICS, TAIL).await?))
+    }
+
+    /// The run's events in order of time.
+    pub async fn events(&self) -> Result<Vec<Event>> {
+        let mut events: Vec<Event> = self.lines(EVENTS, usize::MAX).await?;
+        events.sort_by_key(|e| e.at);
+        Ok(events)
+    }
+
+    /// The segments of a shelf in the order in which they were written.
+    pub async fn segments(&self, shelf: Shelf) -> Result<Vec<Segment>> {
+        Ok(shelve(shelf, &self.storage().list(shelf.folder).await?).0)
+    }
+
+    /// The lines of the newest segments, `most` of them.
+    async fn lines<T: DeserializeOwned>(&self, shelf: Shelf, most: usize) -> Result<Vec<T>> {
+        let mut tries = 0;
+        loop {
+            let segments = self.segments(shelf).await?;
+            let newest = &segments[segments.len().saturating_sub(most)..];
+            tries += 1;
+            match self.bodies(newest).await {
+                Ok(bodies) => return Ok(newest.iter().zip(&bodies).flat_map(|(s, b)| parse(&s.path, b)).collect()),
+                Err(error) if error.is_not_found() && tries < LISTS => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn bodies(&self, segments: &[Segment]) -> Result<Vec<Bytes>> {
+        let get = |segment: &Segment| {
+            let path = segment.path.clone();
+            async move { self.storage().get(&path).await.map_err(Error::from) }
+        };
+        stream::iter(segments.iter().map(get)).buffered(READS).try_collect().await
+    }
+}
+
+fn parse<T: DeserializeOwned>(path: &str, body: &[u8]) -> Vec<T> {
+    let mut bad = 0;
+    let lines = body.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+    let good = lines.filter_map(|line| serde_json::from_slice(line).inspect_err(|_| bad += 1).ok()).collect();
+    if bad > 0 {
+        tracing::warn!(path, lines = bad, "lines that can't be read were passed over");
+    }
+    good
+}
