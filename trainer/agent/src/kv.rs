@@ -67,15 +67,13 @@ impl Kv {
                 self.values.insert(key, value);
                 StoreReply::Done
             }
-            StoreOp::Add { key, delta } => {
-                match self.sum(&key, delta) {
-                    Ok(sum) => {
-                        self.values.insert(key, sum.to_string().into_bytes());
-                        StoreReply::Sum(sum)
-                    }
-                    Err(reason) => StoreReply::Refused(reason),
+            StoreOp::Add { key, delta } => match self.sum(&key, delta) {
+                Ok(sum) => {
+                    self.values.insert(key, sum.to_string().into_bytes());
+                    StoreReply::Sum(sum)
                 }
-            }
+                Err(reason) => StoreReply::Refused(reason),
+            },
             StoreOp::CompareSet { key, expected, desired } => {
                 StoreReply::Value(self.compare_set(key, expected, desired))
             }
@@ -96,8 +94,10 @@ impl Kv {
     fn sum(&self, key: &str, delta: i64) -> Result<i64, String> {
         let Some(value) = self.values.get(key) else { return Ok(delta) };
         let text = String::from_utf8_lossy(value);
-        let old: i64 = text.parse().map_err(|_| format!("can't add {delta} to {key}, which holds {text:?}"))?;
-        old.checked_add(delta).ok_or_else(|| format!("can't add {delta} to {key}, which holds {old}: no number is that large"))
+        let old: i64 =
+            text.parse().map_err(|_| format!("can't add {delta} to {key}, which holds {text:?}"))?;
+        old.checked_add(delta)
+            .ok_or_else(|| format!("can't add {delta} to {key}, which holds {old}: no number is that large"))
     }
 
     /// As c10d defines it: an absent key equals the empty expectation; what holds afterwards is returned.
@@ -206,7 +206,8 @@ mod tests {
     #[test]
     fn a_counter_is_never_reset_and_never_wraps() {
         let mut kv = Kv::default();
-        for (value, delta) in [(&b"text"[..], 1), (b"", 1), (b"9223372036854775807", 1), (b"-9223372036854775808", -1)]
+        for (value, delta) in
+            [(&b"text"[..], 1), (b"", 1), (b"9223372036854775807", 1), (b"-9223372036854775808", -1)]
         {
             ask(&mut kv, 0, 0, set("n", value));
             let add = StoreOp::Add { key: "n".into(), delta };

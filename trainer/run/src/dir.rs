@@ -1,6 +1,8 @@
 use crate::layout;
 use crate::record::format::{from_json, to_json};
-use crate::{Body, Error, Generation, Incarnation, Join, Launch, Membership, NodeId, Result, RunRecord, RunUid};
+use crate::{
+    Body, Error, Generation, Incarnation, Join, Launch, Membership, NodeId, Result, RunRecord, RunUid,
+};
 use bytes::Bytes;
 use lockstep_storage::{Created, Storage};
 use serde::Serialize;

@@ -1,8 +1,8 @@
 //! What a run does, told from its records and, where it lives, by its leader.
 
 use crate::control::{self, Reply, Request};
-use crate::number;
 use crate::link::Phase;
+use crate::number;
 use crate::segment::{EVENTS, EventKind, Metric};
 use crate::{Body, Commit, Generation, Membership, Outcome, Result, RunDir, Step};
 use serde::{Deserialize, Serialize};
@@ -191,7 +191,13 @@ fn fold(records: &Records, live: Option<&Live>) -> RunStatus {
         step: logged.max(commit.as_ref().map_or(Step(0), |c| c.step)),
         total_steps: live.and_then(|l| l.total_steps).or(metrics.last().map(|m| m.total_steps)),
         loss: live.and_then(|l| l.loss).or(last.and_then(|m| m.loss)),
-        eval: live.map(|l| &l.eval).filter(|e| !e.is_empty()).or(eval).or(committed).cloned().unwrap_or_default(),
+        eval: live
+            .map(|l| &l.eval)
+            .filter(|e| !e.is_empty())
+            .or(eval)
+            .or(committed)
+            .cloned()
+            .unwrap_or_default(),
         samples_per_second: live
             .and_then(|l| l.samples_per_second)
             .or(last.and_then(|m| m.samples_per_second)),

@@ -16,7 +16,15 @@ fn writer(nonce: u64) -> Writer {
 
 fn draft(step: u64, generation: u64, nonce: u64) -> Draft {
     let (step, generation) = (Step(step), Generation(generation));
-    Draft { step, generation, attempt: 0, parent: None, world_size: 1, writer: writer(nonce), provenance: Default::default() }
+    Draft {
+        step,
+        generation,
+        attempt: 0,
+        parent: None,
+        world_size: 1,
+        writer: writer(nonce),
+        provenance: Default::default(),
+    }
 }
 
 fn files(text: &str) -> BTreeMap<String, Bytes> {
@@ -100,7 +108,8 @@ async fn any_flipped_byte_is_found_and_the_one_before_is_used() {
 #[tokio::test]
 async fn a_missing_file_is_named() {
     let (folder, dir) = run_with(&[100]).await;
-    std::fs::remove_file(folder.path().join("checkpoints/0000000100-1-0000000000000001-0/state.json")).unwrap();
+    std::fs::remove_file(folder.path().join("checkpoints/0000000100-1-0000000000000001-0/state.json"))
+        .unwrap();
     let error = dir.load_checkpoint(Generation(1)).await.unwrap_err();
     assert!(matches!(error, Error::NoGoodCheckpoint { count: 1, .. }), "{error}");
     assert!(error.to_string().contains("state.json is missing"), "{error}");

@@ -73,7 +73,9 @@ async fn a_week() -> (Counting, RunDir) {
     let dir = RunDir::new(store.shared());
     let created_at = jiff::Timestamp::UNIX_EPOCH;
     let (name, version, job) = ("week".to_owned(), "0".to_owned(), serde_json::Value::Null);
-    dir.run_or_create(RunRecord { run_uid: RunUid("r".into()), name, created_at, version, job }).await.unwrap();
+    dir.run_or_create(RunRecord { run_uid: RunUid("r".into()), name, created_at, version, job })
+        .await
+        .unwrap();
     dir.key_or_create().await.unwrap();
     let (launch, at) = ("one".to_owned(), created_at);
     let first_step = Launch { launch, launched_at: at, first_step_at: at, first_step_seconds: 2.5 };

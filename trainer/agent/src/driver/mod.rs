@@ -313,7 +313,12 @@ impl Driver {
         let seconds = unix_now().saturating_sub(launched).as_secs_f64();
         if let Ok(launched_at) = Timestamp::from_millisecond(self.facts.launched_at_unix_ms as i64) {
             let (launch, first_step_at) = (self.facts.args.launch.clone(), Timestamp::now());
-            self.reporter.first_step(Launch { launch, launched_at, first_step_at, first_step_seconds: seconds });
+            self.reporter.first_step(Launch {
+                launch,
+                launched_at,
+                first_step_at,
+                first_step_seconds: seconds,
+            });
         }
         let since = match self.facts.args.launched_at {
             Some(_) => "launch",

@@ -40,7 +40,8 @@ pub(super) async fn propose(facts: &Facts, proposal: Proposal) -> Result<Members
         Some(newest) => facts.dir.restarts(newest).await?,
         None => 0,
     };
-    let launch_restarts = newest.as_ref().filter(|m| m.launch == facts.args.launch).map_or(0, |m| m.launch_restarts);
+    let launch_restarts =
+        newest.as_ref().filter(|m| m.launch == facts.args.launch).map_or(0, |m| m.launch_restarts);
     let root = match &body {
         Body::Formed { start_from: StartFrom::Fresh | StartFrom::Warm(_), .. } => Some(proposal.generation),
         _ => newest.as_ref().and_then(|m| m.root),

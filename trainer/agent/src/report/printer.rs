@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// Workers' lines that may wait for the reader. Unit: bytes.
 const MOST_BYTES: usize = 4 << 20;
+/// About so much is written at once.
+const WRITE_BYTES: usize = 64 << 10;
 /// Reports of progress that may wait; the newest of them is the one that counts.
 const MOST_REPORTS: usize = 256;
 
@@ -51,6 +53,7 @@ impl Printer {
         if queue.broken {
             return;
         }
+        let was_empty = queue.lines.is_empty();
         match &line {
             Line::Log { rank, text } => {
                 let (rank, bytes) = (*rank, text.len());
@@ -77,7 +80,10 @@ impl Printer {
             Line::Event(_) | Line::Waiting { .. } => {}
         }
         queue.lines.push_back(line);
-        self.0.changed.notify_all();
+        // Who prints waits only where there is nothing.
+        if was_empty {
+            self.0.changed.notify_all();
+        }
     }
 
     /// Waits until everything is written, nobody reads any more, or the time is over.
@@ -103,18 +109,19 @@ impl Shared {
     }
 
     fn print(&self, mut to: impl Write) {
+        let mut text = Vec::new();
         loop {
             let waiting = self.changed.wait_while(self.lock(), |queue| queue.lines.is_empty());
             let mut queue = waiting.unwrap_or_else(PoisonError::into_inner);
-            let Some(line) = queue.lines.pop_front() else { continue };
-            match &line {
-                Line::Log { text, .. } => queue.log_bytes = queue.log_bytes.saturating_sub(text.len()),
-                Line::Progress { .. } | Line::Standing { .. } => queue.reports = queue.reports.saturating_sub(1),
-                _ => {}
-            }
+            let lines = queue.take();
             queue.writing = true;
             drop(queue);
-            let written = writeln!(to, "{}", line.to_text());
+            text.clear();
+            for line in lines {
+                text.extend_from_slice(line.to_text().as_bytes());
+                text.push(b'\n');
+            }
+            let written = to.write_all(&text).and_then(|()| to.flush());
             let mut queue = self.lock();
             queue.writing = false;
             // A reader that went away must not end the agent; and what it never reads need not be kept.
@@ -124,6 +131,30 @@ impl Shared {
             }
             self.changed.notify_all();
         }
+    }
+}
+
+impl Queue {
+    /// The lines for one write.
+    fn take(&mut self) -> Vec<Line> {
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        while bytes < WRITE_BYTES
+            && let Some(line) = self.lines.pop_front()
+        {
+            match &line {
+                Line::Log { text, .. } => {
+                    bytes += text.len();
+                    self.log_bytes = self.log_bytes.saturating_sub(text.len());
+                }
+                Line::Progress { .. } | Line::Standing { .. } => {
+                    self.reports = self.reports.saturating_sub(1);
+                }
+                _ => {}
+            }
+            bytes += 1;
+            taken.push(line);
+        }
+        taken
     }
 }
 
@@ -181,7 +212,8 @@ mod tests {
         });
         printer.drain(Duration::from_secs(60));
         let lines: Vec<_> = reading.join().unwrap().lines().map(|l| Line::parse(l).unwrap()).collect();
-        let whole = lines.iter().filter(|l| matches!(l, Line::Log { text, .. } if text.len() == 1 << 20)).count();
+        let whole =
+            lines.iter().filter(|l| matches!(l, Line::Log { text, .. } if text.len() == 1 << 20)).count();
         let Some(Line::Log { text, .. }) = lines.last() else { panic!("{:?}", lines.last()) };
         let left_out: usize = text.trim_start_matches('(').split(' ').next().unwrap().parse().unwrap();
         assert_eq!(whole + left_out, 10);

@@ -86,7 +86,8 @@ impl Shared {
         let mut bytes = std::mem::take(&mut pending.bytes);
         let (lines, size) = std::mem::take(&mut pending.dropped);
         if lines > 0 {
-            let told = format!("({lines} lines, {size} bytes, were left out here: the storage was too slow)\n");
+            let told =
+                format!("({lines} lines, {size} bytes, were left out here: the storage was too slow)\n");
             bytes.extend_from_slice(told.as_bytes());
         }
         bytes.into()
@@ -187,6 +188,8 @@ mod tests {
         let path = objects(&dir, "logs").await.pop().unwrap();
         let body = dir.storage().get(&path).await.unwrap();
         let text = String::from_utf8_lossy(&body);
-        assert!(text.ends_with("(872 lines, 57147392 bytes, were left out here: the storage was too slow)\n"));
+        assert!(
+            text.ends_with("(872 lines, 57147392 bytes, were left out here: the storage was too slow)\n")
+        );
     }
 }

@@ -160,11 +160,8 @@ impl RunDir {
     /// larger than the memory.
     async fn fetch_file(&self, commit: &Commit, name: &str) -> Result<Bytes> {
         let path = format!("{}/{name}", commit.folder);
-        let bad = |problem| Error::BadCheckpoint {
-            step: commit.step,
-            generation: commit.generation,
-            problem,
-        };
+        let bad =
+            |problem| Error::BadCheckpoint { step: commit.step, generation: commit.generation, problem };
         let unreadable = |e: lockstep_storage::Error| match e {
             lockstep_storage::Error::NotFound { .. } => {
                 bad(format!("{name} is missing at {}", self.uri(&path)))

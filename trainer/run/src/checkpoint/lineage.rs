@@ -72,7 +72,10 @@ impl Lineage {
     }
 
     fn has_any(&self, from: Generation, to: Generation) -> bool {
-        let range = CommitRef { generation: from, step: Step(0) }..=CommitRef { generation: to, step: Step(u64::MAX) };
+        let range = CommitRef { generation: from, step: Step(0) }..=CommitRef {
+            generation: to,
+            step: Step(u64::MAX),
+        };
         from <= to && self.commits.range(range).next().is_some()
     }
 }

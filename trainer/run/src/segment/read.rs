@@ -42,7 +42,9 @@ impl RunDir {
             let newest = &segments[segments.len().saturating_sub(most)..];
             tries += 1;
             match self.bodies(newest).await {
-                Ok(bodies) => return Ok(newest.iter().zip(&bodies).flat_map(|(s, b)| parse(&s.path, b)).collect()),
+                Ok(bodies) => {
+                    return Ok(newest.iter().zip(&bodies).flat_map(|(s, b)| parse(&s.path, b)).collect());
+                }
                 Err(error) if error.is_not_found() && tries < LISTS => {}
                 Err(error) => return Err(error),
             }

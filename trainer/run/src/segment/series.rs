@@ -194,7 +194,8 @@ mod tests {
     #[test]
     fn what_a_merged_segment_holds_is_read_once() {
         let (a, b) = (Series::of(METRICS, owner(0, 1)), Series::of(METRICS, owner(0, 2)));
-        let paths = [b.segment(0), a.segment(60), a.segment(3), a.merged(0, 59), a.merged(0, 5), a.segment(59)];
+        let paths =
+            [b.segment(0), a.segment(60), a.segment(3), a.merged(0, 59), a.merged(0, 5), a.segment(59)];
         let (kept, covered) = shelve(METRICS, &paths.map(|path| meta(&path)));
         let paths = |segments: Vec<Segment>| segments.into_iter().map(|s| s.path).collect::<Vec<_>>();
         assert_eq!(paths(kept), [a.merged(0, 59), a.segment(60), b.segment(0)]);

@@ -1,7 +1,7 @@
 //! A generation as its leader sees it.
 
-use super::super::stop::Stop;
 use super::super::budget::normalised;
+use super::super::stop::Stop;
 use super::super::{Time, Timings};
 use lockstep_run::link::{Phase, WorkerOutcome};
 use lockstep_run::{Generation, Incarnation, Member, NodeId, Rank, Step};

@@ -55,7 +55,10 @@ enum State {
         /// No generation is formed before: the last ones failed too quickly.
         until: Time,
     },
-    Proposing { proposal: Proposal, failing: Option<Failing> },
+    Proposing {
+        proposal: Proposal,
+        failing: Option<Failing>,
+    },
     Leading(Box<Leading>),
     Over,
 }
@@ -201,7 +204,8 @@ impl Machine {
                 if let Some(Lead { state: State::Leading(leading), .. }) = &self.lead
                     && leading.generation == generation
                 {
-                    let late = if leading.others_are_done(rank) { " after all other ranks were done" } else { "" };
+                    let late =
+                        if leading.others_are_done(rank) { " after all other ranks were done" } else { "" };
                     self.reform(now, Fault::of_rank(node, rank, &format!("{cause}{late}")), out);
                 }
             }
