@@ -31,6 +31,9 @@ pub struct Column {
     pub rows: usize,
     /// All rows' values.
     pub values: Values,
+    /// Why the column is left out of this batch, with the sample; it has no values then. See
+    /// [`Columns::Numbers`](crate::Columns::Numbers).
+    pub flaw: Option<String>,
 }
 
 /// Flat values. Half floats are widened to [`Values::F32`], which holds each of them.
@@ -130,6 +133,7 @@ impl Values {
             Encoding::Scalar(dtype) | Encoding::Array { dtype: Some(dtype), .. } => Self::of(*dtype),
             // The first row tells.
             Encoding::Array { dtype: None, .. } => Self::U8(Vec::new()),
+            Encoding::Other { .. } => Self::Bytes(Vec::new()),
         }
     }
 
@@ -189,7 +193,7 @@ impl Column {
             Encoding::Array { .. } => None,
             _ => Some(Vec::new()),
         };
-        Self { name: spec.name.clone(), shape, rows: 0, values: Values::empty(&spec.encoding) }
+        Self { name: spec.name.clone(), shape, rows: 0, values: Values::empty(&spec.encoding), flaw: None }
     }
 
     /// Appends a row; all rows of a batch must have the first one's type and shape.
@@ -212,8 +216,22 @@ impl Column {
         Ok(())
     }
 
+    /// Whether only a row can tell its shape, and there was none.
+    pub(crate) fn is_unknown(&self) -> bool {
+        self.rows == 0 && self.shape.is_none() && self.flaw.is_none()
+    }
+
+    /// From here on the column has no values in this batch.
+    pub(crate) fn leave_out(&mut self, flaw: String) {
+        self.clear();
+        self.flaw = Some(flaw);
+    }
+
     /// Appends a row of zeros (or empty values) of the known shape.
     pub(crate) fn push_empty(&mut self) {
+        if self.flaw.is_some() {
+            return;
+        }
         let count = self.shape.as_ref().map_or(1, |shape| shape.iter().product());
         each!(&mut self.values, vec => vec.resize_with(vec.len() + count, Default::default));
         self.rows += 1;
@@ -234,11 +252,11 @@ impl Column {
     /// # Errors
     /// [`Error::Column`] when they are not numbers.
     pub fn to_f32(&self) -> Result<Vec<f32>> {
-        if let Values::F32(values) = &self.values {
+        if let (Values::F32(values), None) = (&self.values, &self.flaw) {
             return Ok(values.clone());
         }
         let cast: Option<Vec<f32>> = numbers_as!(&self.values, f32, Some);
-        cast.ok_or_else(|| self.not("numbers"))
+        cast.filter(|_| self.flaw.is_none()).ok_or_else(|| self.not("numbers"))
     }
 
     /// All values as `i64`.
@@ -251,14 +269,15 @@ impl Column {
             Values::F32(_) | Values::F64(_) => None,
             values => numbers_as!(values, i128, whole),
         };
-        cast.ok_or_else(|| self.not("integers that fit 64 bits"))
+        cast.filter(|_| self.flaw.is_none()).ok_or_else(|| self.not("integers that fit 64 bits"))
     }
 
     fn not(&self, wanted: &str) -> Error {
-        Error::Column {
-            name: self.name.clone(),
-            reason: format!("{wanted} are needed, it holds {}", self.values.kind()),
-        }
+        let reason = match &self.flaw {
+            Some(flaw) => flaw.clone(),
+            None => format!("{wanted} are needed, it holds {}", self.values.kind()),
+        };
+        Error::Column { name: self.name.clone(), reason }
     }
 
     fn rows(&self, range: &Range<usize>) -> Self {
@@ -269,6 +288,7 @@ impl Column {
             shape: self.shape.clone(),
             rows: range.len(),
             values: map_each!(&self.values, vec => vec[begin..end].to_vec()),
+            flaw: self.flaw.clone(),
         }
     }
 }
@@ -329,6 +349,7 @@ mod tests {
             shape: Some(shape.to_vec()),
             rows: 3,
             values,
+            flaw: None,
         };
         Batch {
             step: 7,
@@ -349,7 +370,13 @@ mod tests {
         assert_eq!(batch.column("label").unwrap().to_i64().unwrap(), [5, 6, 0]);
         assert!(batch.column("name").unwrap().to_f32().is_err());
         assert!(batch.column("y").unwrap_err().to_string().contains("label"));
-        let huge = Column { name: "u".into(), shape: None, rows: 1, values: Values::U64(vec![u64::MAX]) };
+        let huge = Column {
+            name: "u".into(),
+            shape: None,
+            rows: 1,
+            values: Values::U64(vec![u64::MAX]),
+            flaw: None,
+        };
         assert!(huge.to_i64().is_err());
     }
 

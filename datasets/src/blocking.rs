@@ -10,7 +10,10 @@ pub(crate) fn run<T: Send>(work: impl Future<Output = Result<T>> + Send) -> Resu
         let io = thread::Builder::new().name("lockstep-data-io".into()).spawn_scoped(scope, || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-            runtime.block_on(work)
+            let done = runtime.block_on(work);
+            // A file system that hangs must not keep the caller.
+            runtime.shutdown_background();
+            done
         });
         let io = io.map_err(failed)?;
         io.join().unwrap_or_else(|_| Err(failed(io::Error::other("the thread ended early"))))

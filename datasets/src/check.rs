@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::{
     Dataset, Error, Result, blocking,
     cache::download,
+    identity::Contents,
     mds::{INDEX, Range, parse_shard},
 };
 
@@ -25,6 +26,8 @@ pub struct SplitSummary {
     pub split: String,
     /// See [`Dataset::digest`].
     pub digest: String,
+    /// Whether the index says what the content must be.
+    pub hashed: bool,
     /// Number of samples.
     pub samples: u64,
     /// Number of shards.
@@ -54,8 +57,21 @@ pub struct Verification {
     pub splits: Vec<SplitSummary>,
     /// Samples that were read and decoded without a flaw, in flawless shards.
     pub good_samples: u64,
+    /// Of those the ones in shards whose content nothing vouches for: neither the index nor what was recorded.
+    pub unproven_samples: u64,
     /// All that is wrong; empty for a good dataset.
     pub problems: Vec<Problem>,
+}
+
+/// What a dataset's content is known to have been, for [`verify`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recorded {
+    /// URI of the split.
+    pub uri: String,
+    /// Digest of its index, see [`Identity::index`](crate::Identity::index).
+    pub index: String,
+    /// Content of its shards.
+    pub contents: Contents,
 }
 
 /// One thing that is wrong with a dataset.
@@ -70,9 +86,9 @@ pub struct Problem {
 }
 
 impl Verification {
-    /// Whether every byte is as it should be.
+    /// Whether every byte is known to be as it should be.
     pub fn is_good(&self) -> bool {
-        self.problems.is_empty()
+        self.problems.is_empty() && self.unproven_samples == 0
     }
 }
 
@@ -83,6 +99,7 @@ impl SplitSummary {
         Self {
             split: split.to_owned(),
             digest: dataset.digest().to_owned(),
+            hashed: dataset.is_hashed(),
             samples: dataset.num_samples(),
             shards: shards.len(),
             raw_bytes: shards.iter().map(|shard| shard.raw_data.bytes).sum(),
@@ -123,16 +140,23 @@ pub fn inspect(uri: &str) -> Result<Inspection> {
     })
 }
 
-/// Reads every byte of the dataset at `uri`, or of one split of it: sizes, hashes, and each value of each sample.
+/// Reads every byte of the dataset at `uri`, or of one split of it: sizes, hashes, and each value of each sample. Shards of
+/// the split that `recorded` is about, by its URI or its index, are compared with what is recorded as well.
 ///
 /// # Errors
 /// [`Error::NoDataset`] when no index is there, and [`Error::Storage`] when the storage fails; what is wrong with the
 /// dataset itself is in the result.
-pub fn verify(uri: &str) -> Result<Verification> {
+pub fn verify(uri: &str, recorded: Option<&Recorded>) -> Result<Verification> {
     let storage = open(uri)?;
     blocking::run(async {
-        let mut found =
-            Verification { uri: storage.uri(""), splits: Vec::new(), good_samples: 0, problems: Vec::new() };
+        let mut found = Verification {
+            uri: storage.uri(""),
+            splits: Vec::new(),
+            good_samples: 0,
+            unproven_samples: 0,
+            problems: Vec::new(),
+        };
+        let (nothing, mut is_met) = (Contents::new(), false);
         for split in find_splits(&storage).await? {
             let problem =
                 |shard, error: Error| Problem { split: split.clone(), shard, error: error.to_string() };
@@ -144,39 +168,87 @@ pub fn verify(uri: &str) -> Result<Verification> {
                     continue;
                 }
             };
+            let mut proven = &nothing;
+            if let Some(known) = recorded.filter(|known| known.is_about(&dataset)) {
+                is_met = true;
+                match known.expect_of(&dataset) {
+                    Ok(()) => proven = &known.contents,
+                    Err(error) => found.problems.push(problem(None, error)),
+                }
+            }
             for shard in 0..dataset.shards().len() {
                 match verify_shard(&dataset, shard).await {
-                    Ok(samples) => found.good_samples += samples,
+                    Ok(samples) => {
+                        found.good_samples += samples;
+                        let vouched = dataset.is_hashed() || proven.contains_key(&(shard as u32));
+                        found.unproven_samples += if vouched { 0 } else { samples };
+                    }
                     Err(error) if is_outage(&error) => return Err(error),
                     Err(error) => found.problems.push(problem(Some(shard), error)),
                 }
             }
             found.splits.push(SplitSummary::new(&split, &dataset));
         }
+        if let Some(known) = recorded.filter(|_| !is_met) {
+            let error =
+                format!("no split has the digest {}, which is recorded for {}", known.index, known.uri);
+            found.problems.push(Problem { split: String::new(), shard: None, error });
+        }
         Ok(found)
     })
 }
 
-async fn verify_shard(dataset: &Dataset, shard: usize) -> Result<u64> {
-    let raw = download(dataset, shard).await?;
-    let file = dataset.storage().uri(&dataset.path(&dataset.shards()[shard].raw_data.basename));
-    parse_shard(dataset.columns(), &raw).map_err(|flaw| flaw.in_file(&file, 0))
+impl Recorded {
+    fn is_about(&self, dataset: &Dataset) -> bool {
+        self.uri == dataset.uri() || self.has_index_of(dataset)
+    }
+
+    fn has_index_of(&self, dataset: &Dataset) -> bool {
+        self.index == dataset.identity().index || self.index == dataset.unsealed_digest()
+    }
+
+    /// From here on the dataset's shards must be what is recorded.
+    fn expect_of(&self, dataset: &Dataset) -> Result<()> {
+        if !self.has_index_of(dataset) {
+            let reason = format!("its digest is {}, recorded is {}", dataset.identity().index, self.index);
+            return Err(Error::Index { file: dataset.storage().uri(&dataset.path(INDEX)), reason });
+        }
+        dataset.expect(&self.contents)
+    }
 }
 
-/// A missing file is a flaw of the dataset; a store that does not answer is not.
+async fn verify_shard(dataset: &Dataset, shard: usize) -> Result<u64> {
+    let raw = download(dataset, shard).await?.raw;
+    dataset.learn(shard, &raw)?;
+    let file = dataset.storage().uri(&dataset.path(&dataset.shards()[shard].raw_data.basename));
+    parse_shard(dataset.columns(), &raw).map_err(|flaw| flaw.in_shard(&file, 0, dataset.first_sample(shard)))
+}
+
+/// A file that is missing, replaced or no file is a flaw of the dataset; a store that does not answer is not.
 fn is_outage(error: &Error) -> bool {
-    matches!(error, Error::Storage(storage) if !storage.is_not_found())
+    use lockstep_storage::Error as Storage;
+    match error {
+        Error::Storage(Storage::Changed { .. } | Storage::NotAFile { .. } | Storage::TooLarge { .. }) => {
+            false
+        }
+        Error::Storage(storage) => !storage.is_not_found(),
+        Error::Io { .. } => true,
+        _ => false,
+    }
 }
 
 /// The folders that hold an index: the root itself, or those right below it.
-async fn find_splits(storage: &Arc<dyn Storage>) -> Result<Vec<String>> {
-    let is_index = |path: &str| path == INDEX || path.split_once('/').is_some_and(|(_, name)| name == INDEX);
-    let listed = storage.list("").await?;
-    let splits: Vec<String> = listed
-        .into_iter()
-        .filter(|meta| is_index(&meta.path))
-        .map(|meta| meta.path.strip_suffix(INDEX).unwrap_or_default().trim_end_matches('/').to_owned())
-        .collect();
+pub(crate) async fn find_splits(storage: &Arc<dyn Storage>) -> Result<Vec<String>> {
+    let mut splits = Vec::new();
+    let folders = storage.folders("").await?;
+    for folder in std::iter::once(String::new()).chain(folders) {
+        let index = if folder.is_empty() { INDEX.to_owned() } else { format!("{folder}/{INDEX}") };
+        match storage.head(&index).await {
+            Ok(_) => splits.push(folder),
+            Err(error) if error.is_not_found() => (),
+            Err(error) => return Err(error.into()),
+        }
+    }
     if splits.is_empty() {
         return Err(Error::NoDataset { uri: storage.uri(""), file: storage.uri(INDEX) });
     }

@@ -35,6 +35,20 @@ pub enum Error {
         /// Where and how.
         flaw: Flaw,
     },
+    /// A sample can't be read.
+    #[error(
+        "sample {sample} of {file}{}: expected {}, got {} (byte {})",
+        flaw.column.as_ref().map(|name| format!(", column {name:?}")).unwrap_or_default(),
+        flaw.expected, flaw.got, flaw.offset
+    )]
+    Sample {
+        /// URI of the shard.
+        file: String,
+        /// Its number in the dataset.
+        sample: u64,
+        /// Where and how.
+        flaw: Box<Flaw>,
+    },
     /// A file has another size than the index says.
     #[error(
         "{file} holds {got} bytes, but the index says {expected}; it is truncated or from another dataset"
@@ -55,6 +69,21 @@ pub enum Error {
         /// Name of the hash.
         algorithm: String,
         /// By the index.
+        expected: String,
+        /// Computed.
+        got: String,
+    },
+    /// A shard holds something else than it did.
+    #[error(
+        "{file} is not what it was: its {algorithm} is {got}, and it was {expected}; the dataset was changed in place: bring the \
+         old files back, or start anew on the new ones with --fresh"
+    )]
+    Replaced {
+        /// URI of the raw shard.
+        file: String,
+        /// Name of the hash.
+        algorithm: String,
+        /// Of what was read before.
         expected: String,
         /// Computed.
         got: String,
@@ -139,6 +168,17 @@ pub enum Error {
         /// The index that is there.
         uri: String,
     },
+    /// The cache's folder may be somebody else's.
+    #[error(
+        "{} can't be used for cached shards: {reason}; remove it, or set data.cache.dir to a folder of your own",
+        dir.display()
+    )]
+    CacheFolder {
+        /// The folder.
+        dir: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A local file or folder: the cache, or a file to pack.
     #[error("cannot {operation} {}: {source}", path.display())]
     Io {
@@ -158,6 +198,21 @@ impl Error {
     /// Whether fetching the same file again may help: its bytes are not what the index says.
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Format { .. } | Self::Size { .. } | Self::Hash { .. })
+    }
+
+    /// Whether the data itself is at fault, or the way that it is asked for. Otherwise the machine, the network or the
+    /// store is, and the same call may well succeed a moment later.
+    pub fn is_about_data(&self) -> bool {
+        use lockstep_storage::Error as Storage;
+        match self {
+            Self::Io { .. } | Self::NoBatch { .. } => false,
+            Self::Storage(error) => !matches!(
+                error,
+                Storage::Timeout { .. } | Storage::Unavailable { .. } | Storage::NoSpace { .. }
+            ),
+            Self::Damaged { source, .. } => source.is_about_data(),
+            _ => true,
+        }
     }
 
     pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {

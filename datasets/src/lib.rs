@@ -3,7 +3,7 @@
 //! A [`Dataset`] is a split of MDS shards behind any `lockstep-storage` URI. An [`Order`] says which sample each slot of
 //! each step holds, by pure functions of seed, epoch and dataset. A [`Loader`] turns "the batch of this step for this
 //! rank" into typed columns, fetched, verified and decoded ahead of the training thread, which knows nothing of files.
-//! [`pack_csv`], [`inspect`] and [`verify`] are the tools behind `lockstep data`.
+//! [`pack_csv`], [`inspect`], [`verify`] and [`seal`] are the tools behind `lockstep data`.
 //!
 //! All calls here block; none needs a runtime, and any may be made inside one.
 
@@ -13,18 +13,22 @@ mod cache;
 mod check;
 mod dataset;
 mod error;
+mod identity;
 mod loader;
 mod mds;
 mod order;
 mod pack;
 mod plan;
+mod recheck;
+mod seal;
 
 pub use batch::{Batch, Column, Values};
 pub use cache::CacheOptions;
-pub use check::{Inspection, Problem, SplitSummary, Verification, inspect, verify};
+pub use check::{Inspection, Problem, Recorded, SplitSummary, Verification, inspect, verify};
 pub use dataset::Dataset;
 pub use error::{Error, Result};
-pub use loader::{Loader, LoaderOptions};
+pub use identity::{Contents, Identity};
+pub use loader::{Columns, Loader, LoaderOptions};
 pub use mds::{
     ColumnSpec, Compression, Dtype, Encoding, Flaw, HashAlgorithm, Range, Value, Writer, WriterOptions,
     parse_sample, parse_shard,
@@ -32,3 +36,4 @@ pub use mds::{
 pub use order::{EpochOrder, Order, OrderOptions, Shuffle, Tail};
 pub use pack::{LabelColumn, PackOptions, PackReport, PackedSplit, Splits, pack_csv};
 pub use plan::Part;
+pub use seal::{Seal, SealedSplit, seal};

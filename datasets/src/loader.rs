@@ -13,7 +13,7 @@ use tokio::sync::{OnceCell, Semaphore, oneshot};
 use crate::{
     Batch, CacheOptions, Column, Dataset, Error, Order, Part, Result,
     cache::Cache,
-    mds::{ColumnSpec, Shard},
+    mds::{ColumnSpec, Encoding, Shard, decodable},
     plan::Plan,
 };
 
@@ -28,8 +28,8 @@ const MAX_OPEN: usize = 256;
 pub struct LoaderOptions {
     /// The node's cache.
     pub cache: CacheOptions,
-    /// Columns of the batches, in this order; empty for all.
-    pub columns: Vec<String>,
+    /// Columns of the batches.
+    pub columns: Columns,
     /// Batches that wait ready. Default 2.
     pub prefetch: usize,
     /// Steps ahead whose shards are fetched. Default 64.
@@ -38,10 +38,54 @@ pub struct LoaderOptions {
     pub deadline: Duration,
 }
 
+/// Which columns are decoded. The others are passed over by their sizes, whatever they hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Columns {
+    /// All but those of an encoding that is never decoded. What can't be read is an error.
+    #[default]
+    All,
+    /// These, in this order. What can't be read is an error.
+    Named(Vec<String>),
+    /// All that hold numbers, for a reader that doesn't say which of them it needs: one that can't be read, or whose rows
+    /// differ in shape, is left out of the batch, with the reason.
+    Numbers,
+}
+
+impl Columns {
+    fn of(&self, dataset: &Dataset) -> Result<Vec<usize>> {
+        let specs = dataset.columns();
+        let find = |name: &String| {
+            let column = |reason| Error::Column { name: name.clone(), reason };
+            let number = specs.iter().position(|spec| spec.name == *name).ok_or_else(|| {
+                let names: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
+                column(format!("{} has no such column, it has {}", dataset.uri(), names.join(", ")))
+            })?;
+            match &specs[number].encoding {
+                Encoding::Other { name, .. } => Err(column(format!(
+                    "its encoding in {} is {name}, which is never decoded; write it in another one",
+                    dataset.uri()
+                ))),
+                _ => Ok(number),
+            }
+        };
+        match self {
+            Self::All => Ok(decodable(specs)),
+            Self::Named(names) => names.iter().map(find).collect(),
+            Self::Numbers => Ok((0..specs.len()).filter(|n| specs[*n].encoding.is_numeric()).collect()),
+        }
+    }
+}
+
 impl LoaderOptions {
     /// The defaults, with all columns.
     pub fn new(cache: CacheOptions) -> Self {
-        Self { cache, columns: Vec::new(), prefetch: 2, ahead_steps: 64, deadline: Duration::from_secs(600) }
+        Self {
+            cache,
+            columns: Columns::All,
+            prefetch: 2,
+            ahead_steps: 64,
+            deadline: Duration::from_secs(600),
+        }
     }
 }
 
@@ -58,6 +102,8 @@ pub struct Loader {
 struct Source {
     cache: Arc<Cache>,
     wanted: Arc<[usize]>,
+    /// See [`Columns::Numbers`].
+    lenient: bool,
     plan: Plan,
 }
 
@@ -107,19 +153,10 @@ impl Loader {
     }
 
     fn new(dataset: Dataset, plan: Plan, options: LoaderOptions) -> Result<Self> {
-        let specs = dataset.columns();
-        let find = |name: &String| {
-            specs.iter().position(|spec| spec.name == *name).ok_or_else(|| {
-                let names: Vec<_> = specs.iter().map(|spec| &spec.name).collect();
-                Error::Column { name: name.clone(), reason: format!("{} has {names:?}", dataset.uri()) }
-            })
-        };
-        let wanted = match options.columns.as_slice() {
-            [] => (0..specs.len()).collect(),
-            names => names.iter().map(find).collect::<Result<_>>()?,
-        };
-        let cache = Arc::new(Cache::new(dataset.clone(), &options.cache)?);
-        Ok(Self { source: Source { cache, wanted, plan }, options, running: None })
+        let wanted = options.columns.of(&dataset)?.into();
+        let lenient = options.columns == Columns::Numbers;
+        let cache = Arc::new(Cache::new(dataset, &options.cache)?);
+        Ok(Self { source: Source { cache, wanted, lenient, plan }, options, running: None })
     }
 
     /// Number of batches, where there is an end.
@@ -263,7 +300,7 @@ impl Producer {
         for sample in &samples {
             match sample {
                 Some(sample) => self.append(*sample, &mut columns).await?,
-                None if columns.iter().any(|column| column.rows == 0 && column.shape.is_none()) => {
+                None if columns.iter().any(Column::is_unknown) => {
                     // Only a sample knows the shape of an empty row here.
                     self.append(0, &mut columns).await?;
                     columns.iter_mut().for_each(|column| {
@@ -282,7 +319,7 @@ impl Producer {
         let (number, row) = cache.dataset().locate(sample);
         let opened = self.opened(number);
         let shard = opened.get_or_try_init(|| open(cache.clone(), number, self.next_use.clone())).await?;
-        shard.append(row, &self.source.wanted, columns)
+        shard.append(row, sample, &self.source.wanted, columns, self.source.lenient)
     }
 }
 

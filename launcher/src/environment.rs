@@ -1,5 +1,6 @@
 //! The one place that reads environment variables.
 
+use crate::Failure;
 use std::path::PathBuf;
 
 /// A variable's value, as the agents that are started from here will see it.
@@ -12,11 +13,19 @@ pub(crate) fn storage_endpoint() -> Option<String> {
     ["AWS_ENDPOINT_URL", "AWS_ENDPOINT"].into_iter().find_map(variable)
 }
 
-/// Where things are kept that can be made again, such as fetched dataset shards.
-pub(crate) fn cache() -> PathBuf {
+/// Where things are kept that can be made again, such as fetched dataset shards. There is no default in a folder that others
+/// can write to: they could be there first.
+///
+/// # Errors
+/// Where nothing says where this user's files are.
+pub(crate) fn cache() -> anyhow::Result<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("LOCKSTEP_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("lockstep")))
         .or_else(|| set("HOME").map(|dir| dir.join(".cache/lockstep")))
-        .unwrap_or_else(|| std::env::temp_dir().join("lockstep-cache"))
+        .ok_or_else(|| {
+            Failure::usage("there is no folder for fetched data: HOME is not set")
+                .note("fix", "export LOCKSTEP_CACHE with a folder of your own, or HOME")
+                .into()
+        })
 }

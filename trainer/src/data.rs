@@ -4,6 +4,7 @@ use crate::Result;
 use crate::checkpoint::Dataset;
 use crate::cursor::Cursor;
 use crate::task::Batch;
+use lockstep_datasets::Contents;
 use lockstep_run::DatasetUse;
 
 /// What a run trains on and is evaluated on, as one rank sees it.
@@ -13,9 +14,19 @@ pub trait Data: Send {
 
     /// All datasets, for the record of where a checkpoint is from.
     fn uses(&self) -> Vec<DatasetUse> {
-        let Dataset { uri, split, digest } = self.dataset().clone();
+        let Dataset { uri, split, digest, .. } = self.dataset().clone();
         vec![DatasetUse { role: "train".to_owned(), uri, split, digest }]
     }
+
+    /// The evaluation set's digest; none where there is none.
+    fn eval_digest(&self) -> Option<String> {
+        None
+    }
+
+    /// From here on nothing is used but what these hashes say: what was read before a checkpoint.
+    ///
+    /// Blocking where `look` is set: as much as can be read in a short time is compared at once.
+    fn expect(&self, shards: &Contents, look: bool) -> Result<()>;
 
     /// Samples in the training set.
     fn num_samples(&self) -> u64;
@@ -40,6 +51,10 @@ pub trait Data: Send {
 pub trait TrainSource: Send {
     /// What this rank computes in the next step; blocks until it is there.
     fn next(&mut self) -> Result<Share>;
+
+    /// For each shard the hash of its content, where this rank has read it or expects it. Only asked for where the
+    /// dataset's digest doesn't name the content.
+    fn contents(&self) -> Vec<Option<u128>>;
 }
 
 /// One rank's part of one global batch.

@@ -86,7 +86,7 @@ fn start(choose: impl FnOnce(&Model) -> Choice) -> ExitCode {
         tch::set_num_threads(job.train.threads as i32);
         let model = job.model.as_ref().ok_or_else(|| Error::Job { reason: "it has no model".to_owned() })?;
         let (task, config) = choose(model)?;
-        let data = mds::open(&job, &start)?;
+        let data = mds::open(&job, &start, task.columns())?;
         worker::run(task.as_ref(), &config, &data, Context { job, start, control, outbox, store })
     };
     // Unwind safe: nothing that the training thread worked on is used again, but for the link, which is whole.

@@ -83,6 +83,18 @@ pub enum Error {
         rank: Rank,
     },
 
+    /// Ranks that should see the same data don't.
+    #[error(
+        "rank {rank} sees other data than the others: {what}; give all nodes the same files, and write their hashes into the \
+         index with `lockstep data seal`"
+    )]
+    DataDiffers {
+        /// The rank that noticed.
+        rank: Rank,
+        /// What differs.
+        what: String,
+    },
+
     /// Checkpoints can't be written.
     #[error(
         "{in_a_row} checkpoints in a row could not be written (checkpoint.maxFailures); the last: {last}"
@@ -191,13 +203,17 @@ impl Error {
             }
             Self::Task { source, .. } => match source {
                 TaskError::Config { .. } => FailureKind::Spec,
-                TaskError::Column { .. } | TaskError::Label { .. } => FailureKind::Data,
+                TaskError::Column { .. }
+                | TaskError::Label { .. }
+                | TaskError::Unreadable { .. }
+                | TaskError::NoClasses
+                | TaskError::TooManyClasses { .. } => FailureKind::Data,
                 _ => FailureKind::Bug,
             },
             Self::PeerLost { .. } | Self::HeldTooLong { .. } | Self::Link { .. } => FailureKind::PeerLost,
             Self::NonFinite { .. } => FailureKind::NonFinite,
-            // What the store can't do now it may do for the next try.
-            Self::Data(lockstep_datasets::Error::Storage(e)) if e.is_transient() => FailureKind::Bug,
+            // What a machine, a network or a store can't do now it may do for the next try.
+            Self::Data(e) if !e.is_about_data() => FailureKind::Bug,
             Self::Data(_) => FailureKind::Data,
             Self::Saving { .. } => FailureKind::Storage,
             Self::Run(e) => of_run(e),

@@ -36,6 +36,7 @@ mod optimizer;
 mod plan;
 mod replicas;
 mod report;
+mod same_data;
 mod schedule;
 mod seed;
 mod task;

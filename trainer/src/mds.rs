@@ -7,11 +7,19 @@ use crate::task::Batch;
 use crate::{Error, Result};
 use lockstep_datasets as datasets;
 use lockstep_datasets::{
-    CacheOptions, Column, Loader, LoaderOptions, Order, OrderOptions, Part, Shuffle, Values,
+    CacheOptions, Column, Columns, Contents, Identity, Loader, LoaderOptions, Order, OrderOptions, Part,
+    Shuffle, Values,
 };
 use lockstep_jobspec::{self as jobspec, JobSpec};
 use lockstep_run::link::Start;
 use tch::{TchError, Tensor};
+
+/// What each rank reads of files that are not those of a checkpoint, before it trains on; the rest is compared when it is
+/// used.
+const LOOK_BYTES: u64 = 256 << 20;
+
+/// The largest label that is one: beyond it not all whole numbers can be told apart in what the index says.
+const MAX_LABEL: f64 = 9_007_199_254_740_991.0;
 
 /// The datasets of a job, for one rank.
 #[derive(Debug)]
@@ -27,8 +35,10 @@ pub(crate) struct Mds {
 
 /// Reads the indices of the job's datasets.
 ///
-/// Blocking: two small objects are read.
-pub(crate) fn open(job: &JobSpec, start: &Start) -> Result<Mds> {
+/// `columns` are those that the model reads, where it says so.
+///
+/// Blocking: two small objects are read, and where they hold no hashes, two folders are listed.
+pub(crate) fn open(job: &JobSpec, start: &Start, columns: Option<Vec<&str>>) -> Result<Mds> {
     let data = job
         .data
         .as_ref()
@@ -47,33 +57,40 @@ pub(crate) fn open(job: &JobSpec, start: &Start) -> Result<Mds> {
     let dir = data.cache.dir.as_ref().map_or_else(|| start.scratch.join("datasets"), Into::into);
     let cache = CacheOptions { dir, max_bytes: Some(data.cache.size.bytes()) };
     let prefetch = data.prefetch.batches as usize;
+    let named = |names: Vec<&str>| Columns::Named(names.into_iter().map(str::to_owned).collect());
+    let columns = columns.map_or(Columns::Numbers, named);
     Ok(Mds {
         order: Order::new(order_options, &train.shard_samples())?,
         part: Part::new(start.rank.0, start.world_size)?,
-        dataset: Dataset {
-            uri: train.uri(),
-            split: data.train.split.clone(),
-            digest: train.digest().to_owned(),
-        },
+        dataset: recorded(&train, data.train.split.clone()),
         eval_batch: job.eval_micro_batch(),
-        options: LoaderOptions { prefetch, ..LoaderOptions::new(cache) },
+        options: LoaderOptions { columns, prefetch, ..LoaderOptions::new(cache) },
         train,
         eval,
     })
 }
 
+/// What goes into a checkpoint.
+fn recorded(train: &datasets::Dataset, split: Option<String>) -> Dataset {
+    let Identity { index, listing, .. } = train.identity();
+    let unsealed = train.is_hashed().then(|| train.unsealed_digest());
+    Dataset { uri: train.uri(), split, digest: index, listing, shards: Contents::new(), unsealed }
+}
+
 fn open_split(split: &jobspec::Split) -> Result<datasets::Dataset> {
     let dataset = datasets::Dataset::open(&split.uri, split.split.as_deref().unwrap_or_default())?;
-    match &split.digest {
-        Some(wanted) if wanted != dataset.digest() => Err(Error::Job {
-            reason: format!(
-                "{} has digest {}, the job wants {wanted} (data digest)",
-                dataset.uri(),
-                dataset.digest()
-            ),
-        }),
-        _ => Ok(dataset),
-    }
+    let (uri, digest) = (dataset.uri(), dataset.digest());
+    let reason = match &split.digest {
+        Some(wanted) if *wanted == dataset.identity().index && wanted != digest => format!(
+            "{uri} has an index with the digest {wanted}, as the job wants it (data digest), but no hashes of its files in it, so \
+             that is not a digest of the data; write them with `lockstep data seal` and take the digest that it prints"
+        ),
+        Some(wanted) if wanted != digest => {
+            format!("{uri} has digest {digest}, the job wants {wanted} (data digest)")
+        }
+        _ => return Ok(dataset),
+    };
+    Err(Error::Job { reason })
 }
 
 impl Data for Mds {
@@ -81,12 +98,26 @@ impl Data for Mds {
         &self.dataset
     }
 
+    fn eval_digest(&self) -> Option<String> {
+        self.eval.as_ref().map(|eval| eval.digest().to_owned())
+    }
+
+    fn expect(&self, shards: &Contents, look: bool) -> Result<()> {
+        self.train.expect(shards)?;
+        if look {
+            self.train.check_expected(&self.options.cache, self.part, LOOK_BYTES)?;
+        }
+        Ok(())
+    }
+
     fn num_samples(&self) -> u64 {
         self.train.num_samples()
     }
 
     fn num_classes(&self) -> Option<i64> {
-        self.train.range("label").map(|range| range.max as i64 + 1)
+        let range = self.train.range("label")?;
+        let whole = |value: f64| value.fract() == 0.0 && (0.0..=MAX_LABEL).contains(&value);
+        (whole(range.min) && whole(range.max)).then_some(range.max as i64 + 1)
     }
 
     fn empty(&self) -> Result<Batch> {
@@ -103,7 +134,7 @@ impl Data for Mds {
     fn train(&self, from: &Cursor) -> Result<Box<dyn TrainSource>> {
         let index = from.index_in(&self.order)?;
         let loader = Loader::train(self.train.clone(), self.order.clone(), self.part, self.options.clone())?;
-        Ok(Box::new(Train { loader, order: self.order.clone(), index }))
+        Ok(Box::new(Train { dataset: self.train.clone(), loader, order: self.order.clone(), index }))
     }
 
     fn eval(&self) -> Result<Option<Box<dyn EvalSource>>> {
@@ -116,6 +147,7 @@ impl Data for Mds {
 /// Batch after batch of the elastic order.
 #[derive(Debug)]
 struct Train {
+    dataset: datasets::Dataset,
     loader: Loader,
     order: Order,
     index: u64,
@@ -135,6 +167,12 @@ impl TrainSource for Train {
             epoch: epoch as f64 + seen as f64 / self.order.num_samples() as f64,
         })
     }
+
+    fn contents(&self) -> Vec<Option<u128>> {
+        let known = self.dataset.contents();
+        let number = |shard| u128::from_str_radix(known.get(&(shard as u32))?, 16).ok();
+        (0..self.dataset.shard_samples().len()).map(number).collect()
+    }
 }
 
 /// This rank's share of the evaluation data.
@@ -150,12 +188,23 @@ impl EvalSource for Eval {
     }
 }
 
-/// Columns of numbers become tensors; others are left out. Rows that only fill up a step are dropped.
+/// Columns of numbers become tensors; of others the batch says why not. Rows that only fill up a step are dropped.
 fn to_tensors(batch: datasets::Batch) -> Result<Batch, TchError> {
     let kept = rows_with_samples(&batch.samples)?;
     let mut columns = Vec::with_capacity(batch.columns.len());
+    let mut unreadable = Vec::new();
     for column in &batch.columns {
-        let Some(flat) = to_tensor(column)? else { continue };
+        let flat = match &column.flaw {
+            Some(flaw) => Err(flaw.clone()),
+            None => to_tensor(column)?.ok_or_else(|| "it holds text or bytes, not numbers".to_owned()),
+        };
+        let flat = match flat {
+            Ok(flat) => flat,
+            Err(reason) => {
+                unreadable.push((column.name.clone(), reason));
+                continue;
+            }
+        };
         let mut shape = vec![column.rows as i64];
         shape.extend(column.shape.iter().flatten().map(|&side| side as i64));
         let all = flat.f_view(shape.as_slice())?;
@@ -165,7 +214,7 @@ fn to_tensors(batch: datasets::Batch) -> Result<Batch, TchError> {
         };
         columns.push((column.name.clone(), rows));
     }
-    Ok(Batch::new(columns, batch.samples.into_iter().flatten().collect()))
+    Ok(Batch::new(columns, batch.samples.into_iter().flatten().collect()).with_unreadable(unreadable))
 }
 
 /// The rows that hold samples; none where all do.

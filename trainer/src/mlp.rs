@@ -10,6 +10,9 @@ use tch::{Kind, Reduction, Tensor, nn};
 const INPUT: &str = "x";
 const LABEL: &str = "label";
 
+/// Far more than any classifier has: what an index says beyond it is wrong, and a layer of that width fills the memory.
+const MAX_CLASSES: i64 = 1 << 20;
+
 /// No label is ignored: libtorch's default of -100 would pass silently.
 const NO_IGNORED_LABEL: i64 = i64::MIN;
 
@@ -25,8 +28,15 @@ pub struct Mlp {
 }
 
 impl Task for Mlp {
+    fn columns(&self) -> Option<Vec<&str>> {
+        Some(vec![INPUT, LABEL])
+    }
+
     fn build(&self, setup: &Setup<'_>, root: &nn::Path<'_>) -> Result<Box<dyn Model>, TaskError> {
         let num_classes = setup.num_classes.ok_or(TaskError::NoClasses)?;
+        if num_classes > MAX_CLASSES {
+            return Err(TaskError::TooManyClasses { num_classes, most: MAX_CLASSES });
+        }
         let num_inputs = setup.columns.column(INPUT)?.size().iter().skip(1).product();
         let mut widths = vec![num_inputs];
         widths.extend(self.hidden.iter().map(|&width| i64::from(width)));

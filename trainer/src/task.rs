@@ -11,6 +11,12 @@ pub trait Task: Send + Sync + 'static {
     /// The default generator is seeded before the call, so that initial values depend on the job's seed only. All ranks
     /// must create the same parameters in the same order.
     fn build(&self, setup: &Setup<'_>, root: &nn::Path<'_>) -> Result<Box<dyn Model>, TaskError>;
+
+    /// The columns that the model reads; of others not a byte is looked at. Default: all that hold numbers, of which one
+    /// that can't be read, or whose rows differ in shape, is an error only where a batch is asked for it.
+    fn columns(&self) -> Option<Vec<&str>> {
+        None
+    }
 }
 
 /// A model that is being trained.
@@ -68,22 +74,33 @@ impl Setup<'_> {
 #[derive(Debug)]
 pub struct Batch {
     columns: Vec<(String, Tensor)>,
+    /// Columns that could not be read, and why.
+    unreadable: Vec<(String, String)>,
     samples: Vec<u64>,
 }
 
 impl Batch {
     /// A batch of the samples with these numbers in the dataset. The first dimension of each column is one per sample.
     pub fn new(columns: Vec<(String, Tensor)>, samples: Vec<u64>) -> Self {
-        Self { columns, samples }
+        Self { columns, unreadable: Vec::new(), samples }
+    }
+
+    /// The same with columns that can't be read, each with the reason, which is told to whoever asks for one.
+    pub(crate) fn with_unreadable(self, unreadable: Vec<(String, String)>) -> Self {
+        Self { unreadable, ..self }
     }
 
     /// A column.
     ///
     /// Shapes: `[len, ...]`, of the kind that the dataset stores; images of bytes come as [`Kind::Uint8`].
     pub fn column(&self, name: &str) -> Result<&Tensor, TaskError> {
-        self.columns.iter().find(|(n, _)| n == name).map(|(_, t)| t).ok_or_else(|| TaskError::Column {
-            wanted: name.to_owned(),
-            found: self.columns.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>().join(", "),
+        let found = self.columns.iter().find(|(n, _)| n == name).map(|(_, t)| t);
+        found.ok_or_else(|| match self.unreadable.iter().find(|(n, _)| n == name) {
+            Some((_, reason)) => TaskError::Unreadable { column: name.to_owned(), reason: reason.clone() },
+            None => TaskError::Column {
+                wanted: name.to_owned(),
+                found: self.columns.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>().join(", "),
+            },
         })
     }
 
@@ -113,7 +130,11 @@ impl Batch {
             .iter()
             .map(|(name, t)| Ok((name.clone(), narrow(t)?)))
             .collect::<Result<_, TchError>>()?;
-        Ok(Batch { columns, samples: self.samples[range.clone()].to_vec() })
+        Ok(Batch {
+            columns,
+            unreadable: self.unreadable.clone(),
+            samples: self.samples[range.clone()].to_vec(),
+        })
     }
 
     /// The number in the dataset of each sample, for messages.
@@ -151,9 +172,33 @@ pub enum TaskError {
         found: String,
     },
 
+    /// A column that the task reads can't be made a tensor.
+    #[error("column `{column}` can't be read: {reason}")]
+    Unreadable {
+        /// The column.
+        column: String,
+        /// What is in the way, with the sample.
+        reason: String,
+    },
+
     /// A classifier needs labels.
-    #[error("the dataset has no labels, so there are no classes to tell apart")]
+    #[error(
+        "the dataset has no labels, so there are no classes to tell apart: `lockstep.ranges.label` of its index must say which \
+         whole numbers from 0 they are"
+    )]
     NoClasses,
+
+    /// More classes than a classifier is built for.
+    #[error(
+        "labels go up to {}, which makes {num_classes} classes, and more than {most} are not built; number the labels from 0 \
+         without gaps, or correct `lockstep.ranges.label` in the dataset's index", num_classes - 1
+    )]
+    TooManyClasses {
+        /// What the dataset says.
+        num_classes: i64,
+        /// The bound.
+        most: i64,
+    },
 
     /// A label outside the model's classes.
     #[error(

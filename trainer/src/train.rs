@@ -14,7 +14,7 @@ use crate::seed::{Stream, seed_of};
 use crate::task::{Batch, Mode, Model, TaskError};
 use crate::variables::Variables;
 use crate::world::World;
-use crate::{Error, Result, replicas};
+use crate::{Error, Result, replicas, same_data};
 use lockstep_c10d::{BucketPlan, GradNorm, Optimizer, Reducer, rng};
 use lockstep_jobspec::JobSpec;
 use lockstep_run::link::{Phase, WorkerMsg, WorkerOutcome};
@@ -213,6 +213,7 @@ impl Trainer {
     /// Collective.
     fn save(&mut self) -> Result<()> {
         self.agree_on_state()?;
+        self.agree_on_data()?;
         if self.saver.as_mut().is_some_and(|saver| saver.is_free_for(self.at.step)) {
             self.write_snapshot()?;
         }
@@ -226,6 +227,7 @@ impl Trainer {
     fn save_for_good(&mut self) -> Result<()> {
         self.enter(Phase::Saving);
         self.agree_on_state()?;
+        self.agree_on_data()?;
         let budget = self.job.recovery.checkpoint_budget.duration();
         while let Some(saver) = &mut self.saver {
             saver.wait(budget)?;
@@ -241,6 +243,15 @@ impl Trainer {
     fn agree_on_state(&self) -> Result<()> {
         self.variables.sync_buffers(&self.world, self.at.step)?;
         replicas::check(&self.world, self.variables.parameters(), self.at.step)
+    }
+
+    /// What the ranks have read goes into the checkpoint, where the digest of the data doesn't say it.
+    fn agree_on_data(&mut self) -> Result<()> {
+        if self.dataset.listing.is_some() {
+            let mine = self.source.contents();
+            self.dataset.shards = same_data::gather(&self.world, &mine, &self.dataset, self.at.step)?;
+        }
+        Ok(())
     }
 
     fn write_snapshot(&mut self) -> Result<()> {

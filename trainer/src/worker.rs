@@ -1,12 +1,13 @@
 //! Puts one rank together: data, group, model, state. Then it trains.
 
-use crate::checkpoint::{Loading, Saver, SaverSetup};
+use crate::checkpoint::{Loading, Resumed, Saver, SaverSetup};
 use crate::control::Control;
 use crate::data::Data;
 use crate::hardware;
 use crate::link::Outbox;
 use crate::optimizer;
 use crate::plan::Plan;
+use crate::same_data;
 use crate::seed::{Stream, seed_of};
 use crate::task::{Setup, Task};
 use crate::train::{Position, Trainer};
@@ -80,9 +81,10 @@ pub fn run(
         store: &store,
         deadline: job.recovery.checkpoint_budget.duration(),
     };
+    same_data::check_ranks(&world, &store, data, job.recovery.checkpoint_budget.duration())?;
     let resumed = loading.run(&world, &variables, optimizer.as_ref())?;
-    if let Some(resumed) = &resumed {
-        resumed.state.dataset.check_same(data.dataset())?;
+    if let Some(Resumed { state, .. }) = &resumed {
+        same_data::check_checkpoint(&world, &state.dataset, data, &outbox, state.step)?;
     }
     let at = resumed.as_ref().map_or_else(|| Position::start(data.start()), |r| Position::of(&r.state));
     control.done(at.step);

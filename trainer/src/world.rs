@@ -45,6 +45,13 @@ impl World {
         Ok(tensor.try_into()?)
     }
 
+    /// The largest of each number over the ranks.
+    pub(crate) fn max(&self, during: &'static str, step: Step, values: &[i64]) -> Result<Vec<i64>> {
+        let tensor = Tensor::f_from_slice(values)?;
+        self.group.all_reduce(&tensor, ReduceOp::Max).map_err(self.lost(during, step))?;
+        Ok(tensor.try_into()?)
+    }
+
     /// The number of every rank, in rank order.
     pub(crate) fn gather(&self, during: &'static str, step: Step, value: f64) -> Result<Vec<f64>> {
         let all = self.group.all_gather(&Tensor::f_from_slice(&[value])?).map_err(self.lost(during, step))?;

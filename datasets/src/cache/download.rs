@@ -1,38 +1,84 @@
+use bytes::Bytes;
+use lockstep_storage::Error as StorageError;
+
 use crate::{
     Dataset, Error, Result,
-    mds::{FileInfo, check_hashes, check_header},
+    mds::{FileInfo, Stored, check_hashes, check_header},
 };
+
+/// A shard as it came from the storage.
+#[derive(Debug)]
+pub(crate) struct Fetched {
+    /// The raw shard, which the index describes.
+    pub raw: Vec<u8>,
+    /// The packed file, where the shard is stored as one that the index names.
+    pub zip: Option<Bytes>,
+}
 
 /// Fetches one shard, checks what was fetched, decompresses it, and checks that.
 ///
 /// # Errors
 /// One for which [`Error::is_damage`] holds when the bytes are not those that the index was made from.
-pub(crate) async fn download(dataset: &Dataset, number: usize) -> Result<Vec<u8>> {
-    let info = &dataset.shards()[number];
-    let stored = info.zip_data.as_ref().unwrap_or(&info.raw_data);
-    let path = dataset.path(&stored.basename);
-    let file = dataset.storage().uri(&path);
-    // Before the body: a wrong file may be of any size.
-    check_size(&file, dataset.storage().head(&path).await?.bytes, stored)?;
-    let body = dataset.storage().get(&path).await?;
+pub(crate) async fn download(dataset: &Dataset, number: usize) -> Result<Fetched> {
+    let (form, body) = fetch(dataset, number).await?;
     let dataset = dataset.clone();
     let unpacked = tokio::task::spawn_blocking(move || {
         let info = &dataset.shards()[number];
-        let Some(zip) = &info.zip_data else {
+        let stored = &info.stored()[form];
+        let file = uri(&dataset, stored);
+        if let Some(info) = stored.info {
+            check(&file, &body, info)?;
+        }
+        let Some(compression) = stored.compression else {
             verify_raw(&dataset, number, &file, &body)?;
-            return Ok(body.to_vec());
+            return Ok(Fetched { raw: body.into(), zip: None });
         };
-        check(&file, &body, zip)?;
-        let raw = match info.compression() {
-            Some(compression) => {
-                compression.decompress(&body, info.raw_data.bytes).map_err(|flaw| flaw.in_file(&file, 0))?
-            }
-            None => body.to_vec(),
-        };
+        let raw =
+            compression.decompress(&body, info.raw_data.bytes).map_err(|flaw| flaw.in_file(&file, 0))?;
         verify_raw(&dataset, number, &format!("{file} (decompressed)"), &raw)?;
-        Ok(raw)
+        Ok(Fetched { raw, zip: stored.info.map(|_| body) })
     });
-    unpacked.await.unwrap_or_else(|gone| Err(Error::io("decompress", path)(std::io::Error::other(gone))))
+    let failed = || format!("shard {number}");
+    unpacked.await.unwrap_or_else(|gone| Err(Error::io("decompress", failed())(std::io::Error::other(gone))))
+}
+
+/// The file that holds a shard, and which of its forms that is.
+async fn fetch(dataset: &Dataset, number: usize) -> Result<(usize, Bytes)> {
+    let info = &dataset.shards()[number];
+    let forms = info.stored();
+    let storage = dataset.storage();
+    if !dataset.is_hashed() {
+        // What was not there when the files were listed is not part of this dataset.
+        let missing = || StorageError::NotFound { uri: uri(dataset, &forms[0]) };
+        let (form, listed) = dataset.listed(number).ok_or_else(missing)?;
+        let stored = &forms[*form];
+        // Before the body: a wrong file may be of any size.
+        if listed.bytes > stored.most {
+            return Err(too_large(&uri(dataset, stored), stored, listed.bytes));
+        }
+        return Ok((*form, storage.get_listed(listed).await?));
+    }
+    let mut missing = None;
+    for (form, stored) in forms.iter().enumerate() {
+        match storage.get_at_most(&dataset.path(&stored.basename), stored.most).await {
+            Ok(body) => return Ok((form, body)),
+            Err(StorageError::TooLarge { bytes, .. }) => {
+                return Err(too_large(&uri(dataset, stored), stored, bytes));
+            }
+            Err(error) if error.is_not_found() => missing = missing.or(Some(error)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(missing.unwrap_or_else(|| StorageError::NotFound { uri: dataset.uri() }).into())
+}
+
+fn uri(dataset: &Dataset, stored: &Stored<'_>) -> String {
+    dataset.storage().uri(&dataset.path(&stored.basename))
+}
+
+fn too_large(file: &str, stored: &Stored<'_>, got: u64) -> Error {
+    let expected = stored.info.map_or(stored.most, |info| info.bytes);
+    Error::Size { file: file.to_owned(), expected, got }
 }
 
 /// Checks a raw shard against the index, hashes and number of samples included.
@@ -43,13 +89,9 @@ pub(crate) fn verify_raw(dataset: &Dataset, number: usize, file: &str, raw: &[u8
 }
 
 fn check(file: &str, data: &[u8], info: &FileInfo) -> Result<()> {
-    check_size(file, data.len() as u64, info)?;
-    check_hashes(file, data, &info.hashes)
-}
-
-fn check_size(file: &str, got: u64, info: &FileInfo) -> Result<()> {
-    if got == info.bytes {
-        return Ok(());
+    let got = data.len() as u64;
+    if got != info.bytes {
+        return Err(Error::Size { file: file.to_owned(), expected: info.bytes, got });
     }
-    Err(Error::Size { file: file.to_owned(), expected: info.bytes, got })
+    check_hashes(file, data, &info.hashes)
 }

@@ -1,11 +1,11 @@
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::Write,
-    path::Path,
+    io::{self, Write},
+    path::PathBuf,
     time::Duration,
 };
 
-use crate::{Error, Result};
+use tokio::{task::spawn_blocking, time::Instant};
 
 const POLL: Duration = Duration::from_millis(20);
 
@@ -20,28 +20,42 @@ pub(crate) struct FetchLock {
 impl FetchLock {
     /// Waits for the lock, until `ready` says that it is no longer needed or `patience` is over; `None` in both cases.
     pub(crate) async fn acquire(
-        path: &Path,
+        path: PathBuf,
         patience: Duration,
-        ready: impl Fn() -> bool,
-    ) -> Result<Option<Self>> {
-        let failed = || Error::io("lock", path);
-        let mut file =
-            OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(failed())?;
-        let deadline = tokio::time::Instant::now() + patience;
+        ready: impl Fn() -> bool + Clone + Send + 'static,
+    ) -> io::Result<Option<Self>> {
+        let deadline = Instant::now() + patience;
         loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) if ready() => return Ok(None),
+            // All of it off the runtime's thread: a disk that hangs must not keep the loader from being dropped.
+            let (path, ready) = (path.clone(), ready.clone());
+            match spawn_blocking(move || attempt(&path, ready)).await.map_err(io::Error::other)?? {
+                Attempt::Ours(lock) => return Ok(Some(lock)),
+                Attempt::NotNeeded => return Ok(None),
                 // The holder may be stopped or lost in a dead network: fetching twice is better than waiting for it.
-                Err(TryLockError::WouldBlock) if tokio::time::Instant::now() >= deadline => return Ok(None),
-                Err(TryLockError::WouldBlock) => tokio::time::sleep(POLL).await,
-                Err(TryLockError::Error(error)) => return Err(failed()(error)),
+                Attempt::Taken if Instant::now() >= deadline => return Ok(None),
+                Attempt::Taken => tokio::time::sleep(POLL).await,
             }
         }
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        file.set_len(0)
-            .and_then(|()| writeln!(file, "{} {}", std::process::id(), boot.trim()))
-            .map_err(failed())?;
-        Ok(Some(Self { _file: file }))
     }
+}
+
+enum Attempt {
+    Ours(FetchLock),
+    Taken,
+    NotNeeded,
+}
+
+fn attempt(path: &PathBuf, ready: impl Fn() -> bool) -> io::Result<Attempt> {
+    let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    match file.try_lock() {
+        Ok(()) => (),
+        Err(TryLockError::WouldBlock) if ready() => return Ok(Attempt::NotNeeded),
+        Err(TryLockError::WouldBlock) => return Ok(Attempt::Taken),
+        Err(TryLockError::Error(error)) => return Err(error),
+    }
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    file.set_len(0)?;
+    // Only for whoever looks; a full disk takes no line, but gives locks.
+    let _ = writeln!(file, "{} {}", std::process::id(), boot.trim());
+    Ok(Attempt::Ours(FetchLock { _file: file }))
 }

@@ -2,9 +2,12 @@
 
 mod budget;
 mod download;
+mod folder;
 mod lock;
 mod shards;
+mod spare;
 
 pub(crate) use download::{download, verify_raw};
 pub(crate) use shards::Cache;
 pub use shards::CacheOptions;
+pub(crate) use spare::Taken;

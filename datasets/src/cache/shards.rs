@@ -1,7 +1,6 @@
 use std::{
-    fs,
-    io::{ErrorKind, Write},
-    path::{Path, PathBuf},
+    io,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -11,7 +10,14 @@ use std::{
 
 use crate::{
     Dataset, Error, Result,
-    cache::{budget::victims, download, lock::FetchLock, verify_raw},
+    cache::{
+        download,
+        folder::{Copy, Folder, Note},
+        lock::FetchLock,
+        spare::Spare,
+        verify_raw,
+    },
+    identity::CONTENT_HASH,
     mds::Shard,
 };
 
@@ -21,15 +27,14 @@ const ATTEMPTS: u32 = 3;
 /// How long another process of this node may take to fetch a shard before we fetch it too.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Unfinished files are removed when their writer must be long gone.
-const STALE: Duration = Duration::from_secs(3600);
-
-const TEMP_PREFIX: &str = ".tmp-";
+/// Shards that a full disk doesn't take are kept in memory up to here.
+const SPARE_BYTES: u64 = 1 << 30;
 
 /// Where shards are kept on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheOptions {
-    /// A folder that all ranks of the node share; each dataset gets one below it, named by its digest.
+    /// A folder that all ranks of the node share; each dataset gets one below it, for what it is known by, where it is
+    /// from, and this user.
     pub dir: PathBuf,
     /// Shards are dropped before a dataset holds more than this; `None` keeps all.
     pub max_bytes: Option<u64>,
@@ -39,18 +44,15 @@ pub struct CacheOptions {
 #[derive(Debug)]
 pub(crate) struct Cache {
     dataset: Dataset,
-    dir: PathBuf,
-    max_bytes: Option<u64>,
+    folder: Folder,
+    spare: Spare,
     warned: AtomicBool,
 }
 
 impl Cache {
     pub(crate) fn new(dataset: Dataset, options: &CacheOptions) -> Result<Self> {
-        let digest = dataset.digest().trim_start_matches("sha256:");
-        let dir = options.dir.join(digest.get(..16).unwrap_or(digest));
-        fs::create_dir_all(dir.join("locks")).map_err(Error::io("make", &dir))?;
-        remove_stale(&dir);
-        Ok(Self { dataset, dir, max_bytes: options.max_bytes, warned: AtomicBool::new(false) })
+        let folder = Folder::open(&dataset, options)?;
+        Ok(Self { dataset, folder, spare: Spare::new(SPARE_BYTES), warned: AtomicBool::new(false) })
     }
 
     pub(crate) fn dataset(&self) -> &Dataset {
@@ -58,48 +60,78 @@ impl Cache {
     }
 
     pub(crate) fn is_bounded(&self) -> bool {
-        self.max_bytes.is_some()
+        self.folder.is_bounded()
     }
 
-    /// Opens a shard, fetching it if this node does not hold a good copy. `next_use` is as [`victims`] takes it.
+    /// Opens a shard, fetching it if this node does not hold a good copy. `next_use` is as
+    /// [`victims`](crate::cache::budget::victims) takes it.
     pub(crate) async fn open(self: Arc<Self>, number: usize, next_use: Arc<[u64]>) -> Result<Shard> {
         if let Some(shard) = self.open_cached(number).await? {
             return Ok(shard);
         }
-        let path = self.path(number);
-        let lock = self.dir.join("locks").join(format!("{number:05}"));
-        let lock = FetchLock::acquire(&lock, PATIENCE, || path.exists()).await?;
+        let path = self.folder.path(number);
+        let lock = FetchLock::acquire(self.folder.lock(number), PATIENCE, move || path.exists()).await;
+        // Without locks a shard may be fetched twice, and that is all.
+        let lock = lock.unwrap_or_else(|error| {
+            self.warn_once(&error, "shards may be fetched more than once");
+            None
+        });
         if let Some(shard) = self.open_cached(number).await? {
             return Ok(shard);
         }
         let raw = self.fetch(number).await?;
         // The lock goes along: were this call given up now, the file would still be written.
         self.blocking(move |cache| {
-            let shard = cache.store(number, &raw, &next_use);
+            let shard = cache.store(number, raw, &next_use);
             drop(lock);
             shard
         })
         .await
     }
 
-    /// `None` when there is no copy, or a damaged one, which is removed.
+    /// `None` when there is no copy, or one that is not known to be good, which is removed.
     async fn open_cached(self: &Arc<Self>, number: usize) -> Result<Option<Shard>> {
         self.blocking(move |cache| {
-            let path = cache.path(number);
-            let raw = match fs::read(&path) {
-                Ok(raw) => raw,
-                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-                Err(error) => return Err(Error::io("read", path)(error)),
+            let bytes = cache.dataset.shards()[number].raw_data.bytes;
+            let damage: Error = match cache.folder.read(number, bytes) {
+                Ok(None) => return Ok(None),
+                Ok(Some(copy)) => match cache.verify(number, &copy) {
+                    Ok(()) => {
+                        cache.dataset.learn(number, &copy.raw)?;
+                        return cache.shard(number, copy).map(Some);
+                    }
+                    Err(damage) => damage,
+                },
+                Err(error) => Error::io("read", cache.folder.path(number))(error),
             };
-            let name = path.display().to_string();
-            if let Err(damage) = verify_raw(&cache.dataset, number, &name, &raw) {
-                tracing::warn!(shard = number, %damage, "a cached shard is damaged and is fetched again");
-                remove(&path)?;
-                return Ok(None);
+            tracing::warn!(shard = number, %damage, "a cached shard can't be used and is fetched again");
+            if let Err(error) = cache.folder.remove(number) {
+                cache.warn_once(&error, "a bad copy of a shard stays there");
             }
-            cache.shard(number, &raw).map(Some)
+            Ok(None)
         })
         .await
+    }
+
+    /// A copy is good if the index says so, or, where the index can't, if it is what was once fetched of the very object
+    /// that is there now.
+    fn verify(&self, number: usize, copy: &Copy) -> Result<()> {
+        let path = self.folder.path(number);
+        let file = path.display().to_string();
+        verify_raw(&self.dataset, number, &file, &copy.raw)?;
+        if self.dataset.is_hashed() {
+            return Ok(());
+        }
+        let unknown = |reason: &str| Err(Error::io("trust", &path)(io::Error::other(reason.to_owned())));
+        let Some(note) = &copy.note else { return unknown("there is no record of what it is a copy of") };
+        let listed = self.dataset.listed(number).and_then(|(_, meta)| meta.etag.clone());
+        if note.etag != listed {
+            return unknown("the original was replaced since");
+        }
+        match CONTENT_HASH.hash(&copy.raw) == note.hash {
+            true => Ok(()),
+            false => unknown("its content is not what was fetched"),
+        }
     }
 
     async fn fetch(&self, number: usize) -> Result<Vec<u8>> {
@@ -111,62 +143,52 @@ impl Cache {
                     attempt += 1;
                 }
                 Err(damage) if damage.is_damage() => {
-                    let info = &self.dataset.shards()[number];
-                    let stored = info.zip_data.as_ref().unwrap_or(&info.raw_data);
-                    let uri = self.dataset.storage().uri(&self.dataset.path(&stored.basename));
                     return Err(Error::Damaged {
                         shard: number,
-                        uri,
+                        uri: self.uri(number),
                         attempts: attempt,
                         source: Box::new(damage),
                     });
                 }
-                other => return other,
+                other => return other.map(|fetched| fetched.raw),
             }
         }
     }
 
-    fn store(&self, number: usize, raw: &[u8], next_use: &[u64]) -> Result<Shard> {
-        self.make_room(raw.len() as u64, next_use)?;
-        let path = self.path(number);
-        let mut temp = tempfile::Builder::new()
-            .prefix(TEMP_PREFIX)
-            .tempfile_in(&self.dir)
-            .map_err(Error::io("write in", &self.dir))?;
-        temp.write_all(raw).map_err(Error::io("write", &path))?;
-        temp.persist(&path).map_err(|failed| Error::io("write", &path)(failed.error))?;
-        self.shard(number, raw)
-    }
-
-    fn make_room(&self, incoming: u64, next_use: &[u64]) -> Result<()> {
-        let Some(max) = self.max_bytes else { return Ok(()) };
-        let entries = fs::read_dir(&self.dir).map_err(Error::io("list", &self.dir))?;
-        let cached = |entry: fs::DirEntry| {
-            let name = entry.file_name().into_string().ok()?;
-            let number = name.strip_prefix("shard.")?.strip_suffix(".mds")?.parse().ok()?;
-            Some((number, entry.metadata().ok()?.len()))
-        };
-        let present: Vec<(usize, u64)> = entries.flatten().filter_map(cached).collect();
-        for shard in victims(&present, incoming, max, next_use) {
-            if next_use.get(shard) == Some(&0) && !self.warned.swap(true, Ordering::Relaxed) {
-                tracing::warn!(
-                    cache = %self.dir.display(), max_bytes = max,
-                    "the data cache is smaller than what is in use at once; shards will be fetched repeatedly"
-                );
+    /// Keeps what was fetched. A disk that doesn't take it is no reason to stop while there is memory.
+    fn store(&self, number: usize, raw: Vec<u8>, next_use: &[u64]) -> Result<Shard> {
+        let hash = self.dataset.learn(number, &raw)?;
+        let etag = self.dataset.listed(number).and_then(|(_, meta)| meta.etag.clone());
+        let note = hash.filter(|_| !self.dataset.is_hashed()).map(|hash| Note { etag, hash });
+        match self.folder.write(number, &raw, note.as_ref(), next_use) {
+            Ok(file) => self.shard(number, Copy { file, raw, note }),
+            Err(error) => {
+                let Some(spare) = self.spare.take(raw.len() as u64) else {
+                    return Err(Error::io("write", self.folder.path(number))(error));
+                };
+                self.warn_once(&error, "shards are kept in memory instead, and fetched again by each rank");
+                let (columns, uri) = (self.dataset.shared_columns(), self.uri(number));
+                Shard::in_memory(raw, spare, uri, self.dataset.shards()[number].samples, columns)
             }
-            remove(&self.path(shard))?;
         }
-        Ok(())
     }
 
-    fn shard(&self, number: usize, raw: &[u8]) -> Result<Shard> {
+    fn shard(&self, number: usize, copy: Copy) -> Result<Shard> {
+        let samples = self.dataset.shards()[number].samples;
+        Shard::open(copy.file, copy.raw, self.uri(number), samples, self.dataset.shared_columns())
+    }
+
+    fn uri(&self, number: usize) -> String {
         let info = &self.dataset.shards()[number];
-        let uri = self.dataset.storage().uri(&self.dataset.path(&info.raw_data.basename));
-        Shard::open(&self.path(number), uri, raw, info.samples, self.dataset.shared_columns())
+        let form = self.dataset.listed(number).map_or(0, |(form, _)| *form);
+        self.dataset.storage().uri(&self.dataset.path(&info.stored()[form].basename))
     }
 
-    fn path(&self, number: usize) -> PathBuf {
-        self.dir.join(format!("shard.{number:05}.mds"))
+    fn warn_once(&self, error: &dyn std::fmt::Display, instead: &str) {
+        if !self.warned.swap(true, Ordering::Relaxed) {
+            let dir = self.folder.dir().display();
+            tracing::warn!(cache = %dir, %error, "the data cache can't be used as it should: {instead}");
+        }
     }
 
     async fn blocking<T: Send + 'static>(
@@ -176,25 +198,7 @@ impl Cache {
         let cache = self.clone();
         match tokio::task::spawn_blocking(move || work(&cache)).await {
             Ok(result) => result,
-            Err(gone) => Err(Error::io("use", &self.dir)(std::io::Error::other(gone))),
-        }
-    }
-}
-
-fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
-        _ => Ok(()),
-    }
-}
-
-/// Leftovers of killed processes. Only tidiness depends on it, so errors don't matter.
-fn remove_stale(dir: &Path) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let temp = entry.file_name().to_string_lossy().starts_with(TEMP_PREFIX);
-        let age = entry.metadata().and_then(|found| found.modified()).ok().and_then(|at| at.elapsed().ok());
-        if temp && age.is_some_and(|age| age > STALE) {
-            let _ = fs::remove_file(entry.path());
+            Err(gone) => Err(Error::io("use", self.folder.dir())(io::Error::other(gone))),
         }
     }
 }

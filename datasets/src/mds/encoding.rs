@@ -92,6 +92,13 @@ pub enum Encoding {
         /// Dimensions, if they are fixed.
         shape: Option<Vec<u32>>,
     },
+    /// One that is never decoded, such as `pkl`; its values are passed over by their sizes.
+    Other {
+        /// Its name.
+        name: String,
+        /// Bytes of every value, if they are always the same.
+        bytes: Option<u32>,
+    },
 }
 
 /// File formats of an image column.
@@ -112,7 +119,18 @@ impl Encoding {
             Self::Array { dtype: Some(dtype), shape: Some(shape) } => {
                 shape.iter().try_fold(dtype.bytes() as u32, |bytes, side| bytes.checked_mul(*side))
             }
+            Self::Other { bytes, .. } => *bytes,
             _ => None,
+        }
+    }
+
+    /// Whether values are numbers, or arrays of numbers.
+    pub fn is_numeric(&self) -> bool {
+        match self {
+            Self::Int | Self::Scalar(_) | Self::StrInt | Self::StrFloat | Self::Array { .. } => true,
+            Self::Bytes | Self::Str | Self::Json | Self::Image(_) | Self::StrDecimal | Self::Other { .. } => {
+                false
+            }
         }
     }
 }
@@ -132,6 +150,7 @@ impl fmt::Display for Encoding {
             Self::StrFloat => "str_float",
             Self::StrDecimal => "str_decimal",
             Self::Array { .. } => "ndarray",
+            Self::Other { name, .. } => name,
         };
         f.write_str(name)?;
         let Self::Array { dtype, shape } = self else { return Ok(()) };
@@ -146,7 +165,7 @@ impl fmt::Display for Encoding {
     }
 }
 
-/// The text is not an encoding that is read here.
+/// The text is not an encoding whose values are decoded here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownEncoding;
 

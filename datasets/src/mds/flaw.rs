@@ -11,11 +11,37 @@ pub struct Flaw {
     pub expected: String,
     /// What is there.
     pub got: String,
+    /// The column, where it is about one.
+    pub column: Option<String>,
+    /// The row in the shard, where it is about one.
+    pub row: Option<u64>,
 }
 
 impl Flaw {
     pub(crate) fn new(offset: usize, expected: impl Display, got: impl Display) -> Self {
-        Self { offset: offset as u64, expected: expected.to_string(), got: got.to_string() }
+        Self {
+            offset: offset as u64,
+            expected: expected.to_string(),
+            got: got.to_string(),
+            column: None,
+            row: None,
+        }
+    }
+
+    pub(crate) fn in_column(self, column: &str) -> Self {
+        Self { column: Some(column.to_owned()), ..self }
+    }
+
+    pub(crate) fn in_row(self, row: usize) -> Self {
+        Self { row: Some(row as u64), ..self }
+    }
+
+    /// As seen from the file that holds the parsed bytes at `base`, and whose first row is the sample `first` of its
+    /// dataset.
+    pub(crate) fn in_shard(mut self, file: &str, base: u64, first: u64) -> Error {
+        let Some(row) = self.row else { return self.in_file(file, base) };
+        self.offset = self.offset.saturating_add(base);
+        Error::Sample { file: file.to_owned(), sample: first.saturating_add(row), flaw: Box::new(self) }
     }
 
     /// As seen from the file that holds the parsed bytes at `base`.

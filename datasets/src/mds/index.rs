@@ -105,11 +105,22 @@ impl Index {
         Ok((index, columns))
     }
 
-    /// Names the content of the dataset: the SHA-256 of the shards' entries in one canonical form.
+    /// The SHA-256 of the shards' entries in one canonical form. It names the content where they hold hashes.
     pub(crate) fn digest(&self) -> String {
         // `Value` with sorted keys would do, but fields in declared order and sorted maps are canonical already.
         let canonical = serde_json::to_vec(&self.shards).unwrap_or_default();
         format!("sha256:{}", hex::encode(Sha256::digest(canonical)))
+    }
+
+    /// The same index as it was before somebody wrote hashes into it.
+    pub(crate) fn without_hashes(&self) -> Self {
+        let mut index = self.clone();
+        for shard in &mut index.shards {
+            shard.hashes.clear();
+            shard.raw_data.hashes.clear();
+            shard.zip_data.iter_mut().for_each(|zip| zip.hashes.clear());
+        }
+        index
     }
 }
 
@@ -126,11 +137,9 @@ impl ShardInfo {
         }
         let mut columns: Vec<ColumnSpec> = Vec::with_capacity(names.len());
         for ((name, text), size) in names.iter().zip(encodings).zip(sizes) {
-            let encoding: Encoding = text.parse().map_err(|_| Error::Unsupported {
-                file: file.to_owned(),
-                what: format!("the encoding {text:?} of column {name:?}"),
-                instead: "pickled and unknown values are never decoded; write the column in another encoding",
-            })?;
+            // Pickled and unknown values are never decoded, and a reader of other columns doesn't mind them.
+            let other = |_| Encoding::Other { name: text.clone(), bytes: *size };
+            let encoding: Encoding = text.parse().unwrap_or_else(other);
             if encoding.fixed_bytes() != *size {
                 return Err(bad(format!(
                     "column {name:?} has size {size:?}, but {text} has {:?}",

@@ -7,6 +7,7 @@ mod hash;
 mod index;
 mod sample;
 mod shard;
+mod stored;
 mod value;
 mod writer;
 
@@ -17,8 +18,10 @@ pub use hash::HashAlgorithm;
 pub(crate) use hash::check as check_hashes;
 pub use index::{ColumnSpec, Range};
 pub(crate) use index::{FileInfo, INDEX, Index, Notes, ShardInfo};
+pub(crate) use sample::decodable;
 pub use sample::parse_sample;
 pub use shard::parse_shard;
 pub(crate) use shard::{Shard, check_header};
+pub(crate) use stored::Stored;
 pub use value::Value;
 pub use writer::{Writer, WriterOptions};

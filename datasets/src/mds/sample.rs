@@ -33,29 +33,41 @@ pub(crate) fn split(columns: &[ColumnSpec], data: &[u8]) -> Result<Vec<Range<usi
     Ok(ranges)
 }
 
-/// Decodes one sample into new columns, as a batch of one row.
+/// Decodes one sample into new columns, as a batch of one row; those of an encoding that is never decoded are left out.
 ///
 /// # Errors
 /// The [`Flaw`], by its offset in `data`.
 pub fn parse_sample(specs: &[ColumnSpec], data: &[u8]) -> Result<Vec<Column>, Flaw> {
-    let mut columns: Vec<Column> = specs.iter().map(Column::empty).collect();
-    let wanted: Vec<usize> = (0..specs.len()).collect();
-    append(specs, data, &wanted, &mut columns)?;
+    let wanted = decodable(specs);
+    let mut columns: Vec<Column> = wanted.iter().map(|number| Column::empty(&specs[*number])).collect();
+    append(specs, data, &wanted, &mut columns, &mut |_, flaw| Err(flaw))?;
     Ok(columns)
 }
 
-/// Decodes the wanted columns of one sample and appends them.
+/// The numbers of the columns whose values can be decoded.
+pub(crate) fn decodable(specs: &[ColumnSpec]) -> Vec<usize> {
+    let decoded = |spec: &ColumnSpec| !matches!(spec.encoding, Encoding::Other { .. });
+    specs.iter().enumerate().filter(|(_, spec)| decoded(spec)).map(|(number, _)| number).collect()
+}
+
+/// Decodes the wanted columns of one sample and appends them. `on_flaw` says what becomes of a value that can't be read, or
+/// doesn't fit to those before; columns that have a flaw already are passed over, as those are that nobody wants.
 pub(crate) fn append(
     specs: &[ColumnSpec],
     data: &[u8],
     wanted: &[usize],
     columns: &mut [Column],
+    on_flaw: &mut dyn FnMut(&mut Column, Flaw) -> Result<(), Flaw>,
 ) -> Result<(), Flaw> {
     let ranges = split(specs, data)?;
     for (number, column) in wanted.iter().zip(columns) {
-        let range = ranges[*number].clone();
-        decode(&specs[*number].encoding, &data[range.clone()], column)
-            .map_err(|flaw| flaw.moved(range.start))?;
+        if column.flaw.is_some() {
+            continue;
+        }
+        let (range, spec) = (ranges[*number].clone(), &specs[*number]);
+        if let Err(flaw) = decode(&spec.encoding, &data[range.clone()], column) {
+            on_flaw(column, flaw.moved(range.start).in_column(&spec.name))?;
+        }
     }
     Ok(())
 }
@@ -102,6 +114,8 @@ fn decode(encoding: &Encoding, data: &[u8], column: &mut Column) -> Result<(), F
             }
             column.push(&shape, numbers(dtype, data, at)?)
         }
+        // Nobody gets a column of it to ask for.
+        Encoding::Other { name, .. } => Err(Flaw::new(0, "an encoding that is decoded", name)),
     }
 }
 

@@ -1,8 +1,9 @@
-use std::{fs::File, os::unix::fs::FileExt, path::Path, sync::Arc};
+use std::{fs::File, os::unix::fs::FileExt, sync::Arc};
 
 use crate::{
     Error, Result,
     batch::Column,
+    cache::Taken,
     mds::{
         ColumnSpec, Flaw,
         flaw::take_u32,
@@ -25,32 +26,55 @@ pub(crate) struct Shard {
 
 #[derive(Debug)]
 enum Content {
-    InMemory(Box<[u8]>),
+    InMemory {
+        content: Box<[u8]>,
+        _room: Option<Taken>,
+    },
     /// Kept open: the samples stay readable when the cache drops the file.
     OnDisk(File),
 }
 
 impl Shard {
-    /// `content` is the file's verified content; `uri` its origin, for messages.
+    /// `content` was read from or written to `file` and verified; `uri` is its origin, for messages.
     pub(crate) fn open(
-        path: &Path,
+        file: File,
+        content: Vec<u8>,
         uri: String,
-        content: &[u8],
         samples: u64,
         columns: Arc<[ColumnSpec]>,
     ) -> Result<Self> {
-        let offsets = offsets(content).map_err(|flaw| flaw.in_file(&uri, 0))?;
-        check_count(&offsets, samples).map_err(|flaw| flaw.in_file(&uri, 0))?;
+        let offsets = checked_offsets(&content, &uri, samples)?;
         let content = if content.len() <= IN_MEMORY_BYTES {
-            Content::InMemory(content.into())
+            Content::InMemory { content: content.into(), _room: None }
         } else {
-            Content::OnDisk(File::open(path).map_err(Error::io("read", path))?)
+            Content::OnDisk(file)
         };
         Ok(Self { uri, content, offsets, columns })
     }
 
-    /// Decodes the wanted columns of a row and appends them.
-    pub(crate) fn append(&self, row: u64, wanted: &[usize], columns: &mut [Column]) -> Result<()> {
+    /// Without a file, however large; `room` is what that it takes.
+    pub(crate) fn in_memory(
+        content: Vec<u8>,
+        room: Taken,
+        uri: String,
+        samples: u64,
+        columns: Arc<[ColumnSpec]>,
+    ) -> Result<Self> {
+        let offsets = checked_offsets(&content, &uri, samples)?;
+        let content = Content::InMemory { content: content.into(), _room: Some(room) };
+        Ok(Self { uri, content, offsets, columns })
+    }
+
+    /// Decodes the wanted columns of a row, which is the sample `sample` of the dataset, and appends them. If `lenient`, a
+    /// column that can't be read is left out instead, with the reason.
+    pub(crate) fn append(
+        &self,
+        row: u64,
+        sample: u64,
+        wanted: &[usize],
+        columns: &mut [Column],
+        lenient: bool,
+    ) -> Result<()> {
         let row = row as usize;
         let [Some(begin), Some(end)] = [self.offsets.get(row), self.offsets.get(row + 1)] else {
             return Err(Flaw::new(0, format_args!("row {row}"), self.offsets.len() - 1).in_file(&self.uri, 0));
@@ -58,15 +82,24 @@ impl Shard {
         let mut read = Vec::new();
         let data = match &self.content {
             // The offsets were checked against the content.
-            Content::InMemory(content) => &content[*begin as usize..*end as usize],
+            Content::InMemory { content, .. } => &content[*begin as usize..*end as usize],
             Content::OnDisk(file) => {
                 read.resize((end - begin) as usize, 0);
                 file.read_exact_at(&mut read, u64::from(*begin)).map_err(Error::io("read", &self.uri))?;
                 &read
             }
         };
-        append(&self.columns, data, wanted, columns)
-            .map_err(|flaw| flaw.in_file(&self.uri, u64::from(*begin)))
+        let named = |flaw: Flaw| {
+            flaw.in_row(row).in_shard(&self.uri, u64::from(*begin), sample.saturating_sub(row as u64))
+        };
+        let mut on_flaw = |column: &mut Column, flaw: Flaw| {
+            if lenient {
+                column.leave_out(named(flaw).to_string());
+                return Ok(());
+            }
+            Err(flaw)
+        };
+        append(&self.columns, data, wanted, columns, &mut on_flaw).map_err(named)
     }
 }
 
@@ -81,9 +114,9 @@ pub(crate) fn check_header(content: &[u8], samples: u64) -> Result<(), Flaw> {
 /// The first [`Flaw`], by its offset in `content`.
 pub fn parse_shard(columns: &[ColumnSpec], content: &[u8]) -> Result<u64, Flaw> {
     let offsets = offsets(content)?;
-    for pair in offsets.windows(2) {
+    for (row, pair) in offsets.windows(2).enumerate() {
         let (begin, end) = (pair[0] as usize, pair[1] as usize);
-        parse_sample(columns, &content[begin..end]).map_err(|flaw| flaw.moved(begin))?;
+        parse_sample(columns, &content[begin..end]).map_err(|flaw| flaw.moved(begin).in_row(row))?;
     }
     Ok(offsets.len() as u64 - 1)
 }
@@ -116,6 +149,11 @@ fn offsets(content: &[u8]) -> Result<Vec<u32>, Flaw> {
         return Err(Flaw::new(at - 4, format_args!("{}, the end of the file", content.len()), least));
     }
     Ok(offsets)
+}
+
+fn checked_offsets(content: &[u8], uri: &str, samples: u64) -> Result<Vec<u32>> {
+    let offsets = offsets(content).and_then(|offsets| check_count(&offsets, samples).map(|()| offsets));
+    offsets.map_err(|flaw| flaw.in_file(uri, 0))
 }
 
 fn check_count(offsets: &[u32], samples: u64) -> Result<(), Flaw> {

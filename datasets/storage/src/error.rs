@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use crate::file::Refusal;
+
 /// What went wrong with one object. Every variant names the full URI.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -78,6 +80,30 @@ pub enum Error {
         /// The rule that it breaks.
         reason: &'static str,
     },
+    /// Something else than a file lies where one is expected.
+    #[error("{uri} is {what}, not a file; move it away, or give another path")]
+    NotAFile {
+        /// The object.
+        uri: String,
+        /// What it is, with its article.
+        what: String,
+    },
+    /// An object holds more than it may.
+    #[error("{uri} holds {bytes} bytes, where at most {max} are expected; it is damaged or another file")]
+    TooLarge {
+        /// The object.
+        uri: String,
+        /// Its size.
+        bytes: u64,
+        /// What the caller takes.
+        max: u64,
+    },
+    /// An object is no longer the one that was listed.
+    #[error("{uri} was changed or replaced after it was listed")]
+    Changed {
+        /// The object.
+        uri: String,
+    },
     /// A range that is not inside the object.
     #[error("bytes {start}..{end} of {uri} were asked for, but it holds {bytes}")]
     OutOfRange {
@@ -108,6 +134,9 @@ impl Error {
 
     pub(crate) fn from_io(uri: String, operation: &'static str, error: &std::io::Error) -> Self {
         use std::io::ErrorKind as Kind;
+        if let Some(told) = error.get_ref().and_then(|inner| inner.downcast_ref::<Refusal>()) {
+            return told.clone().of(uri);
+        }
         let reason = error.to_string();
         match error.kind() {
             // A write makes its folder: there it is the folder that can't be made, not the object that is missing.

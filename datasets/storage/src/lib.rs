@@ -4,6 +4,7 @@
 //! them to it, and an S3 server with faults, are in the crate `lockstep-storage-testing`.
 
 mod error;
+mod file;
 mod limits;
 mod local;
 mod memory;
@@ -14,6 +15,7 @@ mod settle;
 mod storage;
 
 pub use error::{Error, Result};
+pub use file::open_file;
 pub use limits::Limits;
 pub use open::{Options, open, open_with};
-pub use storage::{Created, Meta, Storage};
+pub use storage::{Created, Meta, RECORD_BYTES, Storage};

@@ -1,9 +1,10 @@
 use std::{
-    fs::{self, File, Metadata, Permissions},
-    io::{self, ErrorKind, Read, Seek, SeekFrom, Write},
+    fs::{self, File, Metadata, Permissions, TryLockError},
+    io::{self, ErrorKind, Write},
     ops::Range,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::{FileExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use async_trait::async_trait;
@@ -11,7 +12,8 @@ use bytes::Bytes;
 use walkdir::WalkDir;
 
 use crate::{
-    Created, Error, Limits, Meta, Result, Storage,
+    Created, Error, Limits, Meta, RECORD_BYTES, Result, Storage,
+    file::{Refusal, Threads, check_kind, is_link_loop, open_file, read_exactly},
     path::{self, TEMP_PREFIX},
     settle,
 };
@@ -27,11 +29,12 @@ const SECRET: u32 = 0o600;
 pub(crate) struct LocalFiles {
     root: PathBuf,
     limits: Limits,
+    threads: Threads,
 }
 
 impl LocalFiles {
     pub(crate) fn new(root: PathBuf, limits: Limits) -> Self {
-        Self { root, limits }
+        Self { root, limits, threads: Threads::new() }
     }
 
     fn file(&self, path: &str) -> PathBuf {
@@ -59,23 +62,48 @@ impl LocalFiles {
     ) -> Result<T> {
         let file = self.file(path);
         let done = async {
-            match tokio::task::spawn_blocking(move || work(&file)).await {
-                Ok(Ok(value)) => Ok(value),
-                Ok(Err(error)) => Err(Error::from_io(self.uri(path), operation, &error)),
-                Err(gone) => {
-                    Err(Error::Unavailable { uri: self.uri(path), operation, reason: gone.to_string() })
-                }
-            }
+            let done = self.threads.run(move || work(&file)).await;
+            done.map_err(|error| Error::from_io(self.uri(path), operation, &error))
         };
         self.limits.bound(|| self.uri(path), operation, bytes, done).await
     }
 
     async fn create_with_mode(&self, path: &str, body: Bytes, mode: u32) -> Result<Created> {
+        path::check_new(&self.uri(""), path)?;
         let put = || {
             let body = body.clone();
             self.run("create", path, body.len() as u64, move |file| write_new(file, &body, mode))
         };
-        settle::create(&body, put, || self.get(path)).await
+        let most = RECORD_BYTES.max(body.len() as u64);
+        settle::create(&body, put, || self.get_at_most(path, most)).await
+    }
+
+    /// The size comes from the handle that is read, before anything is read.
+    async fn read(&self, path: &str, listed: Option<Meta>, max: u64) -> Result<Bytes> {
+        let bytes = match &listed {
+            Some(listed) => listed.bytes,
+            None => self.head(path).await?.bytes,
+        };
+        self.run("get", path, bytes.min(max), move |file| {
+            let mut file = absent_if_folder(open_file(file))?;
+            let found = file.metadata()?;
+            let same = |found: &Metadata| {
+                listed.as_ref().is_none_or(|listed| {
+                    listed.bytes == found.len() && (listed.etag.is_none() || listed.etag == Some(etag(found)))
+                })
+            };
+            if !same(&found) {
+                return Err(Refusal::Changed.into());
+            }
+            if found.len() > max {
+                return Err(Refusal::TooLarge { bytes: found.len(), max }.into());
+            }
+            match read_exactly(&mut file, found.len())? {
+                Some(body) if same(&file.metadata()?) => Ok(Bytes::from(body)),
+                _ => Err(Refusal::Changed.into()),
+            }
+        })
+        .await
     }
 }
 
@@ -85,9 +113,12 @@ impl Storage for LocalFiles {
         self.file(path).display().to_string()
     }
 
-    async fn get(&self, path: &str) -> Result<Bytes> {
-        let bytes = self.head(path).await?.bytes;
-        self.run("get", path, bytes, |file| Ok(Bytes::from(absent_if_folder(fs::read(file))?))).await
+    async fn get_at_most(&self, path: &str, max: u64) -> Result<Bytes> {
+        self.read(path, None, max).await
+    }
+
+    async fn get_listed(&self, listed: &Meta) -> Result<Bytes> {
+        self.read(&listed.path, Some(listed.clone()), listed.bytes).await
     }
 
     async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes> {
@@ -97,20 +128,19 @@ impl Storage for LocalFiles {
             return Err(Error::OutOfRange { uri: self.uri(path), start, end, bytes });
         }
         self.run("get", path, end - start, move |file| {
-            let mut file = File::open(file)?;
-            file.seek(SeekFrom::Start(start))?;
             let mut body = vec![0; (end - start) as usize];
-            file.read_exact(&mut body)?;
+            open_file(file)?.read_exact_at(&mut body, start)?;
             Ok(Bytes::from(body))
         })
         .await
     }
 
     async fn head(&self, path: &str) -> Result<Meta> {
-        let found = self.run("head", path, 0, |file| absent_if_folder(fs::metadata(file))).await?;
-        if found.is_dir() {
-            return Err(Error::NotFound { uri: self.uri(path) });
-        }
+        let look = |file: &Path| {
+            let found = fs::metadata(file)?;
+            check_kind(found.file_type()).map(|()| found)
+        };
+        let found = self.run("head", path, 0, move |file| absent_if_folder(look(file))).await?;
         Ok(meta(path.to_owned(), &found))
     }
 
@@ -123,6 +153,7 @@ impl Storage for LocalFiles {
     }
 
     async fn put(&self, path: &str, body: Bytes) -> Result<()> {
+        path::check_new(&self.uri(""), path)?;
         self.run("put", path, body.len() as u64, move |file| {
             write_temp(file, &body, PLAIN)?.persist(file).map_err(|failed| failed.error)?;
             sync_folder(folder_of(file))
@@ -130,10 +161,16 @@ impl Storage for LocalFiles {
         .await
     }
 
+    async fn replace(&self, old: &Meta, body: Bytes) -> Result<bool> {
+        let (path, expected) = (&old.path, old.etag.clone());
+        path::check_new(&self.uri(""), path)?;
+        self.run("replace", path, body.len() as u64, move |file| swap(file, expected.as_deref(), &body)).await
+    }
+
     async fn list(&self, folder: &str) -> Result<Vec<Meta>> {
         let folder = path::check_folder(&self.uri(""), folder)?;
-        let root = self.root.clone();
-        self.run_unchecked("list", folder, 0, move |start| walk(&root, start)).await
+        let (root, until) = (self.root.clone(), Instant::now() + self.limits.call);
+        self.run_unchecked("list", folder, 0, move |start| walk(&root, start, until)).await
     }
 
     async fn folders(&self, folder: &str) -> Result<Vec<String>> {
@@ -161,6 +198,29 @@ fn write_new(file: &Path, body: &[u8], mode: u32) -> io::Result<bool> {
         Err(failed) if failed.error.kind() == ErrorKind::AlreadyExists => Ok(false),
         Err(failed) => Err(failed.error),
     }
+}
+
+/// `Ok(false)`: another file is there by now. The lock on the old file keeps out everyone else who replaces it; where the
+/// file system has no locks, the comparison alone stands.
+fn swap(path: &Path, expected: Option<&str>, body: &[u8]) -> io::Result<bool> {
+    let old = match absent_if_folder(open_file(path)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        old => old?,
+    };
+    if matches!(old.try_lock(), Err(TryLockError::WouldBlock)) {
+        return Ok(false);
+    }
+    let there = match fs::metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        there => there?,
+    };
+    if expected != Some(etag(&there).as_str()) {
+        return Ok(false);
+    }
+    let temp = write_temp(path, body, PLAIN)?;
+    temp.as_file().set_permissions(there.permissions())?;
+    temp.persist(path).map_err(|failed| failed.error)?;
+    sync_folder(folder_of(path)).map(|()| true)
 }
 
 fn write_temp(file: &Path, body: &[u8], mode: u32) -> io::Result<tempfile::NamedTempFile> {
@@ -199,30 +259,43 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// A folder where a file is looked for, or a file where a folder is, means that the object does not exist.
+/// A folder where a file is looked for, a file where a folder is, or a link in a circle: the object does not exist.
 fn absent_if_folder<T>(result: io::Result<T>) -> io::Result<T> {
     result.map_err(|error| match error.kind() {
         ErrorKind::IsADirectory | ErrorKind::NotADirectory => io::Error::from(ErrorKind::NotFound),
+        _ if is_link_loop(&error) => io::Error::from(ErrorKind::NotFound),
         _ => error,
     })
 }
 
 fn meta(path: String, found: &Metadata) -> Meta {
-    let etag = format!("{:x}-{:x}.{:x}-{:x}", found.ino(), found.mtime(), found.mtime_nsec(), found.len());
-    Meta { path, bytes: found.len(), etag: Some(etag) }
+    let version = format!("{:x}.{:x}", found.mtime(), found.mtime_nsec());
+    Meta { path, bytes: found.len(), etag: Some(etag(found)), version: Some(version) }
 }
 
-fn walk(root: &Path, start: &Path) -> io::Result<Vec<Meta>> {
+/// The time of the last change of anything is in it too: times of content can be set back.
+fn etag(found: &Metadata) -> String {
+    let (ino, bytes) = (found.ino(), found.len());
+    let (mtime, ctime) = ((found.mtime(), found.mtime_nsec()), (found.ctime(), found.ctime_nsec()));
+    format!("{ino:x}-{:x}.{:x}-{:x}.{:x}-{bytes:x}", mtime.0, mtime.1, ctime.0, ctime.1)
+}
+
+fn walk(root: &Path, start: &Path, until: Instant) -> io::Result<Vec<Meta>> {
     let mut objects = Vec::new();
-    for entry in WalkDir::new(start).follow_links(true) {
+    let ours = |entry: &walkdir::DirEntry| {
+        entry.depth() == 0 || !entry.file_name().to_str().is_some_and(path::is_foreign)
+    };
+    for entry in WalkDir::new(start).follow_links(true).into_iter().filter_entry(ours) {
+        // Nobody waits any longer; links may multiply the folders without end.
+        if Instant::now() > until {
+            return Err(ErrorKind::TimedOut.into());
+        }
         let (entry, found) = match entry.and_then(|entry| entry.metadata().map(|found| (entry, found))) {
             Ok(pair) => pair,
-            // Deleted while we walk, or a folder that was never there.
-            Err(error) if error.io_error().is_some_and(|e| e.kind() == ErrorKind::NotFound) => continue,
+            Err(error) if leads_nowhere(&error) => continue,
             Err(error) => return Err(error.into()),
         };
-        let hidden = entry.file_name().to_string_lossy().starts_with(TEMP_PREFIX);
-        if !found.is_file() || hidden || entry.depth() == 0 {
+        if !found.is_file() || entry.depth() == 0 {
             continue;
         }
         if let Some(path) = entry.path().strip_prefix(root).ok().and_then(Path::to_str) {
@@ -231,6 +304,12 @@ fn walk(root: &Path, start: &Path) -> io::Result<Vec<Meta>> {
     }
     objects.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(objects)
+}
+
+/// Deleted while we walk, a folder that was never there, or a link to nothing or to a folder that it lies in.
+fn leads_nowhere(error: &walkdir::Error) -> bool {
+    let nowhere = |e: &io::Error| e.kind() == ErrorKind::NotFound || is_link_loop(e);
+    error.loop_ancestor().is_some() || error.io_error().is_some_and(nowhere)
 }
 
 fn folders_of(folder: &Path) -> io::Result<Vec<String>> {
@@ -244,7 +323,7 @@ fn folders_of(folder: &Path) -> io::Result<Vec<String>> {
         let entry = entry?;
         // Not the entry's own type: a link to a folder counts as one.
         if let (true, Ok(name)) = (entry.path().is_dir(), entry.file_name().into_string()) {
-            names.push(name);
+            names.extend(Some(name).filter(|name| !path::is_foreign(name)));
         }
     }
     names.sort();

@@ -40,11 +40,18 @@ impl Memory {
     fn meta(path: &str, body: &Bytes) -> Meta {
         let mut hasher = DefaultHasher::new();
         body.hash(&mut hasher);
+        let etag = format!("{:016x}", hasher.finish());
         Meta {
             path: path.to_owned(),
             bytes: body.len() as u64,
-            etag: Some(format!("{:016x}", hasher.finish())),
+            version: Some(etag.clone()),
+            etag: Some(etag),
         }
+    }
+
+    fn find(&self, path: &str) -> Result<Bytes> {
+        path::check(&self.uri(""), path)?;
+        self.objects().get(path).cloned().ok_or_else(|| Error::NotFound { uri: self.uri(path) })
     }
 }
 
@@ -55,13 +62,25 @@ impl Storage for Memory {
         format!("memory://{}{slash}{path}", self.name)
     }
 
-    async fn get(&self, path: &str) -> Result<Bytes> {
-        path::check(&self.uri(""), path)?;
-        self.objects().get(path).cloned().ok_or_else(|| Error::NotFound { uri: self.uri(path) })
+    async fn get_at_most(&self, path: &str, max: u64) -> Result<Bytes> {
+        let body = self.find(path)?;
+        let bytes = body.len() as u64;
+        if bytes > max {
+            return Err(Error::TooLarge { uri: self.uri(path), bytes, max });
+        }
+        Ok(body)
+    }
+
+    async fn get_listed(&self, listed: &Meta) -> Result<Bytes> {
+        let body = self.find(&listed.path)?;
+        if Self::meta(&listed.path, &body) != *listed {
+            return Err(Error::Changed { uri: self.uri(&listed.path) });
+        }
+        Ok(body)
     }
 
     async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes> {
-        let body = self.get(path).await?;
+        let body = self.find(path)?;
         let bytes = body.len() as u64;
         if range.start > range.end || range.end > bytes {
             return Err(Error::OutOfRange { uri: self.uri(path), start: range.start, end: range.end, bytes });
@@ -70,11 +89,11 @@ impl Storage for Memory {
     }
 
     async fn head(&self, path: &str) -> Result<Meta> {
-        Ok(Self::meta(path, &self.get(path).await?))
+        Ok(Self::meta(path, &self.find(path)?))
     }
 
     async fn create(&self, path: &str, body: Bytes) -> Result<Created> {
-        path::check(&self.uri(""), path)?;
+        path::check_new(&self.uri(""), path)?;
         Ok(match self.objects().entry(path.to_owned()) {
             Entry::Vacant(vacant) => {
                 vacant.insert(body);
@@ -86,9 +105,20 @@ impl Storage for Memory {
     }
 
     async fn put(&self, path: &str, body: Bytes) -> Result<()> {
-        path::check(&self.uri(""), path)?;
+        path::check_new(&self.uri(""), path)?;
         self.objects().insert(path.to_owned(), body);
         Ok(())
+    }
+
+    async fn replace(&self, old: &Meta, body: Bytes) -> Result<bool> {
+        path::check_new(&self.uri(""), &old.path)?;
+        Ok(match self.objects().get_mut(&old.path) {
+            Some(there) if Self::meta(&old.path, there) == *old => {
+                *there = body;
+                true
+            }
+            _ => false,
+        })
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<Meta>> {

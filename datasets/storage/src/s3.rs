@@ -5,12 +5,12 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::{
     BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
-    PutPayload, RetryConfig, WriteMultipart,
+    PutPayload, RetryConfig, UpdateVersion, WriteMultipart,
     aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey},
     path::Path,
 };
 
-use crate::{Created, Error, Limits, Meta, Result, Storage, error::causes, path, settle};
+use crate::{Created, Error, Limits, Meta, RECORD_BYTES, Result, Storage, error::causes, path, settle};
 
 /// Larger objects go in parts of this size, [`PARTS_IN_FLIGHT`] at a time.
 const PART_BYTES: usize = 16 << 20;
@@ -88,17 +88,25 @@ impl S3 {
     fn meta(&self, found: ObjectMeta) -> Meta {
         let full = found.location.as_ref();
         let path = full.strip_prefix(&self.prefix).unwrap_or(full).trim_start_matches('/').to_owned();
-        Meta { path, bytes: found.size, etag: found.e_tag }
+        Meta { path, bytes: found.size, version: found.e_tag.clone(), etag: found.e_tag }
     }
 
-    /// The time for the body is known only once the answer has begun.
-    async fn fetch(&self, path: &str, options: GetOptions) -> Result<Bytes> {
+    /// The time for the body, and the room that it takes, are known only once the answer has begun.
+    async fn fetch(&self, path: &str, options: GetOptions, max: u64) -> Result<Bytes> {
         let key = self.key(path)?;
         let failed = self.failed(path, "get");
         let uri = || self.uri(path);
-        let begin = async { self.store.get_opts(&key, options).await.map_err(&failed) };
+        let begin = async {
+            self.store.get_opts(&key, options).await.map_err(|error| match error {
+                object_store::Error::Precondition { .. } => Error::Changed { uri: uri() },
+                error => failed(error),
+            })
+        };
         let answer = self.limits.bound(uri, "get", 0, begin).await?;
         let expected = answer.range.end - answer.range.start;
+        if expected > max {
+            return Err(Error::TooLarge { uri: uri(), bytes: expected, max });
+        }
         let body = async { answer.bytes().await.map_err(&failed) };
         let body = self.limits.bound(uri, "get", expected, body).await?;
         if body.len() as u64 != expected {
@@ -108,14 +116,14 @@ impl S3 {
         Ok(body)
     }
 
-    async fn put_if_absent(&self, path: &str, body: Bytes) -> Result<bool> {
+    /// `Ok(false)`: the condition doesn't hold.
+    async fn put_if(&self, path: &str, operation: &'static str, body: Bytes, mode: PutMode) -> Result<bool> {
+        use object_store::Error as Os;
         let key = self.key(path)?;
-        match self.store.put_opts(&key, PutPayload::from_bytes(body), PutMode::Create.into()).await {
+        match self.store.put_opts(&key, PutPayload::from_bytes(body), mode.into()).await {
             Ok(_) => Ok(true),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
-                Ok(false)
-            }
-            Err(error) => Err(self.failed(path, "create")(error)),
+            Err(Os::AlreadyExists { .. } | Os::Precondition { .. }) => Ok(false),
+            Err(error) => Err(self.failed(path, operation)(error)),
         }
     }
 
@@ -144,8 +152,17 @@ impl Storage for S3 {
         format!("s3://{}", names.join("/"))
     }
 
-    async fn get(&self, path: &str) -> Result<Bytes> {
-        self.fetch(path, GetOptions::default()).await
+    async fn get_at_most(&self, path: &str, max: u64) -> Result<Bytes> {
+        self.fetch(path, GetOptions::default(), max).await
+    }
+
+    async fn get_listed(&self, listed: &Meta) -> Result<Bytes> {
+        let options = GetOptions { if_match: listed.etag.clone(), ..GetOptions::default() };
+        match self.fetch(&listed.path, options, listed.bytes).await {
+            Ok(body) if body.len() as u64 == listed.bytes => Ok(body),
+            Ok(_) | Err(Error::TooLarge { .. }) => Err(Error::Changed { uri: self.uri(&listed.path) }),
+            Err(error) => Err(error),
+        }
     }
 
     async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes> {
@@ -158,7 +175,7 @@ impl Storage for S3 {
             return Ok(Bytes::new());
         }
         let range = Some(GetRange::Bounded(range));
-        self.fetch(path, GetOptions { range, ..GetOptions::default() }).await
+        self.fetch(path, GetOptions { range, ..GetOptions::default() }, end - start).await
     }
 
     async fn head(&self, path: &str) -> Result<Meta> {
@@ -168,11 +185,15 @@ impl Storage for S3 {
     }
 
     async fn create(&self, path: &str, body: Bytes) -> Result<Created> {
-        let call = settle::create(&body, || self.put_if_absent(path, body.clone()), || self.get(path));
+        path::check_new(&self.uri(""), path)?;
+        let most = RECORD_BYTES.max(body.len() as u64);
+        let put = || self.put_if(path, "create", body.clone(), PutMode::Create);
+        let call = settle::create(&body, put, || self.get_at_most(path, most));
         self.limits.bound(|| self.uri(path), "create", body.len() as u64, call).await
     }
 
     async fn put(&self, path: &str, body: Bytes) -> Result<()> {
+        path::check_new(&self.uri(""), path)?;
         let key = self.key(path)?;
         let bytes = body.len() as u64;
         let call = async {
@@ -186,6 +207,21 @@ impl Storage for S3 {
         self.limits.bound(|| self.uri(path), "put", bytes, call).await
     }
 
+    async fn replace(&self, old: &Meta, body: Bytes) -> Result<bool> {
+        let path = old.path.as_str();
+        path::check_new(&self.uri(""), path)?;
+        let version = UpdateVersion { e_tag: old.etag.clone(), version: None };
+        let most = RECORD_BYTES.max(body.len() as u64);
+        let put = || self.put_if(path, "replace", body.clone(), PutMode::Update(version.clone()));
+        let call = settle::create(&body, put, || self.get_at_most(path, most));
+        let settled = self.limits.bound(|| self.uri(path), "replace", body.len() as u64, call).await;
+        match settled {
+            Ok(created) => Ok(created == Created::Ours),
+            Err(error) if error.is_not_found() => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     async fn list(&self, folder: &str) -> Result<Vec<Meta>> {
         let folder = path::check_folder(&self.uri(""), folder)?;
         let key = self.folder(folder)?;
@@ -193,6 +229,7 @@ impl Storage for S3 {
             let found: Vec<_> =
                 self.store.list(key.as_ref()).try_collect().await.map_err(self.failed(folder, "list"))?;
             let mut objects: Vec<_> = found.into_iter().map(|one| self.meta(one)).collect();
+            objects.retain(|object| !object.path.split('/').any(path::is_foreign));
             objects.sort_by(|a, b| a.path.cmp(&b.path));
             Ok(objects)
         };
@@ -207,6 +244,7 @@ impl Storage for S3 {
             let below = found.map_err(self.failed(folder, "list"))?.common_prefixes;
             let mut names: Vec<_> =
                 below.iter().filter_map(|path| path.filename().map(str::to_owned)).collect();
+            names.retain(|name| !path::is_foreign(name));
             names.sort();
             Ok(names)
         };

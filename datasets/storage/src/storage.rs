@@ -12,9 +12,14 @@ pub struct Meta {
     pub path: String,
     /// Size of the object.
     pub bytes: u64,
-    /// Changes whenever the content does, where the store has such a thing.
+    /// Changes whenever the content does, where the store has such a thing; [`Storage::get_listed`] compares it.
     pub etag: Option<String>,
+    /// As [`etag`](Self::etag), but kept by a copy where it can be: for files it is the time of the last change.
+    pub version: Option<String>,
 }
+
+/// More than any record holds: what is read whole without its size being known beforehand is read up to here.
+pub const RECORD_BYTES: u64 = 64 << 20;
 
 /// Who made the object that a [`Storage::create`] asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +43,17 @@ pub enum Created {
 ///    something that is unique to its writer.
 /// 5. **List after write.** [`list`](Storage::list) shows each object whose write returned before the list began.
 /// 6. **Nothing is updated in place.** A path is created once, or put by the one writer whose name it carries; callers
-///    never read-modify-write.
+///    never read-modify-write, except by [`replace`](Storage::replace), which a change by somebody else makes void.
 /// 7. **Errors leave the outcome open.** After an error a write may be applied, now or later. Asking again is safe.
-/// 8. **Every call is bounded** by [`Limits`](crate::Limits), retries included.
+/// 8. **Every call is bounded** by [`Limits`](crate::Limits), retries included, and one that hangs in the system doesn't
+///    keep its process from ending.
+/// 9. **Sizes come first.** [`get_at_most`](Storage::get_at_most) and [`get_listed`](Storage::get_listed) compare the
+///    size before they take memory for the content, and never take more.
+/// 10. **Only plain objects are opened.** A FIFO, a socket or a device where a file is expected is
+///     [`Error::NotAFile`](crate::Error), at once.
+/// 11. **Others' files are passed over.** What file managers, editors and file systems leave (`.DS_Store`, `._x`, `.nfs1`,
+///     `x~`, ...) is not listed, at any depth, and can't be written under such a name; nor are links that lead nowhere or in
+///     circles.
 ///
 /// Paths are relative, `/`-separated plain names (no empty name, `.`, `..`, backslash or control character); no path is
 /// the folder of another one.
@@ -49,13 +62,23 @@ pub trait Storage: Send + Sync + Debug + 'static {
     /// The full URI of a path; an empty path gives the root. For messages, and it can be opened again.
     fn uri(&self, path: &str) -> String;
 
-    /// A whole object.
-    async fn get(&self, path: &str) -> Result<Bytes>;
+    /// A whole object of whatever size. Where the size is known or has a bound, [`get_at_most`](Storage::get_at_most) and
+    /// [`get_listed`](Storage::get_listed) keep a wrong object from filling the memory.
+    async fn get(&self, path: &str) -> Result<Bytes> {
+        self.get_at_most(path, u64::MAX).await
+    }
+
+    /// A whole object, unless it holds more than `max` bytes: that is [`Error::TooLarge`](crate::Error).
+    async fn get_at_most(&self, path: &str, max: u64) -> Result<Bytes>;
+
+    /// The very object that [`list`](Storage::list) or [`head`](Storage::head) told of: another size or etag by now is
+    /// [`Error::Changed`](crate::Error).
+    async fn get_listed(&self, listed: &Meta) -> Result<Bytes>;
 
     /// The bytes `range` of an object. A range that is not inside the object is [`Error::OutOfRange`](crate::Error).
     async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes>;
 
-    /// Size and etag.
+    /// Size, etag and version.
     async fn head(&self, path: &str) -> Result<Meta>;
 
     /// Creates an object unless the path exists; see 3 and 4 of the contract.
@@ -68,6 +91,10 @@ pub trait Storage: Send + Sync + Debug + 'static {
 
     /// Writes an object whose path is unique to its writer (a data file), replacing an earlier try. In parts when it is large.
     async fn put(&self, path: &str, body: Bytes) -> Result<()>;
+
+    /// Replaces the very object that `old` tells of; `false` where it is another by now, and nothing was done. Of racing
+    /// calls with the same `old` at most one content wins, and its writers are told `true`.
+    async fn replace(&self, old: &Meta, body: Bytes) -> Result<bool>;
 
     /// All objects below a folder (empty: the root), recursively, sorted by path. A folder that is not there is empty.
     async fn list(&self, folder: &str) -> Result<Vec<Meta>>;

@@ -15,7 +15,7 @@ fn options(cache: &tempfile::TempDir) -> LoaderOptions {
 
 #[test]
 fn every_byte_is_verified() {
-    let found = verify(DIGITS).unwrap();
+    let found = verify(DIGITS, None).unwrap();
     assert!(found.is_good(), "{:?}", found.problems);
     assert_eq!(found.good_samples, 1797);
     let digests: Vec<_> =

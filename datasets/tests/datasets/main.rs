@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod cache;
+mod columns;
 mod damage;
 mod digits;
+mod foreign;
 mod fuzz;
+mod identity;
 mod mds;
 mod mosaic;
 mod order;
 mod pack;
+mod seal;
 mod support;

@@ -124,7 +124,7 @@ fn every_compression_and_hash_is_checked_and_read() {
             HashAlgorithm::Sha512,
         ];
         numbers(&uri, 100, WriterOptions { shard_bytes: 2000, compression, hashes });
-        let found = verify(&uri).unwrap();
+        let found = verify(&uri, None).unwrap();
         assert!(found.is_good(), "{:?}", found.problems);
         assert_eq!((found.good_samples, found.splits[0].samples), (100, 100));
         assert!(found.splits[0].shards > 1);

@@ -48,7 +48,7 @@ fn the_label_is_found_wherever_it_is() {
         assert_eq!(report.splits[0].labels.clone().into_iter().collect::<Vec<_>>(), [(7, 1), (8, 1)]);
         assert_eq!((report.ranges["x"].min, report.ranges["x"].max), (1.0, 4.0));
         assert_eq!(read(&output, "train"), (vec![1.0, 2.5, 3.0, 4.0], vec![7, 8]), "{text:?}");
-        assert!(verify(&output).unwrap().is_good());
+        assert!(verify(&output, None).unwrap().is_good());
     }
 }
 

@@ -9,10 +9,10 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use lockstep_datasets::{
-    Batch, CacheOptions, ColumnSpec, Dataset, Loader, LoaderOptions, Order, OrderOptions, Part, Shuffle,
-    Tail, Value, Writer, WriterOptions,
+    Batch, CacheOptions, ColumnSpec, Dataset, Error, Loader, LoaderOptions, Order, OrderOptions, Part,
+    Shuffle, Tail, Value, Writer, WriterOptions,
 };
-use lockstep_storage::{Created, Meta, Result, Storage, open};
+use lockstep_storage::{Created, Meta, Storage, open};
 use serde_json::Value as Json;
 
 static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -29,6 +29,31 @@ pub(crate) fn spec(name: &str, encoding: &str) -> ColumnSpec {
 /// Runs storage calls from a plain test.
 pub(crate) fn wait<T>(call: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(call)
+}
+
+/// As MDSWriter writes by default: nothing but sizes in the index.
+pub(crate) fn without_hashes() -> WriterOptions {
+    WriterOptions { hashes: Vec::new(), ..small_shards() }
+}
+
+/// Adds 1 to the number of each sample of a shard of [`numbers`]: another content of the same size.
+pub(crate) fn relabel(uri: &str, file: &str) {
+    edit_file(uri, file, |body| {
+        let samples = u32::from_le_bytes(body[..4].try_into().unwrap()) as usize;
+        for sample in 0..samples {
+            let at = 4 + 4 * sample;
+            let begin = u32::from_le_bytes(body[at..at + 4].try_into().unwrap()) as usize;
+            // After the size of the text.
+            body[begin + 4] += 1;
+        }
+    });
+}
+
+/// The numbers that the stored order brings.
+pub(crate) fn all_numbers(dataset: &Dataset, cache: &std::path::Path) -> Result<Vec<i64>, Error> {
+    let whole = dataset.num_samples() as u32;
+    let mut loader = Loader::eval(dataset.clone(), whole, Part::new(0, 1).unwrap(), cached_in(cache))?;
+    loader.batch(0)?.column("n")?.to_i64()
 }
 
 /// Numbers 0..samples in a column `n`, a name for each in `s`; small shards.
@@ -108,29 +133,36 @@ impl Storage for Counting {
     fn uri(&self, path: &str) -> String {
         self.inner.uri(path)
     }
-    async fn get(&self, path: &str) -> Result<Bytes> {
+    async fn get_at_most(&self, path: &str, max: u64) -> lockstep_storage::Result<Bytes> {
         self.gets.lock().unwrap().push(path.to_owned());
-        self.inner.get(path).await
+        self.inner.get_at_most(path, max).await
     }
-    async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes> {
+    async fn get_listed(&self, listed: &Meta) -> lockstep_storage::Result<Bytes> {
+        self.gets.lock().unwrap().push(listed.path.clone());
+        self.inner.get_listed(listed).await
+    }
+    async fn get_range(&self, path: &str, range: Range<u64>) -> lockstep_storage::Result<Bytes> {
         self.inner.get_range(path, range).await
     }
-    async fn head(&self, path: &str) -> Result<Meta> {
+    async fn head(&self, path: &str) -> lockstep_storage::Result<Meta> {
         self.inner.head(path).await
     }
-    async fn create(&self, path: &str, body: Bytes) -> Result<Created> {
+    async fn create(&self, path: &str, body: Bytes) -> lockstep_storage::Result<Created> {
         self.inner.create(path, body).await
     }
-    async fn put(&self, path: &str, body: Bytes) -> Result<()> {
+    async fn put(&self, path: &str, body: Bytes) -> lockstep_storage::Result<()> {
         self.inner.put(path, body).await
     }
-    async fn list(&self, folder: &str) -> Result<Vec<Meta>> {
+    async fn replace(&self, old: &Meta, body: Bytes) -> lockstep_storage::Result<bool> {
+        self.inner.replace(old, body).await
+    }
+    async fn list(&self, folder: &str) -> lockstep_storage::Result<Vec<Meta>> {
         self.inner.list(folder).await
     }
-    async fn folders(&self, folder: &str) -> Result<Vec<String>> {
+    async fn folders(&self, folder: &str) -> lockstep_storage::Result<Vec<String>> {
         self.inner.folders(folder).await
     }
-    async fn delete(&self, path: &str) -> Result<()> {
+    async fn delete(&self, path: &str) -> lockstep_storage::Result<()> {
         self.inner.delete(path).await
     }
 }

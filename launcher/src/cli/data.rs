@@ -1,6 +1,7 @@
 mod copy;
 mod inspect;
 mod pack;
+mod seal;
 mod verify;
 
 use indicatif::BinaryBytes;
@@ -8,7 +9,7 @@ use lockstep_datasets::SplitSummary;
 
 use crate::{Context, Exit, output::columns};
 
-/// Make, copy, describe and check datasets
+/// Make, copy, describe, check and seal datasets
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(subcommand)]
@@ -20,6 +21,7 @@ commands! {
     Copy => copy,
     Inspect => inspect,
     Verify => verify,
+    Seal => seal,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {

@@ -1,4 +1,4 @@
-//! `lockstep data`: pack, inspect, verify.
+//! `lockstep data`: pack, inspect, verify, seal.
 
 use crate::common::run;
 use serde_json::Value;
@@ -39,6 +39,37 @@ fn what_is_packed_is_inspected_and_verified() {
     let (code, stdout, stderr) = run(&["data", "verify", &set]);
     assert!(code == 1 && stdout.contains("is damaged: 4 good samples"), "{stdout}");
     assert!(stderr.contains("has 1 problem") && stderr.contains("shard.00000.mds"), "{stderr}");
+}
+
+#[test]
+fn a_dataset_without_hashes_is_not_called_good_until_it_is_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    let (csv, set) = (at("tiny.csv"), at("tiny"));
+    std::fs::write(&csv, "1,0\n2,1\n3,0\n").unwrap();
+    assert_eq!(run(&["data", "pack", &csv, &set]).0, 0);
+    let index = dir.path().join("tiny/train/index.json");
+    let mut json: Value = serde_json::from_slice(&std::fs::read(&index).unwrap()).unwrap();
+    let shard = &mut json["shards"][0];
+    shard["hashes"] = Value::Array(Vec::new());
+    shard["raw_data"]["hashes"] = Value::Object(serde_json::Map::new());
+    std::fs::write(&index, json.to_string()).unwrap();
+
+    let (code, stdout, _) = run(&["data", "inspect", &set]);
+    assert!(code == 0 && stdout.contains("listing:"), "{stdout}");
+    let (code, stdout, _) = run(&["data", "verify", &set]);
+    assert!(code == 0 && !stdout.contains("good"), "{stdout}");
+    assert!(
+        stdout.contains("3 of 3 samples can't be checked") && stdout.contains("lockstep data seal"),
+        "{stdout}"
+    );
+    let (code, stdout, stderr) = run(&["data", "seal", &set]);
+    assert!(code == 0 && stdout.contains("sealed") && stdout.contains("sha256:"), "{stdout}{stderr}");
+    let (code, stdout, _) = run(&["data", "verify", &set]);
+    assert!(code == 0 && stdout.contains("is good: 3 good samples"), "{stdout}");
+    let (code, stdout, _) = run(&["data", "seal", &set, "--output", "json"]);
+    let found: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &found["splits"][0]["was_sealed"]), (0, &Value::Bool(true)), "{stdout}");
 }
 
 #[test]

@@ -80,7 +80,7 @@ impl RunDir {
 
     /// Reads the control key.
     pub async fn key(&self) -> Result<ControlKey> {
-        self.parse_key(&self.0.get(layout::CONTROL_KEY).await?)
+        self.parse_key(&self.0.get_at_most(layout::CONTROL_KEY, MAX_RECORD_BYTES).await?)
     }
 
     fn parse_key(&self, body: &[u8]) -> Result<ControlKey> {
@@ -263,13 +263,16 @@ impl RunDir {
     }
 
     async fn read<T: DeserializeOwned>(&self, path: &str, what: &'static str) -> Result<Option<T>> {
-        match self.0.get(path).await {
+        match self.0.get_at_most(path, MAX_RECORD_BYTES).await {
             Ok(body) => from_json(&self.uri(path), what, &body).map(Some),
             Err(e) if e.is_not_found() => Ok(None),
             Err(e) => Err(e.into()),
         }
     }
 }
+
+/// No record comes near; it bounds what a file in its place can make a process read.
+pub(crate) const MAX_RECORD_BYTES: u64 = 64 << 20;
 
 const RUN_RECORD: &str = "run record";
 const JOIN_RECORD: &str = "join record";

@@ -6,13 +6,13 @@ mod save;
 mod state;
 mod tensors;
 
-pub(crate) use load::Loading;
+pub(crate) use load::{Loading, Resumed};
 pub(crate) use lockstep_run::checkpoint::MODEL;
 use rng::check as check_rng;
 pub(crate) use rng::states as rng_states;
 pub(crate) use save::{Saver, SaverSetup, Snapshot};
 pub use state::Dataset;
-pub(crate) use state::{State, Versions};
+pub(crate) use state::{Sameness, State, Versions};
 pub(crate) use tensors::HostTensor;
 use tensors::TensorFile;
 

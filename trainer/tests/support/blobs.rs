@@ -1,6 +1,6 @@
 //! A dataset that is a pure function: noisy points around one centre for each class.
 
-use lockstep_datasets::{Order, OrderOptions, Part, Shuffle, Tail};
+use lockstep_datasets::{Contents, Order, OrderOptions, Part, Shuffle, Tail};
 use lockstep_jobspec::{self as jobspec, JobSpec};
 use lockstep_trainer::{Batch, Cursor, Data, Dataset, EvalSource, Result, Share, TrainSource};
 use std::sync::Arc;
@@ -27,8 +27,8 @@ impl Default for Blobs {
 impl Blobs {
     /// What one rank sees.
     pub fn rank(&self, rank: u32, job: &JobSpec) -> RankBlobs {
-        let dataset =
-            Dataset { uri: "memory".into(), split: None, digest: format!("blobs-{}", self.num_train) };
+        let digest = format!("blobs-{}", self.num_train);
+        let dataset = Dataset { uri: "memory".into(), digest, ..Dataset::default() };
         let tail = match job.data.as_ref().unwrap().tail {
             jobspec::Tail::Drop => Tail::Drop,
             jobspec::Tail::Pad => Tail::Pad,
@@ -83,6 +83,10 @@ impl Data for RankBlobs {
         &self.dataset
     }
 
+    fn expect(&self, _: &Contents, _: bool) -> Result<()> {
+        Ok(())
+    }
+
     fn num_samples(&self) -> u64 {
         self.blobs.num_train
     }
@@ -131,6 +135,10 @@ impl TrainSource for Train {
             after: Cursor::before(&self.order, self.index),
             epoch: epoch as f64 + seen as f64 / self.blobs.num_train as f64,
         })
+    }
+
+    fn contents(&self) -> Vec<Option<u128>> {
+        Vec::new()
     }
 }
 

@@ -33,6 +33,23 @@ pub(crate) struct Backend {
     uploads: Mutex<HashMap<String, Upload>>,
 }
 
+/// What must hold of a key for a put to be done.
+enum Condition<'a> {
+    None,
+    Absent,
+    Is(&'a str),
+}
+
+impl<'a> Condition<'a> {
+    fn of(if_match: Option<&'a ETagCondition>, if_none_match: Option<&'a ETagCondition>) -> Self {
+        match (if_match, if_none_match) {
+            (Some(ETagCondition::ETag(etag)), _) => Self::Is(etag.value()),
+            (_, Some(ETagCondition::Any)) => Self::Absent,
+            _ => Self::None,
+        }
+    }
+}
+
 impl Stored {
     fn new(body: Bytes) -> Self {
         let mut hasher = DefaultHasher::new();
@@ -67,10 +84,14 @@ impl Backend {
         self.objects.lock().unwrap().get(key).cloned().ok_or_else(|| s3_error!(NoSuchKey))
     }
 
-    fn insert(&self, key: String, stored: Stored, if_none_match: Option<&ETagCondition>) -> S3Result<()> {
+    fn insert(&self, key: String, stored: Stored, condition: Condition<'_>) -> S3Result<()> {
         let mut objects = self.objects.lock().unwrap();
-        if if_none_match == Some(&ETagCondition::Any) && objects.contains_key(&key) {
-            return Err(s3_error!(PreconditionFailed));
+        let there = objects.get(&key).map(|there| there.etag.as_str());
+        match condition {
+            Condition::None => (),
+            Condition::Absent if there.is_none() => (),
+            Condition::Is(etag) if there == Some(etag) => (),
+            Condition::Absent | Condition::Is(_) => return Err(s3_error!(PreconditionFailed)),
         }
         objects.insert(key, stored);
         Ok(())
@@ -84,11 +105,11 @@ fn known(bucket: &str) -> S3Result<()> {
 #[async_trait::async_trait]
 impl S3 for Backend {
     async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-        let PutObjectInput { bucket, key, body, content_length, if_none_match, .. } = req.input;
+        let PutObjectInput { bucket, key, body, content_length, if_match, if_none_match, .. } = req.input;
         known(&bucket)?;
         let stored = Stored::new(collect(body, content_length).await?);
         let e_tag = stored.e_tag();
-        self.insert(key, stored, if_none_match.as_ref())?;
+        self.insert(key, stored, Condition::of(if_match.as_ref(), if_none_match.as_ref()))?;
         Ok(S3Response::new(PutObjectOutput { e_tag, ..Default::default() }))
     }
 
@@ -251,7 +272,7 @@ impl S3 for Backend {
         }
         let stored = Stored::new(body.freeze());
         let e_tag = stored.e_tag();
-        self.insert(key.clone(), stored, None)?;
+        self.insert(key.clone(), stored, Condition::None)?;
         Ok(S3Response::new(CompleteMultipartUploadOutput {
             bucket: Some(bucket),
             key: Some(key),

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, join_all};
-use lockstep_storage::{Created, Error, Storage};
+use lockstep_storage::{Created, Error, Meta, Storage};
 
 type Shared = Arc<dyn Storage>;
 type Check = fn(Shared) -> BoxFuture<'static, ()>;
@@ -18,13 +18,17 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// When the implementation breaks the contract.
 pub async fn run(storage: Shared) {
     assert_eq!(storage.list("").await.unwrap(), [], "the suite needs an empty storage");
-    let checks: [(&str, Check); 12] = [
+    let checks: [(&str, Check); 16] = [
         ("round_trip", |s| Box::pin(round_trip(s))),
         ("missing", |s| Box::pin(missing(s))),
         ("ranges", |s| Box::pin(ranges(s))),
+        ("at_most", |s| Box::pin(at_most(s))),
+        ("listed", |s| Box::pin(listed(s))),
         ("create_once", |s| Box::pin(create_once(s))),
         ("create_race", |s| Box::pin(create_race(s))),
         ("put_replaces", |s| Box::pin(put_replaces(s))),
+        ("replace", |s| Box::pin(replace(s))),
+        ("replace_race", |s| Box::pin(replace_race(s))),
         ("whole_or_nothing", |s| Box::pin(whole_or_nothing(s))),
         ("list", |s| Box::pin(list(s))),
         ("folders", |s| Box::pin(folders(s))),
@@ -82,6 +86,41 @@ async fn ranges(s: Shared) {
     }
 }
 
+async fn at_most(s: Shared) {
+    s.put("at_most/ten", "0123456789".into()).await.unwrap();
+    for max in [10, 11, u64::MAX] {
+        assert_eq!(s.get_at_most("at_most/ten", max).await.unwrap(), "0123456789", "{max}");
+    }
+    for max in [0, 9] {
+        let error = s.get_at_most("at_most/ten", max).await.unwrap_err();
+        assert!(matches!(error, Error::TooLarge { bytes: 10, .. }), "{max}: {error:?}");
+        assert!(error.to_string().contains(&s.uri("at_most/ten")), "{error} should name the object");
+    }
+    assert!(s.get_at_most("at_most/none", 9).await.unwrap_err().is_not_found());
+}
+
+/// What was listed is read, or told to be another by now.
+async fn listed(s: Shared) {
+    const PATH: &str = "listed/object";
+    s.put(PATH, "first".into()).await.unwrap();
+    let first = s.head(PATH).await.unwrap();
+    assert_eq!(s.list("listed").await.unwrap().first(), Some(&first), "list and head tell the same");
+    assert_eq!(s.get_listed(&first).await.unwrap(), "first");
+    // Of the same size, and of another.
+    for body in ["other", "a longer one", ""] {
+        s.put(PATH, body.into()).await.unwrap();
+        let error = s.get_listed(&first).await.unwrap_err();
+        assert!(matches!(error, Error::Changed { .. }), "{body:?}: {error:?}");
+        let now = s.head(PATH).await.unwrap();
+        assert_ne!((&now.etag, &now.version), (&first.etag, &first.version));
+        assert_eq!(s.get_listed(&now).await.unwrap(), body);
+    }
+    let resized = Meta { bytes: 1, ..s.head(PATH).await.unwrap() };
+    assert!(matches!(s.get_listed(&resized).await, Err(Error::Changed { .. })));
+    s.delete(PATH).await.unwrap();
+    assert!(s.get_listed(&first).await.unwrap_err().is_not_found());
+}
+
 async fn create_once(s: Shared) {
     let (mine, other) = (Bytes::from_static(b"mine"), Bytes::from_static(b"other"));
     for (name, secret) in [("plain", false), ("secret", true)] {
@@ -126,6 +165,37 @@ async fn put_replaces(s: Shared) {
     s.put("put_replaces/one", "second".into()).await.unwrap();
     assert_eq!(s.get("put_replaces/one").await.unwrap(), "second");
     assert_eq!(s.list("put_replaces").await.unwrap().len(), 1);
+}
+
+async fn replace(s: Shared) {
+    const PATH: &str = "replace/object";
+    s.put(PATH, "first".into()).await.unwrap();
+    let first = s.head(PATH).await.unwrap();
+    assert!(s.replace(&first, "second".into()).await.unwrap());
+    assert_eq!(s.get(PATH).await.unwrap(), "second");
+    assert!(!s.replace(&first, "third".into()).await.unwrap(), "it is no longer the first");
+    assert_eq!(s.get(PATH).await.unwrap(), "second");
+    let second = s.head(PATH).await.unwrap();
+    s.delete(PATH).await.unwrap();
+    assert!(!s.replace(&second, "third".into()).await.unwrap(), "it is gone");
+    assert!(s.get(PATH).await.unwrap_err().is_not_found());
+}
+
+async fn replace_race(s: Shared) {
+    for round in 0..8 {
+        let path = format!("replace_race/{round}");
+        s.put(&path, "first".into()).await.unwrap();
+        let first = s.head(&path).await.unwrap();
+        let writers = (0..16).map(|writer| {
+            let (s, first) = (s.clone(), first.clone());
+            let body = Bytes::from(format!("writer {writer}").repeat(1 + writer * 10));
+            tokio::spawn(async move { (body.clone(), s.replace(&first, body).await.unwrap()) })
+        });
+        let answers: Vec<_> = join_all(writers).await.into_iter().map(Result::unwrap).collect();
+        let won: Vec<_> = answers.iter().filter(|(_, done)| *done).collect();
+        assert_eq!(won.len(), 1, "{path} must have exactly one winner");
+        assert_eq!(s.get(&path).await.unwrap(), won[0].0);
+    }
 }
 
 async fn whole_or_nothing(s: Shared) {
@@ -209,8 +279,12 @@ async fn delete(s: Shared) {
 
 async fn bad_paths(s: Shared) {
     for path in ["../up", "/abs", "a/../b", "a//b", "a/", "a\\b", "a\0b", "bad_paths/.tmp-x"] {
+        let meta = Meta { path: path.to_owned(), bytes: 1, etag: None, version: None };
         let errors = [
             s.get(path).await.unwrap_err(),
+            s.get_at_most(path, 1).await.unwrap_err(),
+            s.get_listed(&meta).await.unwrap_err(),
+            s.replace(&meta, "x".into()).await.unwrap_err(),
             s.get_range(path, 0..1).await.unwrap_err(),
             s.head(path).await.unwrap_err(),
             s.create(path, "x".into()).await.unwrap_err(),
@@ -221,6 +295,15 @@ async fn bad_paths(s: Shared) {
         for error in errors {
             assert!(matches!(error, Error::BadPath { .. }), "{path:?}: {error:?}");
         }
+    }
+    // What file managers, editors and file systems leave is never listed, so it can't be written either.
+    for path in [".DS_Store", "a/._b", ".nfs1/a", "index.json~", "lost+found/a", ".a.swp"] {
+        let errors = [
+            s.create(path, "x".into()).await.unwrap_err(),
+            s.create_secret(path, "x".into()).await.unwrap_err(),
+            s.put(path, "x".into()).await.unwrap_err(),
+        ];
+        assert!(errors.iter().all(|error| matches!(error, Error::BadPath { .. })), "{path:?}: {errors:?}");
     }
     assert!(matches!(s.list("../up").await, Err(Error::BadPath { .. })));
     assert!(matches!(s.folders("../up").await, Err(Error::BadPath { .. })));

@@ -1,21 +1,35 @@
-use crate::{Context, Exit, Failure};
+use crate::cluster::ClusterArgs;
+use crate::runs::{PlaceArgs, RunArg, absolute};
+use crate::{Context, Exit, Failure, block_on};
+use lockstep_datasets::{Contents, Recorded, Verification};
+use lockstep_run::RunDir;
+use lockstep_run::checkpoint::hash_file;
+use serde::Deserialize;
+
+/// What a checkpoint says of itself.
+const STATE: &str = "state.json";
 
 /// Read every byte of a dataset and check it: sizes, hashes, and each value
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code: 0 the dataset is good, 1 it is damaged")]
+#[command(
+    after_help = "Where the index has no hashes, nothing says whether the files are the ones that were written: --run compares \
+them with what a run read, and lockstep data seal writes the hashes.
+Exit code: 0 nothing is wrong, 1 the dataset is damaged or not what it was"
+)]
 pub(in crate::cli) struct Args {
     /// The dataset, or one split of it: a folder, or a file:// or s3:// URI
     uri: String,
+
+    /// Compare with what this run was trained on: a run in ./runs, or a run's folder or URI
+    #[arg(long, value_name = "RUN")]
+    run: Option<String>,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
-    let found = lockstep_datasets::verify(&args.uri)?;
-    context.output.result(&found, || {
-        let verdict = if found.is_good() { "good" } else { "damaged" };
-        let summary = format!("{} is {verdict}: {} good samples", found.uri, found.good_samples);
-        format!("{}\n{summary}", super::splits(&found.splits))
-    })?;
-    if found.is_good() {
+    let recorded = args.run.as_ref().map(|run| block_on(recorded(run))).transpose()?;
+    let found = lockstep_datasets::verify(&args.uri, recorded.as_ref())?;
+    context.output.result(&found, || format!("{}\n{}", super::splits(&found.splits), verdict(&found)))?;
+    if found.problems.is_empty() {
         return Ok(Exit::Done);
     }
     let count = found.problems.len();
@@ -27,4 +41,50 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     Err(failure
         .note("fix", "copy the damaged files again from where they are whole, or pack the dataset anew")
         .into())
+}
+
+fn verdict(found: &Verification) -> String {
+    let Verification { uri, good_samples, unproven_samples, .. } = found;
+    if found.is_good() {
+        return format!("{uri} is good: {good_samples} good samples");
+    }
+    if !found.problems.is_empty() {
+        return format!("{uri} is damaged: {good_samples} good samples");
+    }
+    format!(
+        "{uri} can be read, but {unproven_samples} of {good_samples} samples can't be checked: the index has no hashes of their \
+         files, so they may have been changed in place. lockstep data seal {uri} writes the hashes of what is there now"
+    )
+}
+
+/// What the newest checkpoint of a run says of its data.
+async fn recorded(run: &str) -> anyhow::Result<Recorded> {
+    #[derive(Deserialize)]
+    struct State {
+        dataset: Dataset,
+    }
+    #[derive(Deserialize)]
+    struct Dataset {
+        uri: String,
+        digest: String,
+        #[serde(default)]
+        shards: Contents,
+    }
+    let place = PlaceArgs { local: true, cluster: ClusterArgs::default() };
+    let dir: RunDir = RunArg { run: run.to_owned(), place }.open().await?;
+    let lineage = dir.lineage(dir.newest_generation().await?).await?;
+    let Some(newest) = lineage.first() else {
+        return Err(Failure::new(format!("{} has no checkpoint to compare with", dir.uri(""))).into());
+    };
+    let commit = dir.read_commit(*newest).await?;
+    let path = format!("{}/{STATE}", commit.folder);
+    let expected = commit.files.get(STATE);
+    let text = dir.storage().get_at_most(&path, expected.map_or(0, |file| file.bytes)).await?;
+    if expected != Some(&hash_file(&text)) {
+        return Err(Failure::new(format!("{} is damaged", dir.uri(&path)))
+            .note("look at", format!("lockstep checkpoint verify {run}"))
+            .into());
+    }
+    let State { dataset } = serde_json::from_slice(&text)?;
+    Ok(Recorded { uri: absolute(&dataset.uri)?, index: dataset.digest, contents: dataset.shards })
 }

@@ -65,7 +65,7 @@ pub(super) async fn launch(
         id: format!("{}-{}", launched_at.as_millis(), std::process::id()),
         launched_at_unix_ms: launched_at.as_millis() as u64,
         resume: args.start.resume().to_owned(),
-        scratch: environment::cache().join("local"),
+        scratch: environment::cache()?.join("local"),
         grace: job.recovery.grace.duration(),
         run_dir,
     };

@@ -1,4 +1,5 @@
 use super::{Lineage, Next, hash_file, state_hash};
+use crate::dir::MAX_RECORD_BYTES;
 use crate::layout;
 use crate::{Commit, CommitRef, Error, FileEntry, Generation, Result, RunDir, Sealed};
 use bytes::Bytes;
@@ -78,7 +79,8 @@ impl RunDir {
     /// Reads a commit record and checks its own hash.
     pub async fn read_commit(&self, checkpoint: CommitRef) -> Result<Commit> {
         let path = layout::commit(checkpoint.step, checkpoint.generation);
-        let commit = Sealed::open(&self.uri(&path), &self.storage().get(&path).await?)?;
+        let body = self.storage().get_at_most(&path, MAX_RECORD_BYTES).await?;
+        let commit = Sealed::open(&self.uri(&path), &body)?;
         if commit.as_ref() != checkpoint || state_hash(&commit.files) != commit.state_hash {
             let reason = "it names another checkpoint or its state hash is not that of its files".to_owned();
             return Err(Error::BadRecord { uri: self.uri(&path), what: "commit record", reason });
@@ -96,7 +98,7 @@ impl RunDir {
         while let Some(checkpoint) = self.next_of(&mut lineage).await? {
             match self.fetch(checkpoint).await {
                 Ok((commit, files)) => return Ok(Some(Loaded { commit, files, passed })),
-                Err(Error::Storage(e)) if !e.is_not_found() => return Err(e.into()),
+                Err(Error::Storage(e)) if !is_damage(&e) => return Err(e.into()),
                 // Not damaged: somebody else can read it, and an older one in its place would lose their steps.
                 Err(e @ Error::Format { .. }) => return Err(e),
                 Err(e) => passed.push(Passed { checkpoint, problem: e.to_string() }),
@@ -142,7 +144,7 @@ impl RunDir {
     pub async fn verify_checkpoint(&self, checkpoint: CommitRef) -> Result<Verdict> {
         let commit = match self.read_commit(checkpoint).await {
             Ok(commit) => commit,
-            Err(Error::Storage(e)) if !e.is_not_found() => return Err(e.into()),
+            Err(Error::Storage(e)) if !is_damage(&e) => return Err(e.into()),
             Err(e) => return Ok(Verdict { checkpoint, commit: None, problems: vec![e.to_string()] }),
         };
         let mut problems = Vec::new();
@@ -171,11 +173,14 @@ impl RunDir {
             }
             other => other.into(),
         };
+        let Some(expected) = commit.files.get(name).map(|file| file.bytes) else {
+            return Err(bad(format!("its commit record does not name {name}")));
+        };
         let found = self.storage().head(&path).await.map_err(unreadable)?.bytes;
-        match commit.files.get(name) {
-            Some(expected) if expected.bytes != found => Err(bad(size_differs(name, found, expected.bytes))),
-            _ => self.storage().get(&path).await.map_err(unreadable),
+        if found != expected {
+            return Err(bad(size_differs(name, found, expected)));
         }
+        self.storage().get_at_most(&path, expected).await.map_err(unreadable)
     }
 }
 
@@ -197,4 +202,9 @@ fn compare(name: &str, expected: &FileEntry, found: &FileEntry) -> Result<(), St
 
 fn size_differs(name: &str, found: u64, expected: u64) -> String {
     format!("{name} has {found} bytes, its commit record says {expected}")
+}
+
+/// Whether it is what lies there that is wrong, and not the store.
+fn is_damage(error: &lockstep_storage::Error) -> bool {
+    error.is_not_found() || matches!(error, lockstep_storage::Error::TooLarge { .. })
 }

@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 const READS: usize = 16;
 /// Segments may be merged while they are read; the list is then made anew, so often.
 const LISTS: usize = 5;
+/// No segment comes near; it bounds what a file in its place can make a process read.
+const MAX_SEGMENT_BYTES: u64 = 1 << 30;
 /// The newest segments that a status looks at.
 const TAIL: usize = 4;
 
@@ -54,7 +56,7 @@ impl RunDir {
     async fn bodies(&self, segments: &[Segment]) -> Result<Vec<Bytes>> {
         let get = |segment: &Segment| {
             let path = segment.path.clone();
-            async move { self.storage().get(&path).await.map_err(Error::from) }
+            async move { self.storage().get_at_most(&path, MAX_SEGMENT_BYTES).await.map_err(Error::from) }
         };
         stream::iter(segments.iter().map(get)).buffered(READS).try_collect().await
     }

@@ -31,7 +31,7 @@ impl RunDir {
         let (Some(first), Some(last)) = (run.first(), run.last()) else { return Ok(()) };
         let mut body = Vec::new();
         for segment in run {
-            match self.storage().get(&segment.path).await {
+            match self.storage().get_at_most(&segment.path, MERGE_BYTES as u64).await {
                 Ok(piece) => body.extend_from_slice(&piece),
                 // Its writer lives and has just merged it itself, or another leader has.
                 Err(error) if error.is_not_found() => return Ok(()),

@@ -12,7 +12,7 @@ const PAGE: usize = 1000;
 
 /// Objects in memory, behind a counter of requests.
 #[derive(Debug, Clone)]
-pub struct Counting {
+pub(crate) struct Counting {
     inner: Arc<dyn Storage>,
     requests: Arc<AtomicUsize>,
 }
@@ -24,19 +24,19 @@ impl Default for Counting {
 }
 
 impl Counting {
-    pub fn shared(&self) -> Arc<dyn Storage> {
+    pub(crate) fn shared(&self) -> Arc<dyn Storage> {
         Arc::new(self.clone())
     }
 
-    pub fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
     }
 
-    pub fn reset(&self) {
+    pub(crate) fn reset(&self) {
         self.requests.store(0, Ordering::Relaxed);
     }
 
-    pub async fn objects(&self) -> usize {
+    pub(crate) async fn objects(&self) -> usize {
         self.inner.list("").await.unwrap().len()
     }
 
@@ -51,9 +51,14 @@ impl Storage for Counting {
         self.inner.uri(path)
     }
 
-    async fn get(&self, path: &str) -> Result<Bytes> {
+    async fn get_at_most(&self, path: &str, max: u64) -> Result<Bytes> {
         self.count(1);
-        self.inner.get(path).await
+        self.inner.get_at_most(path, max).await
+    }
+
+    async fn get_listed(&self, listed: &Meta) -> Result<Bytes> {
+        self.count(1);
+        self.inner.get_listed(listed).await
     }
 
     async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes> {
@@ -74,6 +79,11 @@ impl Storage for Counting {
     async fn put(&self, path: &str, body: Bytes) -> Result<()> {
         self.count(1);
         self.inner.put(path, body).await
+    }
+
+    async fn replace(&self, old: &Meta, body: Bytes) -> Result<bool> {
+        self.count(1);
+        self.inner.replace(old, body).await
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<Meta>> {
