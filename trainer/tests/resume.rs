@@ -95,7 +95,10 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_is_used() {
     world.uri = folder.path().to_str().unwrap().to_owned();
     world.train().done(10);
     let before = *world.committed().iter().rev().nth(1).unwrap();
-    let optimizer = folder.path().join("checkpoints/0000000010-1-0/optimizer.safetensors");
+    let of_the_last = |e: &std::fs::DirEntry| e.file_name().to_str().unwrap().starts_with("0000000010-1-");
+    let checkpoints = std::fs::read_dir(folder.path().join("checkpoints")).unwrap();
+    let newest = checkpoints.flatten().find(of_the_last).unwrap().path();
+    let optimizer = newest.join("optimizer.safetensors");
     let mut bytes = std::fs::read(&optimizer).unwrap();
     let last = bytes.len() - 1;
     bytes[last] ^= 1;

@@ -198,7 +198,7 @@ async fn the_newest_life_is_found_by_number_and_older_records_go() {
         let body = serde_json::to_vec(&join(Incarnation(life))).unwrap();
         dir.storage().put(&path, body.into()).await.unwrap();
     }
-    for foreign in ["nodes/0/.DS_Store", "nodes/0/._0001.json", "nodes/0/99999999999.json", "nodes/x"] {
+    for foreign in ["nodes/0/0001.json.old", "nodes/0/99999999999.json", "nodes/x/y", "nodes/0/+7.json"] {
         dir.storage().put(foreign, Bytes::from_static(b"?")).await.unwrap();
     }
     assert_eq!(dir.newest_join(NodeId(0)).await.unwrap().map(|j| j.incarnation), Some(Incarnation(10_000)));

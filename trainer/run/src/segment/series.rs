@@ -146,7 +146,7 @@ mod tests {
     use super::*;
 
     fn meta(path: &str) -> Meta {
-        Meta { path: path.to_owned(), bytes: 1, etag: None }
+        Meta { path: path.to_owned(), bytes: 1, etag: None, version: None }
     }
 
     fn owner(node: u32, incarnation: u32) -> Owner {
