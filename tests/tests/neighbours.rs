@@ -31,11 +31,12 @@ fn output_without_end_costs_neither_memory_nor_a_generation() {
             ),
         );
         let mut launch = ws.start("launch -f job.yaml --local --fresh");
-        let agents = launch.processes("lockstep-agent", 3);
         let mut peak = 0;
+        let launch_agents = launch.marker.clone();
         let events = ws.path("runs/flood/membership");
         launch.wait_until("the run is over", || {
-            peak = agents.iter().map(|pid| peak_mib(*pid)).max().unwrap_or(0).max(peak);
+            let agents = launch_agents.find("lockstep-agent");
+            peak = agents.into_iter().map(peak_mib).max().unwrap_or(0).max(peak);
             fs::read_dir(&events)
                 .ok()?
                 .flatten()
@@ -94,10 +95,12 @@ fn strangers_who_call_and_say_nothing_end_no_run() {
     assert!(strangers.len() > 250, "{} connections", strangers.len());
     ws.write("go", "");
     // A worker dies while they hold on: the next generation must find descriptors to start its own with.
-    let victim = *launch.marker.find("sleep").first().unwrap();
+    let marker = launch.marker.clone();
+    let victim = launch.wait_until("a worker is there", || marker.find("sleep").first().copied());
     launch.signal_descendant(victim, Signal::KILL);
     let ended = launch.finish().expect_code(0);
     assert!(ended.stdout.contains("done"), "{}", ended.stdout);
+    assert!(!ended.stderr.contains("hangs"), "{}", ended.stderr);
     drop(strangers);
 }
 

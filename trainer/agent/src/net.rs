@@ -7,20 +7,21 @@ use lockstep_run::control::{Opening, Reply, Request};
 use lockstep_run::{ControlKey, RunUid};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::timeout;
 
 /// A peer that doesn't say who it is by then is dropped.
 const INTRODUCTION_DEADLINE: Duration = Duration::from_secs(2);
 /// A peer that doesn't take a message for this long is as good as gone.
 const SEND_DEADLINE: Duration = Duration::from_secs(5);
-/// Connections that haven't shown the run's key yet. More than these wait in the kernel's queue, so that strangers who
-/// call and say nothing can't use up the agent's descriptors.
+/// Connections that haven't shown the run's key yet. For one more the oldest is closed, so that strangers who call and say
+/// nothing use up neither the agent's descriptors nor anybody's patience: who has the key shows it within a moment.
 const MOST_STRANGERS: usize = 64;
 /// Refused handshakes are told at most this often.
 const TELL_REFUSED_EVERY: Duration = Duration::from_secs(60);
@@ -78,7 +79,6 @@ pub struct Net {
     me: Introduction,
     arrivals: mpsc::Sender<Arrival>,
     next: Arc<AtomicU64>,
-    strangers: Arc<Semaphore>,
     refused: Arc<Mutex<Refused>>,
 }
 
@@ -92,8 +92,7 @@ struct Refused {
 impl Net {
     /// Everything that arrives goes to `arrivals`.
     pub fn new(run: RunUid, key: ControlKey, me: Introduction, arrivals: mpsc::Sender<Arrival>) -> Self {
-        let strangers = Arc::new(Semaphore::new(MOST_STRANGERS));
-        Self { run, key, me, arrivals, next: Arc::default(), strangers, refused: Arc::default() }
+        Self { run, key, me, arrivals, next: Arc::default(), refused: Arc::default() }
     }
 
     fn id(&self) -> ConnectionId {
@@ -102,18 +101,30 @@ impl Net {
 
     /// Serves `listener` for ever, each connection in a task of its own.
     pub async fn listen(self, listener: TcpListener) {
-        // The semaphore is never closed.
-        while let Ok(place) = self.strangers.clone().acquire_owned().await {
+        let mut strangers: VecDeque<(Arc<AtomicBool>, AbortHandle)> = VecDeque::new();
+        loop {
             match listener.accept().await {
-                Ok((stream, _)) => drop(tokio::spawn(self.clone().serve(stream, place))),
+                Ok((stream, _)) => {
+                    let known = Arc::new(AtomicBool::new(false));
+                    let task = tokio::spawn(self.clone().serve(stream, known.clone()));
+                    strangers.push_back((known, task.abort_handle()));
+                }
                 // Out of descriptors, say: give the others time to close theirs.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+            if strangers.len() > MOST_STRANGERS {
+                strangers.retain(|(known, task)| !known.load(Ordering::Relaxed) && !task.is_finished());
+            }
+            if strangers.len() > MOST_STRANGERS
+                && let Some((_, oldest)) = strangers.pop_front()
+            {
+                oldest.abort();
             }
         }
     }
 
-    /// `place` is one of those that strangers share; who has the key gives it back.
-    async fn serve(self, stream: TcpStream, place: OwnedSemaphorePermit) {
+    /// `known` is set as soon as the peer has shown the key.
+    async fn serve(self, stream: TcpStream, known: Arc<AtomicBool>) {
         let mut first = [0];
         match timeout(INTRODUCTION_DEADLINE, stream.peek(&mut first)).await {
             // Agents' messages begin with their length, which is below 2^24, so with a zero.
@@ -128,7 +139,7 @@ impl Net {
             Ok::<_, lockstep_run::Error>((channel, opening))
         };
         let opened = timeout(INTRODUCTION_DEADLINE, opened).await;
-        drop(place);
+        known.store(matches!(opened, Ok(Ok(_))), Ordering::Relaxed);
         match opened {
             Ok(Ok((channel, Some(Opening::Agent)))) => self.serve_member(channel).await,
             Ok(Ok((channel, Some(Opening::Client(request))))) => self.serve_client(channel, request).await,

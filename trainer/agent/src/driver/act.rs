@@ -12,7 +12,7 @@ impl Driver {
                 let (lookout, done) = (self.lookout.clone(), self.done.clone());
                 tokio::spawn(async move {
                     let event = match lookout.lock().await.look().await {
-                        Ok((joins, newest)) => Event::Seen { joins, newest },
+                        Ok((joins, newest)) => Event::Seen { joins, newest: newest.map(Box::new) },
                         Err(e) => {
                             tracing::warn!(error = %e, "can't read the run's folder, will try again");
                             Event::Seen { joins: vec![], newest: None }

@@ -12,7 +12,7 @@ pub enum Event {
         /// The newest join record of each node.
         joins: Vec<Join>,
         /// The newest membership record.
-        newest: Option<Membership>,
+        newest: Option<Box<Membership>>,
     },
     /// Answer to [`Action::Dial`].
     Dialed {

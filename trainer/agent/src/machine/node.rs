@@ -249,7 +249,7 @@ impl Machine {
         &mut self,
         now: Time,
         mut joins: Vec<Join>,
-        newest: Option<Membership>,
+        newest: Option<Box<Membership>>,
         out: &mut Vec<Action>,
     ) {
         self.node.looking = false;

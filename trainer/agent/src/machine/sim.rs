@@ -266,7 +266,7 @@ impl Sim {
         let incarnation = agent.incarnation;
         match action {
             Action::Look => {
-                let newest = self.records.values().next_back().cloned();
+                let newest = self.records.values().next_back().cloned().map(Box::new);
                 let (joins, newest) = if store_is_up {
                     (self.joins.values().cloned().collect(), newest)
                 } else {
