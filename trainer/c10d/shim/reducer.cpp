@@ -33,15 +33,19 @@ int ls_reducer_new(LsGroup* group, LsTensors params, const char* const* names, s
     for (size_t i = 0; i < count; i++) {
       name_of.emplace(i, names[i]);
     }
-    *out = new LsReducer{c10d::Reducer(lockstep::tensor_list(params, count), std::move(indices), group->group,
+    // Freed with its hooks if the next line throws: they hold its address.
+    std::unique_ptr<LsReducer, decltype(&ls_reducer_free)> made(
+        new LsReducer{c10d::Reducer(lockstep::tensor_list(params, count), std::move(indices), group->group,
                                        /*expect_sparse_gradients=*/std::vector<bool>(count, false), buckets.cap_bytes,
                                        /*find_unused_parameters=*/false, /*gradient_as_bucket_view=*/true,
                                        std::move(name_of), buckets.first_cap_bytes,
                                        /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false,
-                                       /*bucket_bytes_cap_list=*/{})};
+                                       /*bucket_bytes_cap_list=*/{})},
+        ls_reducer_free);
     if (one_shot != 0) {
-      (*out)->reducer.register_comm_hook(lockstep::one_shot_hook(*group));
+      made->reducer.register_comm_hook(lockstep::one_shot_hook(*group));
     }
+    *out = made.release();
   });
 }
 

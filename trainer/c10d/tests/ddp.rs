@@ -1,4 +1,5 @@
 //! The reducer: gradients of several ranks equal those of one, on all ranks, in every run.
+#![allow(clippy::disallowed_methods)] // what these tests compare with has no reducer
 #![allow(clippy::unwrap_used)] // Test code, helpers included.
 
 mod support;

@@ -1,4 +1,5 @@
 //! Optimizers, clipping and the generator: equal to their definitions, resumable to the bit.
+#![allow(clippy::disallowed_methods)] // what these tests compare with has no reducer
 #![allow(clippy::unwrap_used)] // Test code, helpers included.
 
 mod support;

@@ -34,8 +34,10 @@ pub(crate) struct State {
     group: Option<Owned<LsGroup>>,
 }
 
-/// A reducer and the thread that made it. Its hooks run on the thread that calls backward and hold its bare address, so
-/// it is freed on its own thread only, which is then not in a backward.
+/// A reducer and the thread that made it. Its hooks hold its bare address and run on the thread that calls backward, so it is
+/// freed on its own thread only, which is then not in a backward of [`Reducer`](crate::Reducer). A tensor is `Send`, so tch
+/// itself keeps nobody from calling `Tensor::backward` on a loss of the same parameters in another thread meanwhile; clippy's
+/// list of disallowed methods does, in this workspace.
 pub(crate) struct OwnedReducer {
     pub(crate) id: u64,
     pub(crate) thread: ThreadId,
@@ -43,7 +45,8 @@ pub(crate) struct OwnedReducer {
 }
 
 // SAFETY: libtorch's groups are not tied to a thread, and every use of the pointers is behind the mutex around State.
-// Reducers are used and freed by the thread that made them only, see OwnedReducer.
+// Reducers are used and freed by the thread that made them only: `Reducer` is not `Send`, removes its own from the list when
+// it is dropped, and `close` leaves those of other threads there. See OwnedReducer for who may run their hooks.
 unsafe impl Send for State {}
 
 /// Which error a failed call is, and whether it leaves the group usable.
