@@ -13,6 +13,11 @@ pub(crate) fn storage_endpoint() -> Option<String> {
     ["AWS_ENDPOINT_URL", "AWS_ENDPOINT"].into_iter().find_map(variable)
 }
 
+/// The folder of this user's session, where there is one: it is this user's alone, and gone at the next start of the machine.
+pub(crate) fn runtime_folder() -> Option<PathBuf> {
+    std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute())
+}
+
 /// Where things are kept that can be made again, such as fetched dataset shards. There is no default in a folder that others
 /// can write to: they could be there first.
 ///

@@ -10,7 +10,10 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let error = match Cli::parse().command {
-        Command::Tether(args) => tether::run(&args),
+        Command::Tether(args) => match tether::run(&args) {
+            Ok(code) => return code,
+            Err(error) => error,
+        },
         Command::Checkup(args) => match checkup::run(&args) {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => error,
@@ -33,13 +36,13 @@ fn main() -> ExitCode {
                 ran
             });
             match ran {
-                Ok(code) => return ExitCode::from(code as u8),
+                Ok(code) => return code.into(),
                 Err(error) => {
                     eprintln!("lockstep-agent: {error}");
                     if let Some(path) = last_words {
                         driver::leave_words(&path, Some(&Outcome::Failed { error: error.to_string() }));
                     }
-                    return error.exit_code();
+                    return error.exit_code().into();
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! Read in this order: [`layout`] says where each thing lies, the records ([`RunRecord`], [`Membership`], [`Join`],
 //! [`Commit`], [`Launch`]) say what it means, [`RunDir`] reads and writes them, and [`checkpoint`] holds the save, choose and verify
 //! protocol. [`link`] and [`control`] are the two conversations between processes, [`channel`] the encryption below them.
-//! [`code`] is what a launch brings along, [`checkup`] what a doctor asks.
+//! [`code`] is what a launch brings along, [`checkup`] what a doctor asks, [`process`] what its starter tells a process.
 
 pub mod channel;
 pub mod checkpoint;
@@ -17,6 +17,7 @@ pub mod layout;
 mod line;
 pub mod link;
 pub mod number;
+pub mod process;
 mod record;
 pub mod segment;
 pub mod status;

@@ -12,6 +12,7 @@ pub use log::LogLine;
 pub use process::{Heard, Program, Worker};
 pub use sockets::private_folder;
 pub use strays::adopt;
+pub(crate) use strays::children;
 
 use crate::report::Reporter;
 use lockstep_run::link::{AgentMsg, Start};

@@ -1,20 +1,18 @@
-//! A child that can't outlive its parent, not even when the parent is killed with SIGKILL.
-
-use crate::args::TetherArgs;
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// Asks the kernel to kill this process when its parent dies, then becomes the command. Returns only on failure.
-pub fn run(args: &TetherArgs) -> anyhow::Error {
+pub(super) fn run(parent: i32, command: &[OsString]) -> anyhow::Error {
     if let Err(e) = set_parent_process_death_signal(Some(Signal::KILL)) {
         return anyhow::anyhow!("can't ask for a signal at the parent's death: {e}");
     }
     // The parent may have died before the line above.
-    if getppid() != Pid::from_raw(args.parent) {
-        return anyhow::anyhow!("process {} that started this one is gone", args.parent);
+    if getppid() != Pid::from_raw(parent) {
+        return anyhow::anyhow!("process {parent} that started this one is gone");
     }
-    let Some((program, rest)) = args.command.split_first() else {
+    let Some((program, rest)) = command.split_first() else {
         return anyhow::anyhow!("no command to run");
     };
     let error = Command::new(program).args(rest).exec();
