@@ -7,25 +7,16 @@ use crate::task::Task;
 use crate::worker::{self, Context};
 use crate::{Error, Result, env, log, mds};
 use lockstep_c10d::LIBTORCH_VERSION;
-use lockstep_jobspec::{JobSpec, Model, Recovery};
+use lockstep_jobspec::{AgentExit, JobSpec, Model, Recovery};
 use lockstep_run::link::{Failure, WorkerOutcome};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Every step was done.
-const DONE: u8 = 0;
-/// Failed, but another try may succeed.
-const RETRY: u8 = 1;
-/// Stopped as agreed, resumable.
-const STOPPED: u8 = 143;
-/// The run can't go on.
-const FATAL: u8 = 240;
-
 /// The `main` of a worker with a task of its own, for jobs with `worker:` and `model: {kind: custom}`.
 ///
-/// Started by an agent it trains and returns the process's exit code: 0 done, 1 failed but worth another try, 143
-/// stopped on request after a checkpoint, 240 failed for good. The agent has been told the reason by then.
+/// Started by an agent it trains and returns the process's exit code, an [`AgentExit`]. The agent has been told the reason by
+/// then.
 pub fn main(task: impl Task) -> ExitCode {
     start(|model| match model {
         Model::Custom { config } => Ok((Box::new(task), config.clone())),
@@ -66,7 +57,7 @@ fn start(choose: impl FnOnce(&Model) -> Choice) -> ExitCode {
         Ok(connected) => connected,
         Err(e) => {
             eprintln!("error: {e}");
-            return ExitCode::from(RETRY);
+            return AgentExit::Again.into();
         }
     };
     let job = parse(&start.job);
@@ -76,7 +67,7 @@ fn start(choose: impl FnOnce(&Model) -> Choice) -> ExitCode {
         Ok(served) => served,
         Err(e) => {
             eprintln!("error: {e}");
-            return ExitCode::from(RETRY);
+            return AgentExit::Again.into();
         }
     };
     let (outbox, store) = (served.outbox(), Arc::new(served.store()));
@@ -118,19 +109,20 @@ fn answer_arguments() -> Option<ExitCode> {
         ),
         other => {
             eprintln!("error: unexpected argument `{other}`; try --help");
-            return Some(ExitCode::from(2));
+            return Some(AgentExit::Usage.into());
         }
     }
-    Some(ExitCode::from(DONE))
+    Some(AgentExit::Done.into())
 }
 
 fn exit_code(outcome: &WorkerOutcome) -> ExitCode {
-    ExitCode::from(match outcome {
-        WorkerOutcome::Done { .. } => DONE,
-        WorkerOutcome::Stopped { .. } => STOPPED,
-        WorkerOutcome::Failed(Failure { kind, .. }) if kind.is_fatal() => FATAL,
-        WorkerOutcome::Failed(_) => RETRY,
-    })
+    match outcome {
+        WorkerOutcome::Done { .. } => AgentExit::Done,
+        WorkerOutcome::Stopped { .. } => AgentExit::Stopped,
+        WorkerOutcome::Failed(Failure { kind, .. }) if kind.is_fatal() => AgentExit::RunOver,
+        WorkerOutcome::Failed(_) => AgentExit::Again,
+    }
+    .into()
 }
 
 /// What panics said, so that the agent can be told.

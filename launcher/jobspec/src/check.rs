@@ -85,22 +85,19 @@ impl Checker<'_> {
     }
 
     fn text(&mut self, unit: Option<Unit>, node: &Node, path: &str) -> Option<Json> {
+        let fits = |text: &&String| unit.is_none_or(|unit| unit(text).is_ok());
         let text = match (&node.typed, &node.value) {
+            // What has a unit is no free text: quotes around it, as on a command line, are quotes.
+            (Some(typed), Value::Text(text)) => Some(typed).filter(fits).unwrap_or(text).clone(),
             (Some(typed), _) => typed.clone(),
             (None, Value::Text(text)) => text.clone(),
-            // `4` is as good an amount of cores as `500m`.
-            (None, Value::Number(number)) if unit.is_some_and(|unit| unit(&number.to_string()).is_ok()) => {
-                number.to_string()
-            }
-            (None, value) => {
-                let plain = node.to_json().to_string();
-                let hint = unit.and_then(|unit| unit(&plain).err());
-                return match (hint, value) {
-                    (Some(hint), _) => self.wrong(node, path, hint.expected, hint.fix),
-                    (None, Value::Bool(_) | Value::Number(_)) => {
-                        self.wrong(node, path, "text", format!("write it in quotes: \"{plain}\""))
-                    }
-                    (None, _) => self.wrong(node, path, "text", "write one word, or text in quotes"),
+            (None, Value::Number(number)) => number.to_string(),
+            (None, Value::Bool(bool)) => bool.to_string(),
+            (None, _) => {
+                let hint = unit.and_then(|unit| unit("").err());
+                return match hint {
+                    Some(hint) => self.wrong(node, path, hint.expected, hint.fix),
+                    None => self.wrong(node, path, "text", "write one word, or text in quotes"),
                 };
             }
         };

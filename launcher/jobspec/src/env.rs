@@ -105,19 +105,32 @@ pub(crate) fn is_variable_name(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }
 
-/// What the agent sets for each worker.
-const RESERVED: [&str; 8] = [
+/// What the agent sets for each worker, as torchrun does. Others of torchrun's, such as TORCHELASTIC_ERROR_FILE, are settings
+/// of the program's own.
+const RESERVED: [&str; 15] = [
     "RANK",
     "LOCAL_RANK",
     "GROUP_RANK",
+    "ROLE_RANK",
+    "ROLE_NAME",
     "WORLD_SIZE",
     "LOCAL_WORLD_SIZE",
     "GROUP_WORLD_SIZE",
+    "ROLE_WORLD_SIZE",
     "MASTER_ADDR",
     "MASTER_PORT",
+    "TORCHELASTIC_RUN_ID",
+    "TORCHELASTIC_RESTART_COUNT",
+    "TORCHELASTIC_MAX_RESTARTS",
+    "TORCHELASTIC_USE_AGENT_STORE",
 ];
+
+/// Names of the variables that the agent sets for each worker, beside those that begin with `LOCKSTEP_`.
+pub fn reserved_variables() -> &'static [&'static str] {
+    &RESERVED
+}
 
 /// Whether a variable of this name is the agent's own: it sets it for each worker.
 pub fn is_reserved_variable(name: &str) -> bool {
-    RESERVED.contains(&name) || name.starts_with("LOCKSTEP_") || name.starts_with("TORCHELASTIC_")
+    RESERVED.contains(&name) || name.starts_with("LOCKSTEP_")
 }

@@ -2,6 +2,7 @@
 //!
 //! Every field carries its meaning, unit and default in its documentation, which flows into the JSON schema.
 
+mod agent_exit;
 mod check;
 mod checkpoint;
 mod code;
@@ -31,10 +32,11 @@ mod tree;
 mod units;
 mod warm_start;
 
+pub use agent_exit::AgentExit;
 pub use checkpoint::Checkpoint;
 pub use code::Code;
 pub use data::{Cache, Data, Format, Prefetch, Shuffle, Split, Tail};
-pub use env::{Env, EnvError, is_reserved_variable};
+pub use env::{Env, EnvError, is_reserved_variable, reserved_variables};
 pub use eval::Eval;
 pub use explain::{Explained, explain};
 pub use job::JobSpec;

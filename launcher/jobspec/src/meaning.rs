@@ -15,6 +15,9 @@ const MEANING: [&str; 9] = [
     "train.seed",
 ];
 
+/// Fields that jobs no longer have and that had no effect: records of earlier versions name them.
+pub(crate) const GONE: [&str; 1] = ["recovery.suspect"];
+
 /// Of `paths`, as [`differences`] returns them, those with which a run's checkpoints would mean something else.
 pub fn with_meaning(paths: &[String]) -> Vec<String> {
     paths.iter().filter(|path| has_meaning(path)).cloned().collect()
@@ -35,7 +38,7 @@ fn has_meaning(path: &str) -> bool {
 
 fn walk(path: &str, a: &Value, b: &Value, found: &mut Vec<String>) {
     let (Value::Object(left), Value::Object(right)) = (a, b) else {
-        if a != b {
+        if a != b && !GONE.contains(&path) {
             found.push(path.to_owned());
         }
         return;
@@ -65,5 +68,11 @@ mod tests {
         let all = differences(&a, &b);
         assert_eq!(all, ["train.steps", "train.seed", "limits"]);
         assert_eq!(with_meaning(&all), ["train.seed"]);
+    }
+
+    #[test]
+    fn a_field_that_is_gone_makes_no_other_job() {
+        let then = json!({ "recovery": { "suspect": "1s", "dead": "3s" } });
+        assert!(differences(&then, &json!({ "recovery": { "dead": "3s" } })).is_empty());
     }
 }

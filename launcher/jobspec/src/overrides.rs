@@ -28,9 +28,7 @@ pub(crate) fn set(root: &mut Node, text: &str) -> Result<(), Problem> {
     let parsed = read_yaml(value).map_or_else(|_| Value::Text(value.to_owned()), |node| node.value);
     let mut node = Node::new(place.clone(), parsed);
     relocate(&mut node, &place);
-    if !matches!(node.value, Value::Text(_) | Value::Null) {
-        node.typed = Some(value.to_owned());
-    }
+    node.typed = Some(value.to_owned());
     let given = !matches!(node.value, Value::Null);
     put(root, &keys, node).map_err(|(what, fix)| problem(path, what, fix))?;
     for (one, other) in EITHER_OR.into_iter().chain(EITHER_OR.map(|(one, other)| (other, one))) {
@@ -96,8 +94,8 @@ fn put(node: &mut Node, keys: &[&str], value: Node) -> Result<(), (String, Strin
     }
 }
 
-/// Removes the field at `path` if the file set it.
-fn remove(root: &mut Node, path: &str) {
+/// Removes the field at `path` unless an override set it.
+pub(crate) fn remove(root: &mut Node, path: &str) {
     let mut node = root;
     let mut keys = path.split('.').peekable();
     while let (Some(key), Value::Map(entries)) = (keys.next(), &mut node.value) {

@@ -3,7 +3,7 @@ use std::borrow::Borrow;
 use serde_json::Value as Json;
 
 use crate::{
-    JobSpec, Location, Place, Problem, Problems, Source, check::check, overrides, rules, shape::JOB,
+    JobSpec, Location, Place, Problem, Problems, Source, check::check, meaning, overrides, rules, shape::JOB,
     tree::Node,
 };
 
@@ -57,9 +57,14 @@ pub fn resolve(source: &Source, sets: &[String]) -> Result<Resolved, Problems> {
 }
 
 impl JobSpec {
-    /// The job that [`serde_json::to_value`] of a `JobSpec` describes, checked like a file.
+    /// The job that [`serde_json::to_value`] of a `JobSpec` describes, checked like a file. Fields that jobs had when an
+    /// earlier version wrote it are passed over.
+    ///
+    /// # Errors
+    /// As [`parse`].
     pub fn from_json(value: impl Borrow<Json>) -> Result<Self, Problems> {
-        let tree = Node::from_json(value.borrow());
+        let mut tree = Node::from_json(value.borrow());
+        meaning::GONE.iter().for_each(|path| overrides::remove(&mut tree, path));
         finish("the resolved job".to_owned(), tree, Vec::new()).map(|resolved| resolved.job)
     }
 }

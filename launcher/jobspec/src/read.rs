@@ -1,6 +1,7 @@
 //! Texts into trees: one file per syntax.
 
 mod json;
+mod scalar;
 mod toml;
 mod yaml;
 

@@ -3,16 +3,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::Span;
 
-/// How long each sign of life may take, and what follows. They nest: heartbeat < suspect < dead < stepBudget, twice
+/// How long each sign of life may take, and what follows. They nest: heartbeat < dead < stepBudget, twice
 /// that <= collective, and revoke < grace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Recovery {
     /// How often workers and agents say that they live. Default: 200ms.
     pub heartbeat: Span,
-    /// Silence after which a worker or node is watched more closely. Default: 1s.
-    pub suspect: Span,
-    /// Silence after which it is taken for dead. Default: 3s.
+    /// Silence after which a worker or node is taken for dead. Default: 3s.
     pub dead: Span,
     /// At the start: how long node 0 may be missing before the lowest node that is there leads. Default: 5s.
     pub join: Span,
@@ -56,7 +54,6 @@ impl Default for Recovery {
     fn default() -> Self {
         Self {
             heartbeat: Span::from_millis(200),
-            suspect: Span::from_secs(1),
             dead: Span::from_secs(3),
             join: Span::from_secs(5),
             form: Span::from_secs(10),

@@ -29,7 +29,8 @@ pub struct Train {
     pub clip_grad_norm: Option<f64>,
     /// What to do when loss or gradient is not finite.
     pub non_finite: NonFinite,
-    /// Threads of each rank for tensor arithmetic. Unit: threads. Default: 1.
+    /// Threads of each rank for tensor arithmetic; a command finds them as OMP_NUM_THREADS, unless env sets that.
+    /// Unit: threads. Default: 1.
     #[schemars(range(min = 1), extend("x-unit" = "threads"))]
     pub threads: u32,
 }

@@ -9,7 +9,7 @@ use crate::Place;
 pub(crate) struct Node {
     pub(crate) place: Place,
     pub(crate) value: Value,
-    /// The text that was typed, for a value from the command line; a field that holds text takes it as it is.
+    /// The text that was written, where it isn't the value: a field that holds text takes it as it is.
     pub(crate) typed: Option<String>,
 }
 

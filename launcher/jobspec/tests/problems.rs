@@ -88,10 +88,6 @@ fn wrong_types() {
         &["j.yaml:5:8 | nodes must be a whole number, not the number 1.5 | round it"],
     );
     assert_tail(
-        "storage: 7\n",
-        &["j.yaml:5:10 | storage must be text, not the number 7 | write it in quotes: \"7\""],
-    );
-    assert_tail(
         "storage: [a]\n",
         &["j.yaml:5:10 | storage must be text, not a list | write one word, or text in quotes"],
     );
@@ -136,12 +132,12 @@ fn wrong_units() {
         "recovery: { dead: 3 parsecs, grace: 30 }\n",
         &[
             &format!("j.yaml:5:19 | recovery.dead: `3 parsecs` is not a duration | {duration}"),
-            &format!("j.yaml:5:37 | recovery.grace must be a duration, not the number 30 | {duration}"),
+            &format!("j.yaml:5:37 | recovery.grace: `30` is not a duration | {duration}"),
         ],
     );
     assert_tail(
         "eval: { every: 200 }\n",
-        &["j.yaml:5:16 | eval.every must be an interval, not the number 200 | \
+        &["j.yaml:5:16 | eval.every: `200` is not an interval | \
            write a number of steps or epochs, like `200 steps`"],
     );
     assert_tail(
@@ -339,13 +335,10 @@ fn a_warm_start_is_from_another_run() {
 #[test]
 fn timeouts_nest() {
     assert_tail(
-        "recovery: { heartbeat: 1s }\n",
-        &["j.yaml:5:24 | recovery.heartbeat is 1s, not below recovery.suspect, 1s | \
-           lower heartbeat or raise suspect"],
-    );
-    assert_tail(
-        "recovery: { suspect: 4s }\n",
-        &["j.yaml:5:22 | recovery.suspect is 4s, not below recovery.dead, 3s | lower suspect or raise dead"],
+        "recovery: { heartbeat: 3s }\n",
+        &[
+            "j.yaml:5:24 | recovery.heartbeat is 3s, not below recovery.dead, 3s | lower heartbeat or raise dead",
+        ],
     );
     assert_tail(
         "recovery: { stepBudget: 3s }\n",
@@ -384,7 +377,6 @@ fn environment() {
             "j.yaml:5:42 | env.LOCKSTEP_LINK is set by the agent for each worker | remove it",
             "j.yaml:5:48 | env.P has a lone `$` | write ${NAME} for a variable or $$ for a dollar sign",
             "j.yaml:5:58 | env.Q has a lone `$` | write ${NAME} for a variable or $$ for a dollar sign",
-            "j.yaml:5:68 | env.B must be text, not the number 1 | write it in quotes: \"1\"",
         ],
     );
 }

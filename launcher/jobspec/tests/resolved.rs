@@ -34,6 +34,14 @@ fn the_resolved_job_reads_back_as_itself() {
 }
 
 #[test]
+fn a_job_that_an_earlier_version_resolved_still_reads() {
+    let job = JobSpec::from_json(digits()).unwrap();
+    let mut then = serde_json::to_value(&job).unwrap();
+    then["recovery"]["suspect"] = json!("1s");
+    assert_eq!(JobSpec::from_json(&then).unwrap(), job);
+}
+
+#[test]
 fn steps_follow_from_epochs_and_the_tail() {
     let mut value = digits();
     assert_eq!(JobSpec::from_json(&value).unwrap().total_steps(1000), 30 * 15);

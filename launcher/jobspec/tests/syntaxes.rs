@@ -89,7 +89,7 @@ fn overrides_take_the_type_of_their_field() {
     let eval = job.data.unwrap().eval.unwrap();
     assert_eq!((eval.uri.as_str(), eval.split.as_deref()), ("s3://b/x: y", Some("@odd")));
     assert!(job.env.iter().any(|pair| pair == ("FLAG", "true")));
-    assert!(job.env.iter().any(|pair| pair == ("QUOTED", "1")));
+    assert!(job.env.iter().any(|pair| pair == ("QUOTED", "'1'")));
     assert_eq!(job.limits.max_run_time.unwrap().to_string(), "2h");
 }
 

@@ -5,16 +5,12 @@ use k8s_openapi::api::batch::v1::{
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use lockstep_jobspec::AgentExit;
+
 use crate::meta::{CONTAINER, RUN_DIR_ANNOTATION};
 use crate::objects::Source;
 use crate::quantity::count;
 
-/// An agent's exit code: the run can't go on.
-const RUN_FAILED: i32 = 240;
-/// An agent's exit code: it doesn't know its arguments, so the image is of another version.
-const OTHER_VERSION: i32 = 2;
-/// An agent's exit code: this node can't go on.
-const NODE_FAILED: i32 = 241;
 /// A node that comes back this often without the run giving up on it is given up. Each return waits up to 10 minutes.
 const RETURNS: i32 = 1000;
 
@@ -63,15 +59,6 @@ fn failure_policy() -> PodFailurePolicy {
         type_: "DisruptionTarget".to_owned(),
         status: "True".to_owned(),
     };
-    let exits = |codes: &[i32], action: &str| PodFailurePolicyRule {
-        action: action.to_owned(),
-        on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
-            container_name: Some(CONTAINER.to_owned()),
-            operator: "In".to_owned(),
-            values: codes.to_vec(),
-        }),
-        on_pod_conditions: None,
-    };
     PodFailurePolicy {
         rules: vec![
             PodFailurePolicyRule {
@@ -79,8 +66,16 @@ fn failure_policy() -> PodFailurePolicy {
                 on_exit_codes: None,
                 on_pod_conditions: Some(vec![disrupted]),
             },
-            exits(&[OTHER_VERSION, RUN_FAILED], "FailJob"),
-            exits(&[NODE_FAILED], "FailIndex"),
+            PodFailurePolicyRule {
+                action: "FailJob".to_owned(),
+                on_exit_codes: Some(PodFailurePolicyOnExitCodesRequirement {
+                    container_name: Some(CONTAINER.to_owned()),
+                    operator: "In".to_owned(),
+                    // An agent that doesn't know its arguments is of another version than the launcher.
+                    values: AgentExit::FOR_GOOD.map(AgentExit::code).to_vec(),
+                }),
+                on_pod_conditions: None,
+            },
         ],
     }
 }

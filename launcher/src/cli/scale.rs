@@ -86,7 +86,7 @@ async fn scaled(run: &ClusterRun, nodes: u32) -> anyhow::Result<Objects> {
 
 /// A resolved job with another number of nodes, checked like a job file.
 fn with_nodes(spec: serde_json::Value, nodes: u32) -> anyhow::Result<Resolved> {
-    let mut job: JobSpec = serde_json::from_value(spec)?;
+    let mut job = JobSpec::from_json(spec)?;
     job.forget_shape();
     let text = serde_json::to_string_pretty(&job)?;
     Ok(resolve(&Source { path: "job.json".into(), text }, &[format!("nodes={nodes}")])?)

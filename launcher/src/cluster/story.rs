@@ -8,6 +8,7 @@ use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Event as Notice, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
+use lockstep_jobspec::AgentExit;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -302,7 +303,8 @@ fn end(job: &Job, scene: &Scene) -> Option<End> {
 
 /// The last words of an agent that ended the whole Job.
 fn fatal_words(pod: &Pod) -> Option<String> {
-    let ended = terminated(pod).filter(|ended| matches!(ended.exit_code, 2 | 240))?;
+    let ended = terminated(pod)
+        .filter(|ended| AgentExit::FOR_GOOD.map(AgentExit::code).contains(&ended.exit_code))?;
     Some(last_words(ended.message.as_deref().unwrap_or_default())).filter(|words| !words.is_empty())
 }
 

@@ -28,9 +28,16 @@ fn map(text: &str, table: &DeTable<'_>) -> Value {
     let entry = |(key, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| Entry {
         place: place(text, key.span().start),
         key: key.get_ref().to_string(),
-        node: Node::new(place(text, value.span().start), value_of(text, value.get_ref())),
+        node: node(text, value),
     };
     Value::Map(entries.into_iter().map(entry).collect())
+}
+
+fn node(text: &str, value: &Spanned<DeValue<'_>>) -> Node {
+    let plain = matches!(value.get_ref(), DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_));
+    let typed = text.get(value.span()).filter(|_| plain).map(str::to_owned);
+    let (place, value) = (place(text, value.span().start), value_of(text, value.get_ref()));
+    Node { place, value, typed }
 }
 
 fn value_of(text: &str, value: &DeValue<'_>) -> Value {
@@ -45,12 +52,7 @@ fn value_of(text: &str, value: &DeValue<'_>) -> Value {
             Some(number) => Value::Number(number),
             None => Value::Text(float.to_string()),
         },
-        DeValue::Array(items) => Value::List(
-            items
-                .iter()
-                .map(|item| Node::new(place(text, item.span().start), value_of(text, item.get_ref())))
-                .collect(),
-        ),
+        DeValue::Array(items) => Value::List(items.iter().map(|item| node(text, item)).collect()),
         DeValue::Table(table) => map(text, table),
     }
 }

@@ -6,7 +6,6 @@ pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
     let r = &job.recovery;
     let spans = [
         ("heartbeat", r.heartbeat),
-        ("suspect", r.suspect),
         ("dead", r.dead),
         ("join", r.join),
         ("form", r.form),
@@ -32,8 +31,7 @@ pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
             found.add(&path, what, format!("lower {} or raise {}", inner.0, outer.0));
         }
     };
-    below(("heartbeat", r.heartbeat), ("suspect", r.suspect));
-    below(("suspect", r.suspect), ("dead", r.dead));
+    below(("heartbeat", r.heartbeat), ("dead", r.dead));
     below(("dead", r.dead), ("stepBudget", r.step_budget));
     below(("revoke", r.revoke), ("grace", r.grace));
     if r.first_step_budget < r.step_budget {

@@ -57,7 +57,15 @@ fn command_job(job: &JobSpec, command: &[String], found: &mut Findings<'_>) {
     }
     let idle = [
         ("data", job.data.is_some()),
-        ("train", job.train != Train { micro_batch: job.train.micro_batch, ..Train::default() }),
+        (
+            "train",
+            job.train
+                != Train {
+                    micro_batch: job.train.micro_batch,
+                    threads: job.train.threads,
+                    ..Train::default()
+                },
+        ),
         ("optimizer", job.optimizer != Optimizer::default()),
         ("eval", job.eval != Eval { micro_batch: job.eval.micro_batch, ..Eval::default() }),
         ("checkpoint", job.checkpoint != Checkpoint::default()),
@@ -67,7 +75,11 @@ fn command_job(job: &JobSpec, command: &[String], found: &mut Findings<'_>) {
     for (path, _) in idle.into_iter().filter(|(_, set)| *set) {
         if found.given(path) {
             let what = format!("{path} has no effect: `command` brings its own training loop");
-            found.add(path, what, format!("remove {path}"));
+            let fix = match (path, found.given("train.threads")) {
+                ("train", true) => "keep train.threads, and remove its other fields".to_owned(),
+                _ => format!("remove {path}"),
+            };
+            found.add(path, what, fix);
         }
     }
 }

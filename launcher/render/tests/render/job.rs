@@ -21,14 +21,12 @@ fn a_disruption_is_no_failure_and_a_fatal_code_is_the_end() {
     assert_eq!(spec.pod_replacement_policy.as_deref(), Some("Failed"));
     assert_eq!(parts.pod().restart_policy.as_deref(), Some("Never"));
     let rules = &spec.pod_failure_policy.as_ref().unwrap().rules;
-    let [disruption, run, node] = rules.as_slice() else { panic!("{rules:?}") };
+    let [disruption, run] = rules.as_slice() else { panic!("{rules:?}") };
     let conditions = disruption.on_pod_conditions.as_ref().unwrap();
     assert_eq!((disruption.action.as_str(), conditions[0].type_.as_str()), ("Ignore", "DisruptionTarget"));
-    for (rule, action, expected) in [(run, "FailJob", [2, 240].as_slice()), (node, "FailIndex", &[241])] {
-        let codes = rule.on_exit_codes.as_ref().unwrap();
-        assert_eq!((rule.action.as_str(), codes.values.as_slice()), (action, expected));
-        assert_eq!(codes.container_name.as_deref(), Some(parts.container().name.as_str()));
-    }
+    let codes = run.on_exit_codes.as_ref().unwrap();
+    assert_eq!((run.action.as_str(), codes.values.as_slice()), ("FailJob", [2, 240].as_slice()));
+    assert_eq!(codes.container_name.as_deref(), Some(parts.container().name.as_str()));
 }
 
 #[test]

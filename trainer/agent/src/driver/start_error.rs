@@ -1,3 +1,4 @@
+use lockstep_jobspec::AgentExit;
 use lockstep_run::Error;
 
 /// Why an agent could not begin.
@@ -12,11 +13,11 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// 1 asks for another start; 240 says that none is of use.
-    pub fn exit_code(&self) -> std::process::ExitCode {
+    /// Whether another start is of use.
+    pub fn exit_code(&self) -> AgentExit {
         match self {
-            Self::Again(_) => std::process::ExitCode::FAILURE,
-            Self::Never(_) => std::process::ExitCode::from(crate::machine::ExitCode::RunOver as u8),
+            Self::Again(_) => AgentExit::Again,
+            Self::Never(_) => AgentExit::RunOver,
         }
     }
 }

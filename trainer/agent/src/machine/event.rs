@@ -1,3 +1,4 @@
+use super::ExitCode;
 use crate::wire::{Beat, LeaderMsg, MemberMsg};
 use lockstep_run::link::{AgentMsg, WorkerOutcome};
 use lockstep_run::{Generation, Incarnation, Join, Member, Membership, NodeId, Outcome, Rank, Step};
@@ -182,15 +183,4 @@ pub struct Note {
     pub rank: Option<Rank>,
     /// What happened.
     pub text: String,
-}
-
-/// How an agent leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExitCode {
-    /// The run is done.
-    Done = 0,
-    /// Told to leave, or waiting in vain: never 0, or Kubernetes would take the index for finished.
-    Stopped = 143,
-    /// The run can't go on, or was stopped for good: nodes that come back have nothing to do.
-    RunOver = 240,
 }

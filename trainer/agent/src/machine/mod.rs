@@ -16,7 +16,8 @@ mod scenario;
 #[cfg(test)]
 mod sim;
 
-pub use event::{Action, Event, ExitCode, Note, Proposal, leader_is_gone};
+pub use event::{Action, Event, Note, Proposal, leader_is_gone};
+pub use lockstep_jobspec::AgentExit as ExitCode;
 pub use timings::{Config, Time, Timings};
 
 use lead::Lead;
