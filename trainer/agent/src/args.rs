@@ -92,8 +92,11 @@ pub struct InstallArgs {
 #[derive(Debug, Clone, clap::Args)]
 pub struct TetherArgs {
     /// Process id of the starter; nothing is run where it is gone already.
-    #[arg(long)]
-    pub parent: i32,
+    #[arg(long, required_unless_present = "stay")]
+    pub parent: Option<i32>,
+    /// Stay as the command's parent and, when it ends or standard input does, end everything that descends from it.
+    #[arg(long, conflicts_with = "parent")]
+    pub stay: bool,
     /// The command.
     #[arg(last = true, required = true)]
     pub command: Vec<std::ffi::OsString>,

@@ -10,7 +10,10 @@ use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
     let error = match Cli::parse().command {
-        Command::Tether(args) => tether::run(&args),
+        Command::Tether(args) => match tether::run(&args) {
+            Ok(code) => return code,
+            Err(error) => error,
+        },
         Command::Checkup(args) => match checkup::run(&args) {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => error,
@@ -27,13 +30,13 @@ fn main() -> ExitCode {
             let last_words = args.last_words.clone();
             let ran = runtime.map_err(|error| StartError::Again(error.into()));
             match ran.and_then(|runtime| runtime.block_on(driver::run(*args))) {
-                Ok(code) => return ExitCode::from(code as u8),
+                Ok(code) => return code.into(),
                 Err(error) => {
                     eprintln!("lockstep-agent: {error}");
                     if let Some(path) = last_words {
                         driver::leave_words(&path, Some(&Outcome::Failed { error: error.to_string() }));
                     }
-                    return error.exit_code();
+                    return error.exit_code().into();
                 }
             }
         }

@@ -3,7 +3,7 @@
 //! Read in this order: [`layout`] says where each thing lies, the records ([`RunRecord`], [`Membership`], [`Join`],
 //! [`Commit`]) say what it means, [`RunDir`] reads and writes them, and [`checkpoint`] holds the save, choose and verify
 //! protocol. [`link`] and [`control`] are the two conversations between processes, [`channel`] the encryption below them.
-//! [`code`] is what a launch brings along, [`checkup`] what a doctor asks.
+//! [`code`] is what a launch brings along, [`checkup`] what a doctor asks, [`process`] what its starter tells a process.
 
 pub mod channel;
 pub mod checkpoint;
@@ -16,6 +16,7 @@ mod ids;
 pub mod layout;
 mod line;
 pub mod link;
+pub mod process;
 mod record;
 pub mod segment;
 pub mod status;

@@ -10,6 +10,7 @@ pub use env::Contract;
 pub use log::LogLine;
 pub use process::{Heard, Program, Worker};
 pub use strays::adopt;
+pub(crate) use strays::children;
 
 use lockstep_run::link::{AgentMsg, Start};
 use lockstep_run::{Generation, Rank};

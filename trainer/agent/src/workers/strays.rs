@@ -37,7 +37,7 @@ pub(crate) async fn end_all() {
 }
 
 /// All children of this process; none where the kernel doesn't tell (CONFIG_PROC_CHILDREN).
-fn children() -> Vec<Pid> {
+pub(crate) fn children() -> Vec<Pid> {
     let me = getpid().as_raw_nonzero();
     let text = std::fs::read_to_string(format!("/proc/{me}/task/{me}/children")).unwrap_or_default();
     text.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect()
