@@ -1,11 +1,12 @@
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, set_hook};
 
 use crate::Exit;
+use crate::output::tell;
 
 /// Runs `main`, so that a panic anywhere shows one clear line in place of a backtrace, and one in `main` itself ends
 /// with [`Exit::Failed`].
 pub fn guard(main: impl FnOnce() -> Exit) -> Exit {
-    set_hook(Box::new(|info| eprintln!("{}", describe(info))));
+    set_hook(Box::new(|info| tell(&describe(info))));
     catch_unwind(AssertUnwindSafe(main)).unwrap_or(Exit::Failed)
 }
 

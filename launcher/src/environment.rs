@@ -12,6 +12,11 @@ pub(crate) fn storage_endpoint() -> Option<String> {
     ["AWS_ENDPOINT_URL", "AWS_ENDPOINT"].into_iter().find_map(variable)
 }
 
+/// The folder of this user's session, where there is one: it is this user's alone, and gone at the next start of the machine.
+pub(crate) fn runtime_folder() -> Option<PathBuf> {
+    std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_absolute())
+}
+
 /// Where things are kept that can be made again, such as fetched dataset shards.
 pub(crate) fn cache() -> PathBuf {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

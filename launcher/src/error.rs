@@ -1,9 +1,11 @@
-use std::{fmt, io};
+use std::fmt;
 
 use console::style;
 use lockstep_jobspec::Problems;
 
-use crate::Exit;
+use crate::output::{Unprinted, patiently, tell};
+use crate::plain::plain;
+use crate::{Exit, block_on};
 
 /// An error with the exit code that it stands for and what helps: where to look, what to do.
 #[derive(Debug)]
@@ -51,16 +53,19 @@ impl std::error::Error for Failure {}
 
 /// Shows an error on stderr. Returns the exit code that it stands for.
 pub(crate) fn report(error: &anyhow::Error) -> Exit {
-    // Who closes the pipe, like `head`, has seen enough.
-    if error.chain().any(|cause| cause.downcast_ref().is_some_and(is_broken_pipe)) {
+    if error.downcast_ref().is_some_and(Unprinted::is_closed) {
         return Exit::Done;
     }
-    eprintln!("{} {error:#}", style("error:").red().bold().for_stderr());
+    let text = format!("{} {}", style("error:").red().bold().for_stderr(), plain(&format!("{error:#}")));
+    let patient = text.clone();
+    let said = block_on(async {
+        patiently(move || tell(&patient)).await;
+        Ok(())
+    });
+    if said.is_err() {
+        tell(&text);
+    }
     let failure = error.downcast_ref::<Failure>().map(|failure| failure.exit);
     let problems = error.downcast_ref::<Problems>().map(|_| Exit::Usage);
     failure.or(problems).unwrap_or(Exit::Failed)
-}
-
-fn is_broken_pipe(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::BrokenPipe
 }

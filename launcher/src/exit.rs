@@ -1,5 +1,7 @@
 use std::process::ExitCode;
 
+use crate::signals::StopSignal;
+
 /// How a command ended, as its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -18,6 +20,15 @@ pub enum Exit {
     Interrupted = 130,
     /// Stopped by SIGTERM.
     Terminated = 143,
+}
+
+impl From<StopSignal> for Exit {
+    fn from(signal: StopSignal) -> Self {
+        match signal {
+            StopSignal::Interrupt => Self::Interrupted,
+            StopSignal::Terminate => Self::Terminated,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {

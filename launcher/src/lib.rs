@@ -3,6 +3,8 @@
 //!
 //! Each command is one file in `cli`, with its `Args` and a function `run`.
 
+#![deny(clippy::print_stdout, clippy::print_stderr)] // they panic where nobody reads; see `output`
+
 mod block_on;
 mod bug;
 mod cli;
@@ -14,8 +16,11 @@ mod exit;
 mod job_file;
 mod local;
 mod output;
+mod plain;
 mod preflight;
 mod runs;
+mod shell;
+mod signals;
 mod view;
 
 use block_on::block_on;

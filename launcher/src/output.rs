@@ -1,8 +1,12 @@
+use std::fmt;
 use std::io::{self, Write};
+
+use crate::signals::Signals;
 
 use clap::ValueEnum;
 use comfy_table::{Table, presets::NOTHING};
 use serde::Serialize;
+use tokio::sync::oneshot;
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -33,21 +37,82 @@ pub struct Output {
 }
 
 impl Output {
+    /// A result as it is printed: `json` as data, or the lines that `text` makes.
+    ///
+    /// # Errors
+    /// Where it can't be written as data.
+    pub fn form<T: Serialize>(&self, json: &T, text: impl FnOnce() -> String) -> anyhow::Result<String> {
+        Ok(match self.format {
+            Format::Text | Format::Wide => text(),
+            Format::Yaml => serde_saphyr::to_string(json)?,
+            Format::Json => serde_json::to_string_pretty(json)?,
+        })
+    }
+
     /// Prints a result: `json` as data, or the lines that `text` makes.
-    pub fn result<T: Serialize>(&self, json: &T, text: impl FnOnce() -> String) -> io::Result<()> {
-        match self.format {
-            Format::Text | Format::Wide => self.text(&text()),
-            Format::Yaml => self.text(&serde_saphyr::to_string(json).map_err(io::Error::other)?),
-            Format::Json => self.text(&serde_json::to_string_pretty(json)?),
-        }
+    ///
+    /// # Errors
+    /// As [`form`](Self::form) and [`text`](Self::text).
+    pub fn result<T: Serialize>(&self, json: &T, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+        Ok(self.text(&self.form(json, text)?)?)
     }
 
     /// Prints a result that has one form only.
-    pub fn text(&self, text: &str) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Where stdout takes it no more.
+    pub fn text(&self, text: &str) -> Result<(), Unprinted> {
         let mut stdout = io::stdout().lock();
-        stdout.write_all(text.trim_end_matches('\n').as_bytes())?;
-        stdout.write_all(b"\n")?;
-        stdout.flush()
+        let line = format!("{}\n", text.trim_end_matches('\n'));
+        stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush()).map_err(Unprinted)
+    }
+}
+
+/// A result that stdout didn't take.
+#[derive(Debug)]
+pub struct Unprinted(io::Error);
+
+impl Unprinted {
+    /// Whether the reader went away: who closes the pipe, like `head`, has seen enough.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.kind() == io::ErrorKind::BrokenPipe
+    }
+}
+
+impl fmt::Display for Unprinted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "can't print the result: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unprinted {}
+
+/// Says something beside the result, on stderr. Nobody may be there to read it, which is no error.
+pub(crate) fn tell(text: &str) {
+    let _ = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
+}
+
+/// [`tell`] with a format.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::output::tell(&format!($($text)*))
+    };
+}
+pub(crate) use say;
+
+/// Does what waits for whoever reads, such as a pager or a terminal that was stopped, until a signal says that nobody wants
+/// to read it.
+pub(crate) async fn patiently(work: impl FnOnce() + Send + 'static) {
+    let Ok(mut signals) = Signals::listen() else { return work() };
+    let (done, finished) = oneshot::channel();
+    // A thread that the end of the process doesn't wait for.
+    std::thread::spawn(move || {
+        work();
+        let _ = done.send(());
+    });
+    tokio::select! {
+        _ = finished => {}
+        _ = signals.next() => {}
     }
 }
 

@@ -1,10 +1,9 @@
 use crate::cluster::{ClusterRun, end_pods_now, pods_are_gone, set_suspended};
 use crate::local::RunLock;
 use crate::runs::{Run, RunArg};
-use crate::{Context, Exit, Failure, block_on};
+use crate::{Context, Exit, Failure, block_on, shell};
 use lockstep_run::control::{self, Reply, Request};
 use lockstep_run::{Outcome, RunDir};
-use rustix::process::Signal;
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -43,7 +42,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             );
         }
         if args.now {
-            return kill(args, context, &dir);
+            return kill(args, context, &dir).await;
         }
         let request = Request::Cancel { cause: "cancelled".to_owned() };
         match control::ask(&dir, request, ANSWER_DEADLINE).await? {
@@ -107,14 +106,17 @@ async fn suspend(args: &Args, context: &Context, run: &ClusterRun) -> anyhow::Re
 }
 
 /// The agents and workers of a local run die with their launcher, however it dies.
-fn kill(args: &Args, context: &Context, dir: &RunDir) -> anyhow::Result<Exit> {
+async fn kill(args: &Args, context: &Context, dir: &RunDir) -> anyhow::Result<Exit> {
     let name = &args.run.run;
-    let Some(launcher) = RunLock::holder(&dir.uri("")) else {
-        return Err(Failure::new(format!("no launcher of run {name} lives on this machine"))
-            .note("fix", format!("lockstep cancel {name}, without --now"))
-            .into());
+    let Some(launcher) = RunLock::holder(&dir.uri("")).await else {
+        let what = match RunLock::is_held(&dir.uri("")).await {
+            true => format!("who launched run {name} can't be proved, so nobody is killed"),
+            false => format!("no launcher of run {name} lives on this machine"),
+        };
+        let instead = format!("lockstep cancel {}", shell::quote(name));
+        return Err(Failure::new(what).note("without --now", instead).into());
     };
-    rustix::process::kill_process(launcher, Signal::KILL)?;
+    launcher.kill()?;
     context.output.result(&json!({ "run": name, "killed": true }), || {
         format!("run {name} was killed; launching it again carries on from its last checkpoint")
     })?;

@@ -1,4 +1,5 @@
 use crate::cluster::{self, ClusterRun, LogLine, LogWish};
+use crate::output::say;
 use crate::runs::{Run, RunArg};
 use crate::{Context, Exit, Failure, block_on};
 use console::{Color, style};
@@ -99,7 +100,7 @@ fn say_if_nothing(args: &Args, shown: bool) {
         return;
     }
     let whose = args.rank.map_or("any worker".to_owned(), |rank| format!("rank {rank}"));
-    eprintln!("no lines of {whose}; what the run went through: lockstep events {}", args.run.run);
+    say!("no lines of {whose}; what the run went through: lockstep events {}", args.run.run);
 }
 
 /// Shows what nodes had printed whose pods are gone, if this machine can read the run's storage; false where that is nothing.
@@ -108,7 +109,7 @@ async fn of_gone_nodes(args: &Args, context: &Context, nodes: &[u32]) -> anyhow:
         Ok(dir) => dir,
         Err(error) => {
             let names: Vec<_> = nodes.iter().map(u32::to_string).collect();
-            eprintln!("not shown: node {}, whose pods are gone; {error:#}", names.join(", "));
+            say!("not shown: node {}, whose pods are gone; {error:#}", names.join(", "));
             return Ok(false);
         }
     };

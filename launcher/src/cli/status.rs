@@ -1,4 +1,5 @@
 use crate::cluster::{self, Board, Cluster, ClusterRun};
+use crate::output::say;
 use crate::runs::{self, PlaceArgs, Run, RunArg};
 use crate::view::{coarse, phase_name, thousands};
 use crate::{Context, Exit, Format, block_on, output};
@@ -83,7 +84,7 @@ async fn watch(args: &Args, context: &Context) -> anyhow::Result<Exit> {
                     if args.run.is_some() || args.place.names_cluster() {
                         return Err(error);
                     }
-                    eprintln!("the runs on the cluster are not shown: {error:#}");
+                    say!("the runs on the cluster are not shown: {error:#}");
                     board = None;
                 }
             }
@@ -179,7 +180,7 @@ async fn on_cluster(place: &PlaceArgs) -> anyhow::Result<Vec<RunStatus>> {
         Ok(found) => found,
         Err(error) if place.names_cluster() => return Err(error),
         Err(error) => {
-            eprintln!("the runs on {} are not shown: {error}", cluster.context);
+            say!("the runs on {} are not shown: {error}", cluster.context);
             return Ok(vec![]);
         }
     };

@@ -5,6 +5,7 @@ use super::pod_logs::{Followers, LogLine, LogWish};
 use super::story::{End, Standing, how_it_ended, is_over, lasting, newest_pods, pulled, succeeded, tell};
 use super::wait::Wait;
 use super::watch::{Change, Scene, watch};
+use crate::signals::{Signals, StopSignal};
 use crate::view::View;
 use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
@@ -13,7 +14,6 @@ use lockstep_run::Line;
 use lockstep_run::segment::EventKind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
-use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
@@ -46,10 +46,8 @@ pub(crate) enum Followed {
     Ended(Ended),
     /// The first step is done, and that was all that was asked for.
     FirstStep,
-    /// Ctrl-C; the run goes on.
-    Interrupted,
-    /// SIGTERM; the run goes on.
-    Terminated,
+    /// This process was told to stop; the run goes on.
+    Left(StopSignal),
 }
 
 /// How a run on a cluster ended.
@@ -61,7 +59,7 @@ pub(crate) enum Ended {
     NotStarted(Vec<Wait>),
 }
 
-/// Shows the run called `name` until it ends, or until one of the two signals is heard. Tells also how long after the user typed
+/// Shows the run called `name` until it ends, or until a signal that stops this process. Tells also how long after the user typed
 /// the command its first step was done, where that was seen.
 ///
 /// # Errors
@@ -71,7 +69,7 @@ pub(crate) async fn follow(
     name: &str,
     view: &mut View,
     patience: Patience,
-    (mut interrupt, mut terminate): (Signal, Signal),
+    signals: &mut Signals,
 ) -> anyhow::Result<(Followed, Option<Duration>)> {
     let mut changes = watch(cluster, name);
     let (lines_in, mut lines) = mpsc::channel(1024);
@@ -106,8 +104,7 @@ pub(crate) async fn follow(
                     break Followed::Ended(Ended::NotStarted(show.standing.waits.clone()));
                 }
             }
-            _ = interrupt.recv() => break Followed::Interrupted,
-            _ = terminate.recv() => break Followed::Terminated,
+            signal = signals.next() => break Followed::Left(signal),
         }
         if let Some((end, since)) = &over
             && (since.elapsed() > DRAIN_DEADLINE || (logs.all_ended() && lines.is_empty()))

@@ -4,6 +4,7 @@ use super::Cluster;
 use super::apply::is_absent;
 use super::story::{has_log, is_over, newest_pods, node, one_line, tell};
 use super::watch::{Change, Kept, Scene, pods_of, watch};
+use crate::output::say;
 use futures::{AsyncBufReadExt, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -238,7 +239,7 @@ pub(crate) async fn logs(cluster: &Cluster, name: &str, wish: LogWish) -> anyhow
     let logs: Vec<_> = futures::stream::iter(read).buffer_unordered(AT_ONCE).try_collect().await?;
     if let Some(why) = logs.iter().find_map(|(_, log)| log.as_ref().err()) {
         let missing = logs.iter().filter(|(_, log)| log.is_err()).count();
-        eprintln!("warning: {missing} of {} logs can't be read: {why}", logs.len());
+        say!("warning: {missing} of {} logs can't be read: {why}", logs.len());
     }
     let texts = logs.iter().filter_map(|(source, log)| Some((source, log.as_ref().ok()?)));
     let mut lines: Vec<_> =

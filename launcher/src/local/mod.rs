@@ -1,8 +1,12 @@
 //! `--local`: the same agents as on a cluster, as child processes on loopback. This module is their kubelet.
 
 mod agent;
+mod awake;
+mod lines;
+mod lives;
 mod lock;
+mod probe;
 mod supervise;
 
-pub(crate) use lock::RunLock;
-pub(crate) use supervise::{Ended, Launch, StopSignal, run, sibling};
+pub(crate) use lock::{RunLock, Taken};
+pub(crate) use supervise::{Ended, Launch, run, sibling};

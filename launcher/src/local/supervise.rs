@@ -1,30 +1,33 @@
-//! Starts the agents, brings back those that die or hang, and stops them when asked.
+//! Starts the agents, brings back those that die or hang, and stops them when asked. Nothing in its loop waits for a store,
+//! for whoever reads the output, or for a process.
 
-use super::agent::{Agent, Said};
+use super::agent::{Agent, Said, how};
+use super::awake::Awake;
+use super::lives::{Lives, Next};
+use super::probe::{ANSWER_DEADLINE, Known, Life, Probed, probe};
+use crate::signals::{Signals, StopSignal};
 use crate::view::View;
 use anyhow::Context;
-use lockstep_run::control::{self, Request};
-use lockstep_run::{ControlKey, Line, NodeId, Outcome, RunDir, RunUid};
-use rustix::process::Signal;
+use futures::future::OptionFuture;
+use lockstep_jobspec::AgentExit;
+use lockstep_run::{Line, NodeId, Outcome, RunDir, Step};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, sleep_until};
 
-/// How often each agent is asked whether it lives.
-const PROBE_EVERY: Duration = Duration::from_secs(1);
+/// How often each agent is asked whether it lives, and the clock is looked at.
+const TICK: Duration = Duration::from_secs(1);
 /// An agent that doesn't answer this many times in a row hangs.
 const MAX_SILENT_PROBES: u32 = 3;
-/// An agent that lived shorter than this didn't really start.
-const SHORT_LIFE: Duration = Duration::from_secs(2);
-/// So many short lives in a row end the launch.
-const MAX_SHORT_LIVES: u32 = 3;
-/// Exit codes of an agent that must not be started again: done, stopped, run failed, node failed.
-const FINAL_CODES: [i32; 4] = [0, 143, RUN_OVER, 241];
-/// Exit code of an agent whose run can't go on.
-const RUN_OVER: i32 = 240;
+/// Where nothing was done for this long, this process stood still.
+const STANDS_STILL: Duration = Duration::from_secs(3);
+/// An agent holds to the grace period itself; one that is there this much later is killed.
+const BEYOND_GRACE: Duration = Duration::from_secs(5);
+/// After a launch that failed, agents are killed and awaited for this long.
+const END_DEADLINE: Duration = Duration::from_secs(20);
 
 /// What to launch.
 #[derive(Debug)]
@@ -41,7 +44,7 @@ pub(crate) struct Launch {
     pub(crate) id: String,
     /// When the user typed the command.
     pub(crate) launched_at_unix_ms: u64,
-    /// auto, never, must, or a step.
+    /// What to start from, in the agents' words.
     pub(crate) resume: String,
     /// Where nodes keep what outlives their workers.
     pub(crate) scratch: PathBuf,
@@ -58,167 +61,337 @@ pub(crate) struct Ended {
     pub(crate) stopped_by: Option<StopSignal>,
 }
 
-/// A signal that stops a launch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StopSignal {
-    /// Ctrl-C.
-    Interrupt,
-    /// SIGTERM or SIGHUP.
-    Terminate,
-}
-
 /// Runs the agents until none is left.
 ///
 /// # Errors
-/// Where agents can't be started, or end at once again and again; the message holds what they said last.
-pub(crate) async fn run(launch: Launch, dir: &RunDir, view: &mut View) -> anyhow::Result<Ended> {
+/// Where agents can't be started, or end again and again; the message holds what they said last.
+pub(crate) async fn run(
+    launch: Launch,
+    dir: &RunDir,
+    view: &mut View,
+    signals: &mut Signals,
+) -> anyhow::Result<Ended> {
     let files = tempfile::Builder::new().prefix("lockstep-job-").tempdir()?;
     let job = files.path().join("job.json");
     std::fs::write(&job, serde_json::to_vec_pretty(&launch.job)?)?;
     let (said_in, mut said) = mpsc::channel(1024);
-    let mut nodes = BTreeMap::new();
-    for node in (0..launch.num_nodes).map(NodeId) {
-        nodes.insert(node, Kept::start(&launch, &job, node, &said_in)?);
+    let (told_in, mut told) = mpsc::unbounded_channel();
+    let mut at_work = Supervisor {
+        launch,
+        job,
+        dir: dir.clone(),
+        said: said_in,
+        told: told_in,
+        nodes: BTreeMap::new(),
+        stop: Stop { by: None, since: None },
+        furthest: None,
+        awake: Awake::new(Instant::now(), STANDS_STILL),
+        known: Some(Known::default()),
+    };
+    if let Err(error) = at_work.work(&mut said, &mut told, view, signals).await {
+        at_work.kill_all(&mut said).await;
+        return Err(error);
     }
-    let mut seal = None;
-    let mut stop = Stop { by: None, since: None };
-    let mut probes = tokio::time::interval(PROBE_EVERY);
-    probes.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut int, mut term) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let mut hup = signal(SignalKind::hangup())?;
-    while nodes.values().any(|n| n.agent.is_some()) {
-        tokio::select! {
-            Some(said) = said.recv() => match said {
-                Said::Out(line) => view.on_line(Line::parse(&line), &line),
-                Said::Err(node, line) => {
-                    view.on_agent_error(node, &line);
-                    if let Some(kept) = nodes.get_mut(&node) { kept.last_words = line; }
-                }
-                Said::Left(node, code) => {
-                    let Some(kept) = nodes.get_mut(&node) else { continue };
-                    kept.agent = None;
-                    kept.never = code == Some(RUN_OVER);
-                    if stop.by.is_none() && !code.is_some_and(|c| FINAL_CODES.contains(&c)) {
-                        view.on_agent_lost(node, code);
-                        *kept = kept.again(&launch, &job, node, &said_in)?;
-                    }
-                }
-            },
-            _ = int.recv() => stop.ask(StopSignal::Interrupt, &nodes, view),
-            _ = term.recv() => stop.ask(StopSignal::Terminate, &nodes, view),
-            _ = hup.recv() => stop.ask(StopSignal::Terminate, &nodes, view),
-            _ = probes.tick() => {
-                view.tick();
-                stop.enforce(launch.grace, &nodes);
-                probe(dir, &mut seal, &mut nodes, view).await;
-            }
-        }
-    }
-    let never = nodes.iter().find(|(_, kept)| kept.never && !kept.last_words.is_empty());
-    let newest = dir.newest_membership().await;
-    if let (Some((node, kept)), Err(_) | Ok(None)) = (never, &newest) {
-        anyhow::bail!("node {node} can't begin: {}", kept.last_words);
-    }
-    let newest = newest?;
-    let outcome = newest.filter(|m| m.launch == launch.id).and_then(|m| m.outcome().cloned());
-    Ok(Ended { outcome, stopped_by: stop.by })
+    at_work.ended(signals).await
 }
 
-/// What opens the run's control channel; it never changes.
-type Seal = (RunUid, ControlKey);
+/// What a task came to.
+enum Told {
+    Probed(Probed),
+    /// Whether the run of an agent that left as told is over.
+    Over(Life, bool),
+}
 
-/// One node and what is known of its agent's lives.
+enum Event {
+    Said(Said),
+    Told(Told),
+    Signal(StopSignal),
+    Tick,
+    Due,
+}
+
+struct Supervisor {
+    launch: Launch,
+    job: PathBuf,
+    dir: RunDir,
+    said: mpsc::Sender<Said>,
+    told: mpsc::UnboundedSender<Told>,
+    nodes: BTreeMap<NodeId, Kept>,
+    stop: Stop,
+    /// The furthest step that was told of.
+    furthest: Option<Step>,
+    awake: Awake,
+    /// None while agents are being asked.
+    known: Option<Known>,
+}
+
+/// One node and what is known of its agents.
 struct Kept {
-    agent: Option<Agent>,
+    state: State,
+    /// Number of its agent.
+    life: u64,
     started: Instant,
-    short_lives: u32,
+    lives: Lives,
     silent_probes: u32,
-    /// Whether its last agent said that another start is of no use.
-    never: bool,
     last_words: String,
 }
 
-impl Kept {
-    fn start(launch: &Launch, job: &Path, node: NodeId, said: &mpsc::Sender<Said>) -> anyhow::Result<Self> {
-        let agent = Some(Agent::start(launch, job, node, said.clone())?);
-        Ok(Self {
-            agent,
-            started: Instant::now(),
-            short_lives: 0,
-            silent_probes: 0,
-            never: false,
-            last_words: String::new(),
-        })
+enum State {
+    /// Its agent runs.
+    Runs(Agent),
+    /// It left as if told to; whether it was is being found out. Holds how it ended.
+    Asks(String),
+    /// It starts again then.
+    Waits(Instant),
+    /// It is not started again; `true` where its agent said that this would be of no use.
+    Over(bool),
+}
+
+impl Supervisor {
+    async fn work(
+        &mut self,
+        said: &mut mpsc::Receiver<Said>,
+        told: &mut mpsc::UnboundedReceiver<Told>,
+        view: &mut View,
+        signals: &mut Signals,
+    ) -> anyhow::Result<()> {
+        for node in (0..self.launch.num_nodes).map(NodeId) {
+            let agent = Agent::start(&self.launch, &self.job, node, self.said.clone())?;
+            self.nodes.insert(node, Kept::first(agent));
+        }
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        while self.nodes.values().any(|kept| !matches!(kept.state, State::Over(_))) {
+            let due: OptionFuture<_> = self.next_start().map(|at| sleep_until(at.into())).into();
+            let event = tokio::select! {
+                Some(said) = said.recv() => Event::Said(said),
+                Some(told) = told.recv() => Event::Told(told),
+                signal = signals.next() => Event::Signal(signal),
+                _ = ticks.tick() => Event::Tick,
+                Some(()) = due => Event::Due,
+            };
+            if let Some(gap) = self.awake.look(Instant::now()) {
+                self.forgive(gap);
+            }
+            match event {
+                Event::Said(said) => self.hear(said, view)?,
+                Event::Told(Told::Probed(probed)) => self.on_probed(probed, view),
+                Event::Told(Told::Over(life, over)) => self.on_over(life, over, view)?,
+                Event::Signal(signal) => self.ask_to_stop(signal, view),
+                Event::Tick => self.tick(view),
+                Event::Due => self.start_again()?,
+            }
+        }
+        Ok(())
     }
 
-    fn again(
-        &self,
-        launch: &Launch,
-        job: &Path,
-        node: NodeId,
-        said: &mpsc::Sender<Said>,
-    ) -> anyhow::Result<Self> {
-        let short_lives = if self.started.elapsed() < SHORT_LIFE { self.short_lives + 1 } else { 0 };
-        if short_lives >= MAX_SHORT_LIVES {
-            let words = if self.last_words.is_empty() { "it said nothing" } else { &self.last_words };
-            anyhow::bail!("the agent of node {node} ended at once, {short_lives} times in a row: {words}");
+    fn hear(&mut self, said: Said, view: &mut View) -> anyhow::Result<()> {
+        match said {
+            Said::Out(line) => {
+                let parsed = Line::parse(&line);
+                if let Some(Line::Progress { progress, .. }) = &parsed
+                    && self.furthest < Some(progress.step)
+                {
+                    self.furthest = Some(progress.step);
+                    self.nodes.values_mut().for_each(|kept| kept.lives.run_gets_on());
+                }
+                view.on_line(parsed, &line);
+            }
+            Said::Err(node, line) => {
+                view.on_agent_error(node, &line);
+                if let Some(kept) = self.nodes.get_mut(&node) {
+                    kept.last_words = line;
+                }
+            }
+            Said::Left(node, status) => self.on_left(node, status, view)?,
         }
-        Ok(Self { short_lives, ..Self::start(launch, job, node, said)? })
+        Ok(())
+    }
+
+    fn on_left(&mut self, node: NodeId, status: Option<ExitStatus>, view: &View) -> anyhow::Result<()> {
+        let Some(kept) = self.nodes.get_mut(&node) else { return Ok(()) };
+        kept.state = State::Over(false);
+        match status.and_then(|status| AgentExit::of(status.code()?)) {
+            Some(AgentExit::RunOver | AgentExit::Usage) => kept.state = State::Over(true),
+            Some(AgentExit::Done) => {}
+            _ if self.stop.by.is_some() => {}
+            // By the run's leader, or by somebody who knows nothing of the run.
+            Some(AgentExit::Stopped) => {
+                kept.state = State::Asks(how(status));
+                let (dir, launch) = (self.dir.clone(), self.launch.id.clone());
+                let (told, life) = (self.told.clone(), (node, kept.life));
+                tokio::spawn(async move {
+                    let newest = dir.newest_membership().await.ok().flatten();
+                    let over = newest.is_some_and(|m| m.launch == launch && m.outcome().is_some());
+                    let _ = told.send(Told::Over(life, over));
+                });
+            }
+            Some(AgentExit::Again) | None => self.again(node, &how(status), view)?,
+        }
+        Ok(())
+    }
+
+    fn on_over(&mut self, (node, life): Life, over: bool, view: &View) -> anyhow::Result<()> {
+        let Some(kept) = self.nodes.get_mut(&node).filter(|kept| kept.life == life) else { return Ok(()) };
+        let State::Asks(how) = &kept.state else { return Ok(()) };
+        match over {
+            true => kept.state = State::Over(false),
+            false => {
+                let how = how.clone();
+                self.again(node, &how, view)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn again(&mut self, node: NodeId, how: &str, view: &View) -> anyhow::Result<()> {
+        let Some(kept) = self.nodes.get_mut(&node) else { return Ok(()) };
+        match kept.lives.ended(kept.started.elapsed()) {
+            Next::Again(pause) => {
+                view.on_agent_lost(node, how, pause);
+                kept.state = State::Waits(Instant::now() + pause);
+                Ok(())
+            }
+            Next::GiveUp(why) => {
+                let words = if kept.last_words.is_empty() { "it said nothing" } else { &kept.last_words };
+                anyhow::bail!("the agent of node {node} {why}: {words}")
+            }
+        }
+    }
+
+    fn next_start(&self) -> Option<Instant> {
+        let at = |kept: &Kept| match kept.state {
+            State::Waits(at) => Some(at),
+            _ => None,
+        };
+        self.nodes.values().filter_map(at).min()
+    }
+
+    fn start_again(&mut self) -> anyhow::Result<()> {
+        let now = Instant::now();
+        for (node, kept) in &mut self.nodes {
+            if matches!(kept.state, State::Waits(at) if at <= now) {
+                kept.state = State::Runs(Agent::start(&self.launch, &self.job, *node, self.said.clone())?);
+                kept.life += 1;
+                kept.started = now;
+                kept.silent_probes = 0;
+                kept.last_words.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// First time: asks the agents to stop in order. Second time: kills them.
+    fn ask_to_stop(&mut self, by: StopSignal, view: &View) {
+        let again = self.stop.by.is_some();
+        self.stop.by.get_or_insert(by);
+        self.stop.since.get_or_insert_with(Instant::now);
+        view.on_stop_asked(again);
+        for kept in self.nodes.values_mut() {
+            match &mut kept.state {
+                State::Runs(agent) if again => agent.kill(),
+                State::Runs(agent) => agent.terminate(),
+                State::Asks(_) | State::Waits(_) => kept.state = State::Over(false),
+                State::Over(_) => {}
+            }
+        }
+    }
+
+    fn tick(&mut self, view: &View) {
+        view.tick();
+        let late = self.stop.since.is_some_and(|since| since.elapsed() > self.launch.grace + BEYOND_GRACE);
+        for agent in self.nodes.values_mut().filter_map(Kept::agent).filter(|agent| late || agent.is_killed())
+        {
+            agent.kill();
+        }
+        if let Some(known) = self.known.take() {
+            let runs = |(node, kept): (&NodeId, &mut Kept)| kept.agent().map(|_| *node).zip(Some(kept.life));
+            let agents = self.nodes.iter_mut().filter_map(runs).collect();
+            let (dir, told) = (self.dir.clone(), self.told.clone());
+            tokio::spawn(async move {
+                let _ = told.send(Told::Probed(probe(dir, known, agents).await));
+            });
+        }
+    }
+
+    fn on_probed(&mut self, probed: Probed, view: &View) {
+        self.known = Some(probed.known);
+        if !self.awake.since(probed.since) {
+            return;
+        }
+        for ((node, life), may_live) in probed.alive {
+            let Some(kept) = self.nodes.get_mut(&node).filter(|kept| kept.life == life) else { continue };
+            kept.silent_probes = if may_live { 0 } else { kept.silent_probes + 1 };
+            let hangs = kept.silent_probes >= MAX_SILENT_PROBES;
+            if let Some(agent) = kept.agent().filter(|agent| hangs && !agent.is_killed()) {
+                view.on_agent_hung(node, ANSWER_DEADLINE * MAX_SILENT_PROBES);
+                agent.kill();
+            }
+        }
+    }
+
+    /// What nobody could do while this process stood still is nobody's fault.
+    fn forgive(&mut self, gap: Duration) {
+        self.stop.since = self.stop.since.map(|since| since + gap);
+        self.nodes.values_mut().for_each(|kept| kept.silent_probes = 0);
+    }
+
+    async fn kill_all(&mut self, said: &mut mpsc::Receiver<Said>) {
+        let ended = async {
+            while self.nodes.values_mut().any(|kept| kept.agent().is_some()) {
+                self.nodes.values_mut().filter_map(Kept::agent).for_each(Agent::kill);
+                if let Some(Said::Left(node, _)) = said.recv().await
+                    && let Some(kept) = self.nodes.get_mut(&node)
+                {
+                    kept.state = State::Over(false);
+                }
+            }
+        };
+        let _ = tokio::time::timeout(END_DEADLINE, ended).await;
+    }
+
+    /// What the records say, unless another signal says that nobody wants to wait for them.
+    async fn ended(&self, signals: &mut Signals) -> anyhow::Result<Ended> {
+        let newest = tokio::select! {
+            newest = self.dir.newest_membership() => newest,
+            signal = signals.next() => {
+                return Ok(Ended { outcome: None, stopped_by: self.stop.by.or(Some(signal)) });
+            }
+        };
+        let ours = newest.as_ref().ok().and_then(Option::as_ref).filter(|m| m.launch == self.launch.id);
+        let outcome = ours.and_then(|m| m.outcome().cloned());
+        let never = |kept: &Kept| matches!(kept.state, State::Over(true)) && !kept.last_words.is_empty();
+        if let (None, Some((node, kept))) = (&outcome, self.nodes.iter().find(|(_, kept)| never(kept))) {
+            anyhow::bail!("node {node} can't begin: {}", kept.last_words);
+        }
+        newest.context("can't read how the run ended")?;
+        Ok(Ended { outcome, stopped_by: self.stop.by })
+    }
+}
+
+impl Kept {
+    fn first(agent: Agent) -> Self {
+        Self {
+            state: State::Runs(agent),
+            life: 0,
+            started: Instant::now(),
+            lives: Lives::default(),
+            silent_probes: 0,
+            last_words: String::new(),
+        }
+    }
+
+    fn agent(&mut self) -> Option<&mut Agent> {
+        match &mut self.state {
+            State::Runs(agent) => Some(agent),
+            _ => None,
+        }
     }
 }
 
 struct Stop {
     by: Option<StopSignal>,
     since: Option<Instant>,
-}
-
-impl Stop {
-    /// First time: ask the agents to stop in order. Second time: kill them.
-    fn ask(&mut self, by: StopSignal, nodes: &BTreeMap<NodeId, Kept>, view: &mut View) {
-        let again = self.by.is_some();
-        self.by.get_or_insert(by);
-        self.since.get_or_insert_with(Instant::now);
-        view.on_stop_asked(again);
-        let signal = if again { Signal::KILL } else { Signal::TERM };
-        nodes.values().filter_map(|n| n.agent.as_ref()).for_each(|a| a.signal(signal));
-    }
-
-    /// Agents hold to the grace period themselves; one that doesn't is killed.
-    fn enforce(&self, grace: Duration, nodes: &BTreeMap<NodeId, Kept>) {
-        if self.since.is_some_and(|since| since.elapsed() > grace + Duration::from_secs(5)) {
-            nodes.values().filter_map(|n| n.agent.as_ref()).for_each(|a| a.signal(Signal::KILL));
-        }
-    }
-}
-
-/// Does what a kubelet's liveness probe does: an agent that stopped answering is killed, and so comes back.
-async fn probe(dir: &RunDir, seal: &mut Option<Seal>, nodes: &mut BTreeMap<NodeId, Kept>, view: &mut View) {
-    if seal.is_none()
-        && let (Ok(Some(run)), Ok(key)) = (dir.run().await, dir.key().await)
-    {
-        *seal = Some((run.run_uid, key));
-    }
-    let Some((run, key)) = seal else { return };
-    let ask = |node: NodeId| {
-        let (run, key) = (&*run, &*key);
-        async move {
-            let Ok(Some(join)) = dir.newest_join(node).await else { return (node, true) };
-            // Nobody there yet is no sign of a hang; a port that takes the call and then stays silent is.
-            (node, control::ask_at(&join.address, run, key, Request::Status, PROBE_EVERY).await.is_ok())
-        }
-    };
-    let alive = nodes.iter().filter(|(_, kept)| kept.agent.is_some()).map(|(node, _)| ask(*node));
-    for (node, answered) in futures::future::join_all(alive).await {
-        let Some(kept) = nodes.get_mut(&node) else { continue };
-        kept.silent_probes = if answered { 0 } else { kept.silent_probes + 1 };
-        if kept.silent_probes >= MAX_SILENT_PROBES
-            && let Some(agent) = &kept.agent
-        {
-            view.on_agent_hung(node, PROBE_EVERY * MAX_SILENT_PROBES);
-            agent.signal(Signal::KILL);
-            kept.silent_probes = 0;
-        }
-    }
 }
 
 /// The binary `name` beside this one.

@@ -1,8 +1,9 @@
 use super::{View, phase_name};
+use crate::plain::plain_line;
+use crate::signals::{Signals, StopSignal};
 use lockstep_run::RunDir;
 use lockstep_run::status::{RunPhase, RunStatus};
 use std::time::Duration;
-use tokio::signal::unix::Signal;
 
 /// How often the run is asked.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -12,15 +13,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub(crate) enum Followed {
     /// The run ended, or nobody runs it any more.
     Ended(Box<RunStatus>),
-    /// The user pressed Ctrl-C; the run goes on.
-    Detached,
+    /// A signal told this process to stop; the run goes on.
+    Detached(StopSignal),
     /// Its launcher is gone and had not begun a run.
     Abandoned,
 }
 
 impl View {
-    /// Shows a run that others launched until it ends, or until `interrupt` is heard. `launcher_lives` says whether
-    /// somebody may yet begin it.
+    /// Shows a run that others launched until it ends, or until a signal that stops this process.
+    /// `launcher_lives` says whether somebody may yet begin it.
     ///
     /// # Errors
     /// Where the run's folder can't be read.
@@ -28,18 +29,21 @@ impl View {
         &self,
         dir: &RunDir,
         deadline: Duration,
-        launcher_lives: impl Fn() -> bool,
-        mut interrupt: Signal,
+        launcher_lives: impl AsyncFn() -> bool,
+        signals: &mut Signals,
     ) -> anyhow::Result<Followed> {
         let mut last = None;
         loop {
             // Asked first: a launcher that ends in between has left its last word.
-            let lives = launcher_lives();
-            let status = dir.status(deadline).await?;
+            let lives = launcher_lives().await;
+            let status = tokio::select! {
+                status = dir.status(deadline) => status?,
+                signal = signals.next() => return Ok(Followed::Detached(signal)),
+            };
             if let Some(status) = status {
                 let line = line(&status);
                 if last.as_ref() != Some(&line) {
-                    self.print(&line);
+                    self.event(line.clone());
                     last = Some(line);
                 }
                 if !matches!(status.phase, RunPhase::Waiting | RunPhase::Starting | RunPhase::Running) {
@@ -50,7 +54,7 @@ impl View {
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}
-                _ = interrupt.recv() => return Ok(Followed::Detached),
+                signal = signals.next() => return Ok(Followed::Detached(signal)),
             }
         }
     }
@@ -61,5 +65,5 @@ fn line(status: &RunStatus) -> String {
     let mut words = vec![format!("  {}  step {}{total}", phase_name(status.phase), status.step)];
     words.extend(status.loss.map(|loss| format!("loss {loss:.4}")));
     words.extend(status.eval.iter().map(|(name, value)| format!("eval.{name} {value:.3}")));
-    words.join("  ")
+    plain_line(&words.join("  ")).into_owned()
 }

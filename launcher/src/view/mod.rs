@@ -2,25 +2,28 @@
 
 mod facts;
 mod follow;
+mod printer;
+mod queue;
 mod text;
 
 use facts::Facts;
 pub(crate) use follow::Followed;
 pub(crate) use text::{coarse, phase_name, thousands};
 
-use console::{Style, Term};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use crate::plain::{plain, plain_line};
+use crate::signals::Signals;
+use console::Style;
 use lockstep_run::segment::EventKind;
 use lockstep_run::{Line, NodeId};
-use std::io::Write;
+use printer::{Live, Printer};
+use queue::Kind;
 use std::time::Duration;
 
-/// Shows one launch.
+/// Shows one launch. Nothing here waits for whoever reads, but [`finish`](Self::finish).
 #[derive(Debug)]
 pub(crate) struct View {
     facts: Facts,
-    /// None where stderr is no terminal.
-    bar: Option<ProgressBar>,
+    printer: Printer,
     /// Whether what workers print is shown; `lockstep logs` shows it in any case.
     logs: bool,
     dim: Style,
@@ -31,17 +34,10 @@ pub(crate) struct View {
 impl View {
     /// A view on stderr, with or without what workers print: a live line on a terminal, plain lines elsewhere. NO_COLOR is obeyed by the styles themselves.
     pub(crate) fn new(logs: bool) -> Self {
-        let live = Term::stderr().is_term();
         let style = Style::new().for_stderr();
-        let bar = live.then(|| {
-            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
-            bar.set_style(spinner());
-            bar.enable_steady_tick(Duration::from_millis(120));
-            bar
-        });
         Self {
             facts: Facts::default(),
-            bar,
+            printer: Printer::start(),
             logs,
             dim: style.clone().dim(),
             bold: style.clone().bold(),
@@ -51,120 +47,101 @@ impl View {
 
     /// First line: what is launched, with what, and where it lies.
     pub(crate) fn header(&self, name: &str, what: &str, run_dir: &str) {
-        self.print(&format!("{}  {what}  {}", self.bold.apply_to(name), self.dim.apply_to(run_dir)));
+        let (what, run_dir) = (plain_line(what), plain_line(run_dir));
+        self.event(format!("{}  {what}  {}", self.bold.apply_to(name), self.dim.apply_to(run_dir)));
     }
 
     /// A status line of an agent, or `raw` where it is none.
     pub(crate) fn on_line(&mut self, line: Option<Line>, raw: &str) {
         match line {
-            None => self.print(&format!("  {raw}")),
+            None => self.log(format!("  {}", plain_line(raw))),
             Some(Line::Standing { .. }) => {}
             Some(Line::Log { .. }) if !self.logs => {}
             Some(Line::Log { rank, text }) => {
-                self.print(&format!("{} {text}", self.dim.apply_to(format!("[rank {rank}]"))))
+                self.log(format!("{} {}", self.dim.apply_to(format!("[rank {rank}]")), plain_line(&text)));
             }
             Some(Line::Waiting { reason, seconds }) => {
-                self.print(&format!("  {}  {seconds}s: {reason}", self.warn.apply_to("waiting")));
+                let reason = plain_line(&reason);
+                self.event(format!("  {}  {seconds}s: {reason}", self.warn.apply_to("waiting")));
             }
             Some(Line::Progress { progress, .. }) => {
                 self.facts.on_progress(&progress);
-                match &self.bar {
-                    Some(bar) => self.draw(bar),
-                    None => self.print(&format!("  {}", text::progress(&self.facts))),
+                match self.printer.live {
+                    true => self.tick(),
+                    false => self.log(format!("  {}", text::progress(&self.facts))),
                 }
             }
             Some(Line::Event(event)) => {
                 self.facts.on_event(&event);
-                if let Some(line) = text::event(&event) {
+                if let Some((head, text)) = text::event(&event) {
                     let style = match event.kind {
                         EventKind::Lost | EventKind::CheckpointProblem | EventKind::Warning => &self.warn,
                         _ => &self.dim,
                     };
-                    self.print(&format!("  {}  {}", style.apply_to(line.0), line.1));
+                    self.event(format!("  {}  {}", style.apply_to(head), plain_line(&text)));
                 }
-                if let Some(bar) = &self.bar {
-                    self.draw(bar);
-                }
+                self.tick();
             }
         }
     }
 
     /// A line that an agent wrote to standard error.
     pub(crate) fn on_agent_error(&self, node: NodeId, line: &str) {
-        self.print(&format!("  {}  {line}", self.warn.apply_to(format!("agent {node}"))));
+        self.log(format!("  {}  {}", self.warn.apply_to(format!("agent {node}")), plain_line(line)));
     }
 
     /// An agent died and comes back.
-    pub(crate) fn on_agent_lost(&self, node: NodeId, code: Option<i32>) {
-        let how = code.map_or("was killed by a signal".to_owned(), |c| format!("left with exit code {c}"));
-        self.print(&format!(
-            "  {}  the agent of node {node} {how}; started again",
-            self.warn.apply_to("lost")
-        ));
+    pub(crate) fn on_agent_lost(&self, node: NodeId, how: &str, again: Duration) {
+        let again = match again.is_zero() {
+            true => "started again".to_owned(),
+            false => format!("starts again in {}", coarse(again)),
+        };
+        self.event(format!("  {}  the agent of node {node} {how}; {again}", self.warn.apply_to("lost")));
     }
 
     /// An agent stopped answering and is killed.
     pub(crate) fn on_agent_hung(&self, node: NodeId, after: Duration) {
         let text = format!("the agent of node {node} did not answer for {after:?}; killed");
-        self.print(&format!("  {}  {text}", self.warn.apply_to("hangs")));
+        self.event(format!("  {}  {text}", self.warn.apply_to("hangs")));
     }
 
     /// A part of the start is done.
     pub(crate) fn on_phase(&self, phase: &str, text: &str) {
-        self.print(&format!("  {}  {text}", self.dim.apply_to(format!("{phase:9}"))));
+        self.event(format!("  {}  {}", self.dim.apply_to(format!("{phase:9}")), plain(text)));
     }
 
     /// Something that keeps the run from getting on.
     pub(crate) fn on_trouble(&self, head: &str, text: &str) {
-        self.print(&format!("  {}  {text}", self.warn.apply_to(format!("{head:9}"))));
+        self.event(format!("  {}  {}", self.warn.apply_to(format!("{head:9}")), plain(text)));
     }
 
     /// The user asked for a stop; `again` the second time.
     pub(crate) fn on_stop_asked(&self, again: bool) {
         let text = if again { "killing it" } else { "stopping after a checkpoint; once more kills it" };
-        self.print(&format!("  {}  {text}", self.warn.apply_to("stop")));
+        self.event(format!("  {}  {text}", self.warn.apply_to("stop")));
     }
 
     /// Keeps ages and the time left current.
     pub(crate) fn tick(&self) {
-        if let Some(bar) = &self.bar {
-            self.draw(bar);
+        if let Some((step, total)) = self.facts.steps().filter(|_| self.printer.live) {
+            self.printer.live(Live { step, total, words: text::details(&self.facts) });
         }
     }
 
-    /// Takes the live line away; what is printed next is the result.
-    pub(crate) fn finish(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+    /// Takes the live line away and waits until everything is printed, or until a signal says that nobody wants to read it;
+    /// what is printed next is the result.
+    pub(crate) async fn finish(&mut self, signals: &mut Signals) {
+        tokio::select! {
+            () = self.printer.close() => {}
+            _ = signals.next() => {}
         }
     }
 
-    /// One line above the live one.
-    pub(crate) fn print(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(line),
-            None => drop(writeln!(std::io::stderr().lock(), "{line}")),
-        }
+    fn event(&self, line: String) {
+        self.printer.line(Kind::Event, line);
     }
 
-    fn draw(&self, bar: &ProgressBar) {
-        let Some((step, total)) = self.facts.steps() else { return };
-        if bar.length() != Some(total) {
-            bar.set_length(total);
-            bar.set_style(steps());
-        }
-        bar.set_position(step);
-        bar.set_message(text::details(&self.facts));
+    fn log(&self, line: String) {
+        self.printer.line(Kind::Log, line);
     }
-}
-
-fn spinner() -> ProgressStyle {
-    ProgressStyle::with_template("  {spinner} starting {elapsed}")
-        .unwrap_or_else(|_| ProgressStyle::default_spinner())
-}
-
-fn steps() -> ProgressStyle {
-    let style =
-        ProgressStyle::with_template("  step {pos}/{len} {bar:24.cyan/dim} {percent:>3}%  {wide_msg}");
-    style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─")
 }

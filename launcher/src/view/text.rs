@@ -1,6 +1,7 @@
 //! Facts as words, the same on a terminal and elsewhere.
 
 use super::Facts;
+use crate::plain::plain_line;
 use lockstep_run::segment::{Event, EventKind};
 use lockstep_run::status::RunPhase;
 use std::time::Duration;
@@ -16,7 +17,7 @@ pub(super) fn progress(facts: &Facts) -> String {
 pub(super) fn details(facts: &Facts) -> String {
     let mut words = Vec::new();
     words.extend(facts.loss.map(|loss| format!("loss {loss:.4}")));
-    words.extend(facts.eval.iter().map(|(name, value)| format!("eval.{name} {value:.3}")));
+    words.extend(facts.eval.iter().map(|(name, value)| format!("eval.{} {value:.3}", plain_line(name))));
     words.extend(facts.samples_per_second.map(|s| format!("{} samples/s", thousands(s))));
     words.extend(facts.eta().map(|eta| format!("eta {}", coarse(eta))));
     words.extend(

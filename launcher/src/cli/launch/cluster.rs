@@ -1,11 +1,13 @@
 //! A launch on a cluster.
 
-use super::{Args, Until, code, command, plural, summary};
+use super::{Args, Until, code, command, deliver, fresh_command, plural, summary};
 use crate::cluster::{
     self, Cluster, ClusterRun, End, Ended, Existing, Followed, LogWish, Patience, set_suspended,
 };
 use crate::job_file::rendered;
+use crate::output::say;
 use crate::preflight::{Decision, Found, decide};
+use crate::signals::Signals;
 use crate::view::View;
 use crate::{Context, Exit, Failure};
 use indicatif::BinaryBytes;
@@ -15,7 +17,6 @@ use lockstep_render::{Objects, Work};
 use lockstep_run::Outcome;
 use lockstep_run::code::Packed;
 use std::time::{Duration, Instant};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Who attaches sees so many lines of the past.
 const PAST: LogWish = LogWish { tail: Some(50), since_seconds: None, previous: false, tellers: true };
@@ -24,7 +25,7 @@ const OWN_DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) async fn launch(args: &Args, context: &Context, resolved: &Resolved) -> anyhow::Result<Exit> {
     // Heard from before the user is told that they may be used.
-    let signals = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let signals = Signals::listen()?;
     resolved.check_for_cluster()?;
     if args.wait == Until::FirstStep && resolved.job.command.is_some() {
         return Err(Failure::usage("a command tells of no steps, so --wait=first-step would never end")
@@ -83,7 +84,7 @@ impl Launch<'_> {
         Ok(Exit::Done)
     }
 
-    async fn job(self, signals: (Signal, Signal)) -> anyhow::Result<Exit> {
+    async fn job(self, signals: Signals) -> anyhow::Result<Exit> {
         let (name, json) = (self.job.name.to_string(), serde_json::to_value(&self.job)?);
         // Both at once, but where neither is answered it is always the Job that the user hears of.
         let (existing, scheduled) =
@@ -112,7 +113,7 @@ impl Launch<'_> {
             Decision::Attach => self.attach(existing.job, &mut view, signals).await,
             Decision::Done => {
                 let run = self.run(existing.job);
-                eprintln!("{name} is done already; start over with: {} --fresh", command(self.args));
+                say!("{name} is done already; start over with: {}", fresh_command(self.args));
                 self.finish(&run, Exit::Done).await
             }
             Decision::OtherJobRuns(fields) => {
@@ -128,7 +129,7 @@ impl Launch<'_> {
                 let what = format!("run {name} holds another job: {} differ", fields.join(", "));
                 Err(Failure::usage(what)
                     .note("keep it", "launch this job under another name")
-                    .note("start over", format!("{} --fresh", command(self.args)))
+                    .note("start over", fresh_command(self.args))
                     .into())
             }
         }
@@ -160,7 +161,7 @@ impl Launch<'_> {
     }
 
     /// Makes the objects, and follows.
-    async fn start(mut self, view: &mut View, signals: (Signal, Signal)) -> anyhow::Result<Exit> {
+    async fn start(mut self, view: &mut View, signals: Signals) -> anyhow::Result<Exit> {
         view.header(&self.job.name, &self.what(), &self.run_dir());
         if let Some(code) = &self.code {
             code::bring(code, &self.run_dir()).await?;
@@ -192,7 +193,7 @@ impl Launch<'_> {
     }
 
     /// Follows what is there; what was suspended goes on.
-    async fn attach(mut self, job: Job, view: &mut View, signals: (Signal, Signal)) -> anyhow::Result<Exit> {
+    async fn attach(mut self, job: Job, view: &mut View, signals: Signals) -> anyhow::Result<Exit> {
         let run = self.run(job);
         if run.is_suspended() && !run.is_queued() {
             view.header(&self.job.name, "was suspended, goes on; Ctrl-C leaves it running", &self.run_dir());
@@ -212,7 +213,7 @@ impl Launch<'_> {
         view: &mut View,
         start: Option<Duration>,
         past: LogWish,
-        signals: (Signal, Signal),
+        mut signals: Signals,
     ) -> anyhow::Result<Exit> {
         let patience = Patience {
             start,
@@ -220,15 +221,14 @@ impl Launch<'_> {
             until_first_step: self.args.wait == Until::FirstStep,
             past,
         };
-        let followed = cluster::follow(&self.cluster, &self.job.name, view, patience, signals).await;
-        view.finish();
+        let followed = cluster::follow(&self.cluster, &self.job.name, view, patience, &mut signals).await;
+        view.finish(&mut signals).await;
         let (followed, first_step) = followed?;
         self.first_step = first_step;
         let run = self.run(job);
         match followed {
             Followed::FirstStep => self.left(&run, "").await,
-            Followed::Interrupted => self.left(&run, "detached; ").await.map(|_| Exit::Interrupted),
-            Followed::Terminated => self.left(&run, "detached; ").await.map(|_| Exit::Terminated),
+            Followed::Left(signal) => self.left(&run, "detached; ").await.map(|_| signal.into()),
             Followed::Ended(Ended::Job(end)) => self.conclude(&run, end).await,
             Followed::Ended(Ended::NotStarted(waits)) => {
                 let reasons: Vec<_> = waits.iter().map(ToString::to_string).collect();
@@ -253,7 +253,8 @@ impl Launch<'_> {
         match end {
             End::Done => {
                 let exit = self.finish(run, Exit::Done).await?;
-                eprintln!("  again       {carry_on} --fresh      more  lockstep status {name}{place}");
+                let again = fresh_command(self.args);
+                say!("  again       {again}      more  lockstep status {name}{place}");
                 Ok(exit)
             }
             End::Failed(error) => {
@@ -274,7 +275,7 @@ impl Launch<'_> {
                 self.stopped(run, "its Job was suspended", &resume).await
             }
             End::Deleted => {
-                eprintln!("stopped (its Job was deleted). Carry on with: {carry_on}");
+                say!("stopped (its Job was deleted). Carry on with: {carry_on}");
                 Ok(Exit::Resumable)
             }
         }
@@ -282,7 +283,7 @@ impl Launch<'_> {
 
     async fn stopped(&self, run: &ClusterRun, cause: &str, carry_on: &str) -> anyhow::Result<Exit> {
         self.finish(run, Exit::Resumable).await?;
-        eprintln!("stopped ({cause}). Carry on with: {carry_on}");
+        say!("stopped ({cause}). Carry on with: {carry_on}");
         Ok(Exit::Resumable)
     }
 
@@ -292,7 +293,7 @@ impl Launch<'_> {
             self.finish(run, Exit::Done).await?;
         }
         let (name, place) = (&self.job.name, self.place());
-        eprintln!(
+        say!(
             "{how}the run goes on.   attach: {}   status: lockstep status {name}{place}   stop: lockstep cancel {name}{place}",
             command(self.args)
         );
@@ -335,7 +336,7 @@ impl Launch<'_> {
             let mut status = cluster::whole_status(&run).await?;
             let own = self.first_step.map(|took| took.as_secs_f64());
             status.time_to_first_step_seconds = own.or(status.time_to_first_step_seconds);
-            self.context.output.result(&status, || summary(&status))?;
+            deliver(self.context, self.context.output.form(&status, || summary(&status))).await;
         }
         Ok(exit)
     }

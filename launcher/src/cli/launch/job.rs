@@ -67,10 +67,11 @@ impl JobArgs {
     /// The same options again, as a user would type them.
     pub(super) fn words(&self) -> Vec<String> {
         let mut words = Vec::new();
-        words.extend(self.file.iter().map(|file| format!("-f {}", file.display())));
+        let file = self.file.as_ref().map(|file| file.to_string_lossy().into_owned());
         let nodes = self.nodes.map(|n| n.to_string());
         let gpus = self.gpus_per_node.map(|n| n.to_string());
         for (option, value) in [
+            ("-f", &file),
             ("--name", &self.name),
             ("--nodes", &nodes),
             ("--gpus-per-node", &gpus),
@@ -78,15 +79,16 @@ impl JobArgs {
             ("--agent-image", &self.agent_image),
             ("--storage", &self.storage),
         ] {
-            words.extend(value.iter().map(|value| format!("{option} {value}")));
+            words.extend(value.iter().flat_map(|value| [option.to_owned(), value.clone()]));
         }
-        words.extend(self.sets.iter().map(|set| format!("--set {set}")));
+        words.extend(self.sets.iter().flat_map(|set| ["--set".to_owned(), set.clone()]));
         words
     }
 
     /// The command, as the last words of a command line.
-    pub(super) fn last_words(&self) -> Option<String> {
-        (!self.command.is_empty()).then(|| format!("-- {}", self.command.join(" ")))
+    pub(super) fn last_words(&self) -> Vec<String> {
+        let dashes = (!self.command.is_empty()).then(|| "--".to_owned());
+        dashes.into_iter().chain(self.command.iter().cloned()).collect()
     }
 
     fn short_sets(&self) -> anyhow::Result<Vec<String>> {
@@ -141,7 +143,7 @@ mod tests {
         );
         assert_eq!(resolved.command.unwrap(), ["python", "train.py", "--lr", "0.1"]);
         assert_eq!(resolved.kubernetes.unwrap().image, "acme/My_Net:1.2");
-        assert_eq!(args.words().join(" ") + " " + &args.last_words().unwrap(), words);
+        assert_eq!([args.words(), args.last_words()].concat().join(" "), words);
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! A launch on this machine.
 
-use super::{Args, command, plural, summary};
-use crate::local::{self, Ended, Launch, RunLock, StopSignal};
+use super::{Args, command, deliver, fresh_command, plural, summary};
+use crate::local::{self, Ended, Launch, RunLock, Taken};
+use crate::output::{patiently, say, tell};
 use crate::preflight::{Decision, Found, decide};
+use crate::signals::Signals;
 use crate::view::{Followed, View};
-use crate::{Context, Exit, Failure, environment, runs};
+use crate::{Context, Exit, Failure, environment, runs, shell};
 use lockstep_jobspec::JobSpec;
 use lockstep_run::control::{self, Request};
 use lockstep_run::status::RunPhase;
 use lockstep_run::{Body, Outcome, RunDir};
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// How long a leader may take to say what it does.
 const STATUS_DEADLINE: Duration = Duration::from_secs(2);
@@ -27,37 +28,49 @@ pub(super) async fn launch(
     };
     let dir = RunDir::open(&run_dir)?;
     let json = serde_json::to_value(job)?;
-    let lock = RunLock::take(&run_dir)?;
-    let found = found(&dir, lock.is_err()).await?;
+    let lock = RunLock::take(&dir.uri("")).await;
+    let found = found(&dir, matches!(lock, Taken::Held(_))).await?;
     match decide(&found, &json, args.start.fresh) {
         Decision::Start => {}
         Decision::Done => {
-            eprintln!("{} is done already; start over with: {} --fresh", job.name, command(args));
-            return finish(context, &dir, Exit::Done).await;
+            say!("{} is done already; start over with: {}", job.name, fresh_command(args));
+            return Ok(finish(context, &dir, Exit::Done, &mut Signals::listen()?).await);
         }
         Decision::Attach => return attach(context, job, &dir, &run_dir).await,
         Decision::OtherJobRuns(fields) => {
-            let holder = lock.err().map_or(String::new(), |pid| format!(" (process {pid})"));
+            let holder = match lock {
+                Taken::Held(Some(holder)) => format!(" (process {})", holder.pid),
+                _ => String::new(),
+            };
             return Err(Failure::usage(format!(
                 "run {} is running{holder} with another job: {} differ",
                 job.name,
                 fields.join(", ")
             ))
-            .note("stop it", format!("lockstep cancel {run_dir}"))
+            .note("stop it", format!("lockstep cancel {}", shell::quote(&run_dir)))
             .note("or", "launch this job under another name, or with another --run-dir")
             .into());
         }
         Decision::OtherMeaning(fields) => {
             return Err(Failure::usage(format!("{run_dir} holds another job: {} differ", fields.join(", ")))
                 .note("keep it", "launch this job under another name, or with another --run-dir")
-                .note("start over", format!("{} --fresh", command(args)))
+                .note("start over", fresh_command(args))
                 .into());
         }
     }
-    let Ok(_lock) = lock else { return attach(context, job, &dir, &run_dir).await };
+    let (_lock, unlocked) = match lock {
+        Taken::Ours(lock) => (Some(lock), None),
+        Taken::Held(_) => return attach(context, job, &dir, &run_dir).await,
+        Taken::Nowhere(reason) => (None, Some(reason)),
+    };
+    let mut signals = Signals::listen()?;
     // The built-in worker prints what the progress line tells already.
     let mut view = View::new(job.command.is_some() || job.worker.is_some());
     view.header(&job.name, &what(job), &run_dir);
+    if let Some(reason) = unlocked {
+        let text = format!("nothing keeps a second launch of this run from starting beside it: {reason}");
+        view.on_trouble("warning", &text);
+    }
     let launch = Launch {
         agent: local::sibling("lockstep-agent")?,
         job: json,
@@ -69,10 +82,9 @@ pub(super) async fn launch(
         grace: job.recovery.grace.duration(),
         run_dir,
     };
-    let ended = local::run(launch, &dir, &mut view).await;
-    view.finish();
-    let ended = ended?;
-    conclude(args, context, job, &dir, &ended).await
+    let ended = local::run(launch, &dir, &mut view, &mut signals).await;
+    view.finish(&mut signals).await;
+    conclude(args, context, job, &dir, &ended?, &mut signals).await
 }
 
 /// What the run's folder and a leader that may live say.
@@ -95,25 +107,26 @@ async fn found(dir: &RunDir, locked: bool) -> anyhow::Result<Found> {
 /// Follows a run that somebody else launched until it ends.
 async fn attach(context: &Context, job: &JobSpec, dir: &RunDir, run_dir: &str) -> anyhow::Result<Exit> {
     // Heard from before the user is told that it may be pressed.
-    let interrupt = signal(SignalKind::interrupt())?;
-    let view = View::new(false);
+    let mut signals = Signals::listen()?;
+    let mut view = View::new(false);
     view.header(&job.name, "is running already; Ctrl-C leaves it running", run_dir);
-    let followed = view.follow(dir, STATUS_DEADLINE, || RunLock::is_held(run_dir), interrupt).await;
-    view.finish();
+    let lives = async || RunLock::is_held(&dir.uri("")).await;
+    let followed = view.follow(dir, STATUS_DEADLINE, lives, &mut signals).await;
+    view.finish(&mut signals).await;
     let exit = match followed? {
         Followed::Ended(status) => match status.phase {
             RunPhase::Done => Exit::Done,
             RunPhase::Failed => Exit::Failed,
             _ => Exit::Resumable,
         },
-        Followed::Detached => Exit::Interrupted,
+        Followed::Detached(signal) => signal.into(),
         Followed::Abandoned => {
             return Err(Failure::new(format!("the launcher of run {} ended before the run began", job.name))
                 .note("start it", "the same command again")
                 .into());
         }
     };
-    finish(context, dir, exit).await
+    Ok(finish(context, dir, exit, &mut signals).await)
 }
 
 async fn conclude(
@@ -122,52 +135,51 @@ async fn conclude(
     job: &JobSpec,
     dir: &RunDir,
     ended: &Ended,
+    signals: &mut Signals,
 ) -> anyhow::Result<Exit> {
-    let carry_on = command(args);
-    match (&ended.outcome, ended.stopped_by) {
+    let folder = dir.uri("");
+    let (carry_on, place) = (command(args), shell::quote(folder.trim_end_matches('/')));
+    let (exit, last) = match (&ended.outcome, ended.stopped_by) {
         (Some(Outcome::Done), _) => {
-            let exit = finish(context, dir, Exit::Done).await?;
-            eprintln!(
-                "  again       {carry_on} --fresh      more  lockstep status {}",
-                dir.uri("").trim_end_matches('/')
-            );
-            Ok(exit)
+            let again = fresh_command(args);
+            (Exit::Done, format!("  again       {again}      more  lockstep status {place}"))
         }
         (Some(Outcome::Failed { error }), _) => {
             let failure = Failure::new(format!("run {} failed: {error}", job.name))
-                .note(
-                    "look at",
-                    format!("lockstep logs {0}      lockstep events {0}", dir.uri("").trim_end_matches('/')),
-                )
+                .note("look at", format!("lockstep logs {place}      lockstep events {place}"))
                 .note("carry on", carry_on);
             if context.output.format.is_data() {
-                finish(context, dir, Exit::Failed).await?;
+                finish(context, dir, Exit::Failed, signals).await;
             }
-            Err(failure.into())
+            return Err(failure.into());
         }
         (outcome, signal) => {
             let cause = match outcome {
                 Some(Outcome::Stopped { cause, .. }) => cause.as_str(),
                 _ => "ended without a last word",
             };
-            let exit = match signal {
-                Some(StopSignal::Interrupt) => Exit::Interrupted,
-                Some(StopSignal::Terminate) => Exit::Terminated,
-                None => Exit::Resumable,
-            };
-            finish(context, dir, exit).await?;
-            eprintln!("stopped ({cause}). Carry on with: {carry_on}");
-            Ok(exit)
+            let exit = signal.map_or(Exit::Resumable, Exit::from);
+            (exit, format!("stopped ({cause}). Carry on with: {carry_on}"))
         }
-    }
+    };
+    let exit = finish(context, dir, exit, signals).await;
+    patiently(move || tell(&last)).await;
+    Ok(exit)
 }
 
-/// The result: a summary for people, the status for scripts.
-async fn finish(context: &Context, dir: &RunDir, exit: Exit) -> anyhow::Result<Exit> {
-    if let Some(status) = dir.status(STATUS_DEADLINE).await? {
-        context.output.result(&status, || summary(&status))?;
+/// The result: a summary for people, the status for scripts. How the run ended is the exit code, whether or not anybody
+/// reads this.
+async fn finish(context: &Context, dir: &RunDir, exit: Exit, signals: &mut Signals) -> Exit {
+    let status = tokio::select! {
+        status = dir.status(STATUS_DEADLINE) => status,
+        _ = signals.next() => return exit,
+    };
+    match status {
+        Ok(Some(status)) => deliver(context, context.output.form(&status, || summary(&status))).await,
+        Ok(None) => {}
+        Err(error) => deliver(context, Err(error.into())).await,
     }
-    Ok(exit)
+    exit
 }
 
 fn what(job: &JobSpec) -> String {

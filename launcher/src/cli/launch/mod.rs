@@ -6,7 +6,8 @@ mod job;
 mod local;
 
 use crate::cluster::ClusterArgs;
-use crate::{Context, Exit, Failure, block_on, environment};
+use crate::output::{Unprinted, patiently, say};
+use crate::{Context, Exit, Failure, block_on, environment, shell};
 use job::JobArgs;
 use lockstep_jobspec::JobSpec;
 use lockstep_run::status::{RunPhase, RunStatus};
@@ -129,21 +130,46 @@ fn summary(status: &RunStatus) -> String {
     format!("{}\n  {}", head.join("  "), tail.join("   "))
 }
 
+/// Prints the result of a launch. How the run ended is the exit code, whether or not anybody can read this.
+async fn deliver(context: &Context, text: anyhow::Result<String>) {
+    let output = context.output;
+    let print = move || match text.and_then(|text| Ok(output.text(&text)?)) {
+        Err(error) if !error.downcast_ref().is_some_and(Unprinted::is_closed) => say!("warning: {error:#}"),
+        _ => {}
+    };
+    patiently(print).await;
+}
+
 fn plural(n: u32, word: &str) -> String {
     format!("{n} {word}{}", if n == 1 { "" } else { "s" })
 }
 
 /// The command that the user typed, without `--fresh` and `--resume`: what carries on.
 fn command(args: &Args) -> String {
-    let mut words = vec!["lockstep launch".to_owned()];
+    retyped(args, &[])
+}
+
+/// The same with `--fresh`: what starts over.
+fn fresh_command(args: &Args) -> String {
+    retyped(args, &["--fresh"])
+}
+
+fn retyped(args: &Args, more: &[&str]) -> String {
+    let mut words = vec!["lockstep".to_owned(), "launch".to_owned()];
     words.extend(args.job.words());
     words.extend(args.local.then(|| "--local".to_owned()));
-    words.extend(args.sync.iter().map(|dir| format!("--sync {}", dir.display())));
-    words.extend(args.run_dir.iter().map(|dir| format!("--run-dir {dir}")));
-    words.extend(args.cluster.context.iter().map(|name| format!("--context {name}")));
-    words.extend(args.cluster.namespace.iter().map(|name| format!("-n {name}")));
+    let sync = args.sync.as_ref().map(|dir| dir.to_string_lossy().into_owned());
+    for (option, value) in [
+        ("--sync", &sync),
+        ("--run-dir", &args.run_dir),
+        ("--context", &args.cluster.context),
+        ("--namespace", &args.cluster.namespace),
+    ] {
+        words.extend(value.iter().flat_map(|value| [option.to_owned(), value.clone()]));
+    }
+    words.extend(more.iter().map(|word| (*word).to_owned()));
     words.extend(args.job.last_words());
-    words.join(" ")
+    shell::join(words)
 }
 
 fn check_env(job: &JobSpec) -> anyhow::Result<()> {
