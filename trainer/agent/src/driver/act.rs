@@ -80,7 +80,8 @@ impl Driver {
 
     fn start_workers(&mut self, record: &Membership) {
         let Some(index) = record.members().iter().position(|m| m.node == self.me()) else { return };
-        let contracts = Contract::of_node(record, index, self.facts.job.train.threads);
+        self.launch_restarts += u32::from(record.is_restart());
+        let contracts = Contract::of_node(record, index, self.launch_restarts, &self.facts.job);
         let starts: Vec<_> = contracts.into_iter().map(|c| (self.start_of(record, &c), c)).collect();
         let ranks: Vec<_> = starts.iter().map(|(s, _)| s.rank).collect();
         let phase = self.facts.program.first_phase();

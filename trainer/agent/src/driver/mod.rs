@@ -69,6 +69,8 @@ struct Driver {
     first_step_known: bool,
     /// How often a fault made a new generation.
     restarts: u32,
+    /// The same, within this launch.
+    launch_restarts: u32,
     /// The newest checkpoint of this launch that this node knows of.
     saved: Option<Saved>,
     /// What the machine last gave as its reason, since when, and how long it had lasted when it was last said.

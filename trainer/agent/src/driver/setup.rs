@@ -75,6 +75,8 @@ pub(super) async fn start(
     reporter.event(known, EventKind::Joined, text);
 
     let restarts = memberships.values().filter(|m| m.is_restart()).count() as u32;
+    let of_launch = memberships.values().filter(|m| m.is_restart() && m.launch == args.launch);
+    let launch_restarts = of_launch.count() as u32;
     let first_step_known = memberships.values().any(|m| m.launch == args.launch);
     let writer = Writer { node, incarnation: join.incarnation, nonce };
     std::fs::create_dir_all(&args.scratch)
@@ -87,6 +89,7 @@ pub(super) async fn start(
         machine: Machine::new(config, known, Duration::ZERO),
         first_step_known,
         restarts,
+        launch_restarts,
         saved: None,
         facts: Arc::new(facts),
         started,

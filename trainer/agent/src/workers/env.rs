@@ -2,7 +2,14 @@
 //!
 //! Source: <https://docs.pytorch.org/docs/stable/elastic/run.html>, "Environment Variables".
 
-use lockstep_run::{Generation, Membership, Rank};
+use lockstep_jobspec::JobSpec;
+use lockstep_run::{Membership, Rank};
+use std::collections::BTreeMap;
+
+/// Threads of a worker's tensor arithmetic. torchrun sets it too, where the user doesn't.
+const THREADS: &str = "OMP_NUM_THREADS";
+/// Makes Python write each line at once, so that what was printed before a crash is in the log.
+const UNBUFFERED: &str = "PYTHONUNBUFFERED";
 
 /// What one worker finds in its environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,15 +32,17 @@ pub struct Contract {
     pub master_port: u16,
     /// The run.
     pub run_id: String,
-    /// Generations before this one that a fault ended.
-    pub generation: Generation,
+    /// How often a fault has made this launch start its workers anew.
+    pub restarts: u32,
+    /// How often the same cause may, without progress between.
+    pub max_restarts: u32,
     /// Compute threads for each worker.
     pub num_threads: u32,
 }
 
 impl Contract {
     /// The contracts of the workers of member number `index`, in local rank order.
-    pub fn of_node(record: &Membership, index: usize, num_threads: u32) -> Vec<Self> {
+    pub fn of_node(record: &Membership, index: usize, restarts: u32, job: &JobSpec) -> Vec<Self> {
         let members = record.members();
         let (Some(me), Some(first)) = (members.get(index), members.first()) else { return vec![] };
         let before: u32 = members[..index].iter().map(|m| m.num_ranks).sum();
@@ -48,8 +57,9 @@ impl Contract {
             master_addr: host.to_owned(),
             master_port: first.free_port,
             run_id: record.run_uid.to_string(),
-            generation: record.generation,
-            num_threads,
+            restarts,
+            max_restarts: job.recovery.same_cause,
+            num_threads: job.train.threads,
         };
         (0..me.num_ranks).map(one).collect()
     }
@@ -69,8 +79,95 @@ impl Contract {
             ("MASTER_ADDR", self.master_addr.clone()),
             ("MASTER_PORT", self.master_port.to_string()),
             ("TORCHELASTIC_RUN_ID", self.run_id.clone()),
-            ("TORCHELASTIC_RESTART_COUNT", (self.generation.0 - 1).to_string()),
-            ("OMP_NUM_THREADS", self.num_threads.to_string()),
+            ("TORCHELASTIC_RESTART_COUNT", self.restarts.to_string()),
+            ("TORCHELASTIC_MAX_RESTARTS", self.max_restarts.to_string()),
+            // MASTER_PORT is free: rank 0 opens the store there itself.
+            ("TORCHELASTIC_USE_AGENT_STORE", "False".to_owned()),
         ]
+    }
+
+    /// Everything that a worker is given beside what it inherits: the contract's own variables, those of the job file, and
+    /// defaults where the user set nothing. `inherited` looks a variable up in the agent's own environment, which is the
+    /// user's where a run is local; `speaks` says that the worker is Lockstep's own, whose threads the job file gives.
+    pub fn environment(
+        &self,
+        job: &BTreeMap<String, String>,
+        speaks: bool,
+        inherited: impl Fn(&str) -> Option<String>,
+    ) -> BTreeMap<String, String> {
+        let mut all = BTreeMap::new();
+        if speaks || self.num_threads > 1 || inherited(THREADS).is_none() {
+            all.insert(THREADS.to_owned(), self.num_threads.to_string());
+        }
+        if inherited(UNBUFFERED).is_none() {
+            all.insert(UNBUFFERED.to_owned(), "1".to_owned());
+        }
+        all.extend(job.iter().map(|(name, value)| (name.clone(), value.clone())));
+        all.extend(self.variables().into_iter().map(|(name, value)| (name.to_owned(), value)));
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockstep_jobspec::reserved_variables;
+
+    fn contract(num_threads: u32) -> Contract {
+        Contract {
+            rank: Rank(3),
+            local_rank: 1,
+            world_size: 4,
+            local_world_size: 2,
+            group_rank: 1,
+            group_world_size: 2,
+            master_addr: "10.0.0.1".to_owned(),
+            master_port: 29_500,
+            run_id: "run".to_owned(),
+            restarts: 0,
+            max_restarts: 3,
+            num_threads,
+        }
+    }
+
+    #[test]
+    fn a_job_may_set_all_variables_but_these() {
+        let names: Vec<_> = contract(1).variables().into_iter().map(|(name, _)| name).collect();
+        assert!(names.iter().all(|name| reserved_variables().contains(name)), "{names:?}");
+        assert_eq!(names.len(), reserved_variables().len());
+    }
+
+    #[test]
+    fn what_the_user_sets_wins_over_what_is_only_a_default() {
+        let cases = [
+            // Threads of the job file, OMP_NUM_THREADS of its env, of the launching shell; of a command, of a worker.
+            (1, None, None, ["1", "1"]),
+            (1, None, Some("8"), ["8", "1"]),
+            (4, None, None, ["4", "4"]),
+            (4, None, Some("8"), ["4", "4"]),
+            (1, Some("2"), Some("8"), ["2", "2"]),
+            (4, Some("2"), None, ["2", "2"]),
+        ];
+        for (threads, of_job, of_shell, expected) in cases {
+            let job = of_job.map(|value: &str| (THREADS.to_owned(), value.to_owned())).into_iter().collect();
+            let shell = |name: &str| of_shell.filter(|_| name == THREADS).map(str::to_owned);
+            for (speaks, expected) in [(false, expected[0]), (true, expected[1])] {
+                let found = contract(threads).environment(&job, speaks, shell);
+                let seen = found.get(THREADS).cloned().or_else(|| shell(THREADS));
+                assert_eq!(seen.as_deref(), Some(expected), "{threads} {of_job:?} {of_shell:?} {speaks}");
+            }
+        }
+    }
+
+    #[test]
+    fn python_writes_at_once_unless_the_user_says_something() {
+        let unbuffered = |job: &BTreeMap<String, String>, shell: Option<&str>| {
+            let shell = |name: &str| shell.filter(|_| name == UNBUFFERED).map(str::to_owned);
+            contract(1).environment(job, false, shell).get(UNBUFFERED).cloned()
+        };
+        assert_eq!(unbuffered(&BTreeMap::new(), None).as_deref(), Some("1"));
+        assert_eq!(unbuffered(&BTreeMap::new(), Some("")), None);
+        let job = [(UNBUFFERED.to_owned(), "0".to_owned())].into();
+        assert_eq!(unbuffered(&job, None).as_deref(), Some("0"));
     }
 }

@@ -3,7 +3,7 @@
 use super::env::Contract;
 use super::log::{LogLine, lines};
 use super::memory::OutOfMemory;
-use crate::args::own_certificates;
+use crate::args::{own_certificates, variable};
 use anyhow::Context;
 use lockstep_jobspec::ByteSize;
 use lockstep_run::link::{self, AgentMsg, Phase, Start, WorkerMsg, WorkerOutcome};
@@ -89,7 +89,7 @@ impl Worker {
         if let Some(folder) = &program.folder {
             command.current_dir(folder);
         }
-        command.envs(&program.env).envs(contract.variables()).env(link::ENV, &socket);
+        command.envs(contract.environment(&program.env, program.speaks, variable)).env(link::ENV, &socket);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
