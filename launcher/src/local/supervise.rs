@@ -213,10 +213,11 @@ impl Supervisor {
 
     fn on_left(&mut self, node: NodeId, status: Option<ExitStatus>, view: &View) -> anyhow::Result<()> {
         let Some(kept) = self.nodes.get_mut(&node) else { return Ok(()) };
+        kept.state = State::Over(false);
         match status.and_then(|status| AgentExit::of(status.code()?)) {
             Some(AgentExit::RunOver | AgentExit::Usage) => kept.state = State::Over(true),
-            _ if self.stop.by.is_some() => kept.state = State::Over(false),
-            Some(AgentExit::Done) => kept.state = State::Over(false),
+            Some(AgentExit::Done) => {}
+            _ if self.stop.by.is_some() => {}
             // By the run's leader, or by somebody who knows nothing of the run.
             Some(AgentExit::Stopped) => {
                 kept.state = State::Asks(how(status));
