@@ -1,5 +1,6 @@
 //! What only local files have: modes, permissions, leftovers of a killed writer and of others, and things that are no
 //! files.
+#![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use std::{
     fs::{self, FileTimes},
