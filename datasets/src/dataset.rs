@@ -73,7 +73,13 @@ impl Dataset {
         let (index, columns) = Index::parse(&file, &text)?;
         let listing = match index.shards.iter().all(ShardInfo::is_hashed) {
             true => None,
-            false => Some(Listing::new(&index, storage.list(&split).await?, |name| join(&split, name))),
+            false => {
+                let found = storage.list(&split).await.map_err(|source| match source {
+                    lockstep_storage::Error::Denied { .. } => Error::Unlisted { file, source },
+                    source => source.into(),
+                })?;
+                Some(Listing::new(&index, found, |name| join(&split, name)))
+            }
         };
         let mut num_samples = 0;
         let starts = index

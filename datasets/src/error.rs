@@ -19,6 +19,17 @@ pub enum Error {
         /// The index that is missing.
         file: String,
     },
+    /// Its files may not be listed, which an index without hashes needs.
+    #[error(
+        "{file} has no hashes of its files, so they must be listed to be known again: {source}; allow that, or write the hashes \
+         with `lockstep data seal`"
+    )]
+    Unlisted {
+        /// URI of the index.
+        file: String,
+        /// What the store said.
+        source: lockstep_storage::Error,
+    },
     /// The index is not one that we can read.
     #[error("{file} is not a valid MDS index: {reason}")]
     Index {

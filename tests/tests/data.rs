@@ -87,6 +87,62 @@ fn a_copy_with_the_same_content_carries_on_and_so_does_a_sealed_one() {
     assert!(verified.stdout.contains("is good: 512 good samples"), "{}", verified.stdout);
 }
 
+/// The job on another dataset, without evaluation.
+fn launch_on(ws: &Workspace, data: &str) -> String {
+    launch(ws, &format!(r#"--set data={{"train":{{"uri":"{data}"}}}} --set train.epochs=2 --fresh"#))
+}
+
+fn edit_index(ws: &Workspace, name: &str, edit: impl FnOnce(&mut Json)) {
+    let index = ws.path(name).join("index.json");
+    let mut json: Json = serde_json::from_slice(&std::fs::read(&index).unwrap()).unwrap();
+    edit(&mut json);
+    std::fs::write(index, json.to_string()).unwrap();
+}
+
+#[test]
+fn columns_that_the_model_does_not_read_may_hold_anything() {
+    let ws = Workspace::new();
+    for encoding in ["pkl", "ndarray:float32", "str", "list[jpeg]"] {
+        let folder = ws.path("odd");
+        let _ = std::fs::remove_dir_all(&folder);
+        let column = |name: &str, encoding: &str| ColumnSpec {
+            name: name.into(),
+            encoding: encoding.parse().unwrap(),
+        };
+        let columns = vec![column("label", "int"), column("note", "bytes"), column("x", "uint8")];
+        let mut writer =
+            Writer::create(folder.to_str().unwrap(), "", columns, WriterOptions::default()).unwrap();
+        for i in 0..64_i64 {
+            let note = vec![0x80; 3 + i as usize % 5];
+            writer.write(&[Value::Int(i % CLASSES), Value::Bytes(&note), Value::Int(i)]).unwrap();
+        }
+        writer.finish().unwrap();
+        edit_index(&ws, "odd", |index| {
+            index["shards"][0]["column_encodings"][1] = encoding.into();
+            index["lockstep"] = serde_json::json!({"ranges": {"label": {"min": 0, "max": CLASSES - 1}}});
+        });
+        ws.run(&launch_on(&ws, "odd")).expect_code(0);
+    }
+    // One that it reads is named, with the sample.
+    edit_index(&ws, "odd", |index| {
+        index["shards"][0]["column_names"] = serde_json::json!(["label", "x", "y"]);
+        index["shards"][0]["column_encodings"][1] = "ndarray:float32".into();
+    });
+    let failed = ws.run(&launch_on(&ws, "odd")).expect_code(1);
+    assert!(failed.stderr.contains("sample ") && failed.stderr.contains("column \"x\""), "{}", failed.stderr);
+}
+
+#[test]
+fn more_classes_than_any_classifier_has_are_refused() {
+    let ws = Workspace::new();
+    make(&ws, "data", 0);
+    edit_index(&ws, "data", |index| index["lockstep"]["ranges"]["label"]["max"] = 3e7.into());
+    let failed = ws.run(&launch_on(&ws, "data")).expect_code(1);
+    for word in ["30000001 classes", "1048576", "ranges.label"] {
+        assert!(failed.stderr.contains(word), "«{word}» is not in:\n{}", failed.stderr);
+    }
+}
+
 #[test]
 fn without_a_home_no_folder_of_others_is_used() {
     let ws = Workspace::new();

@@ -236,3 +236,48 @@ fn of_run(error: &lockstep_run::Error) -> FailureKind {
         _ => FailureKind::Storage,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockstep_datasets::Error as Data;
+    use lockstep_storage::Error as Storage;
+    use std::io::{Error as IoError, ErrorKind};
+    use std::time::Duration;
+
+    #[test]
+    fn what_a_machine_or_a_network_can_not_do_now_is_not_bad_data() {
+        let (uri, operation) = ("/data/shard".to_owned(), "get");
+        let io = |kind| Data::Io { operation: "write", path: "/cache".into(), source: IoError::from(kind) };
+        let passing = [
+            io(ErrorKind::StorageFull),
+            io(ErrorKind::QuotaExceeded),
+            io(ErrorKind::ReadOnlyFilesystem),
+            io(ErrorKind::Other),
+            Data::NoBatch { step: 1, reason: "not ready".into() },
+            Storage::Timeout { uri: uri.clone(), operation, after: Duration::from_secs(1) }.into(),
+            Storage::Unavailable { uri: uri.clone(), operation, reason: "input/output error".into() }.into(),
+            Storage::NoSpace { uri: uri.clone(), reason: "full".into() }.into(),
+        ];
+        for error in passing {
+            let error = Error::from(error);
+            assert!(!error.kind().is_fatal(), "{error:?}");
+        }
+        let for_good = [
+            Data::Size { file: uri.clone(), expected: 1, got: 2 },
+            Data::Replaced {
+                file: uri.clone(),
+                algorithm: "xxh3_128".into(),
+                expected: "0".into(),
+                got: "1".into(),
+            },
+            Storage::NotFound { uri: uri.clone() }.into(),
+            Storage::Changed { uri: uri.clone() }.into(),
+            Storage::NotAFile { uri: uri.clone(), what: "a FIFO".into() }.into(),
+            Storage::Denied { uri, reason: "403".into() }.into(),
+        ];
+        for error in for_good {
+            assert_eq!(Error::from(error).kind(), FailureKind::Data);
+        }
+    }
+}

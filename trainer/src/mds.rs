@@ -248,3 +248,38 @@ fn to_tensor(column: &Column) -> Result<Option<Tensor>, TchError> {
         Values::Bytes(_) | Values::Text(_) => return Ok(None),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::TaskError;
+
+    #[test]
+    fn a_column_that_could_not_be_read_is_told_to_who_asks_for_it() {
+        let column = |name: &str, values, flaw: Option<&str>| Column {
+            name: name.into(),
+            shape: Some(Vec::new()),
+            rows: 2,
+            values,
+            flaw: flaw.map(str::to_owned),
+        };
+        let columns = vec![
+            column("x", Values::U8(vec![1, 2]), None),
+            column("boxes", Values::F32(Vec::new()), Some("sample 7: expected shape [1, 4], got [2, 4]")),
+            column("note", Values::Text(vec!["a".into(), "b".into()]), None),
+        ];
+        let batch = datasets::Batch { step: 0, samples: vec![Some(6), Some(7)], columns };
+        let batch = to_tensors(batch).unwrap();
+        assert_eq!(batch.column("x").unwrap().size(), [2]);
+        // A part of it says the same.
+        for batch in [&batch, &batch.narrow(0..1).unwrap()] {
+            let told = |name| match batch.column(name) {
+                Err(TaskError::Unreadable { reason, .. }) => reason,
+                other => panic!("{other:?}"),
+            };
+            assert!(told("boxes").contains("sample 7"));
+            assert!(told("note").contains("not numbers"));
+            assert!(matches!(batch.column("y"), Err(TaskError::Column { .. })));
+        }
+    }
+}

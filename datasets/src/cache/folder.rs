@@ -13,7 +13,13 @@ use lockstep_storage::open_file;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{CacheOptions, Dataset, Error, Result, cache::budget::victims};
+use crate::{
+    CacheOptions, Dataset, Error, Result,
+    cache::{
+        budget::victims,
+        lease::{Lease, sweep},
+    },
+};
 
 /// Unfinished files are removed when their writer must be long gone.
 const STALE: Duration = Duration::from_secs(3600);
@@ -41,22 +47,26 @@ pub(crate) struct Copy {
 #[derive(Debug)]
 pub(crate) struct Folder {
     dir: PathBuf,
+    _lease: Lease,
     max_bytes: Option<u64>,
     warned: AtomicBool,
 }
 
 impl Folder {
-    /// The folder of this dataset: named by what it is known by and by where it is from, and by the user, since the
-    /// files are for their owner only.
+    /// The folder of this dataset: named by where it is from and by what it is known by, and by the user, since the files
+    /// are for their owner only. What was there before it at the same place goes, unless somebody still uses it.
     pub(crate) fn open(dataset: &Dataset, options: &CacheOptions) -> Result<Self> {
-        let name = hex::encode(Sha256::digest(format!("{}\n{}", dataset.digest(), dataset.uri())));
+        let short = |text: &str| hex::encode(&Sha256::digest(text)[..8]);
         let user = rustix::process::geteuid().as_raw();
-        let dir = options.dir.join(format!("{}-{user}", &name[..16]));
+        let (begin, end) = (format!("{}-", short(&dataset.uri())), format!("-{user}"));
+        let name = format!("{begin}{}{end}", short(dataset.digest()));
+        let dir = options.dir.join(&name);
         fs::create_dir_all(&options.dir).map_err(Error::io("make", &options.dir))?;
-        make_private(&dir)?;
-        make_private(&dir.join("locks"))?;
+        let make = || make_private(&dir).and_then(|()| make_private(&dir.join("locks")));
+        let lease = Lease::take(&dir, make)?;
+        sweep(&options.dir, |other| other != name && other.starts_with(&begin) && other.ends_with(&end));
         remove_stale(&dir);
-        Ok(Self { dir, max_bytes: options.max_bytes, warned: AtomicBool::new(false) })
+        Ok(Self { dir, _lease: lease, max_bytes: options.max_bytes, warned: AtomicBool::new(false) })
     }
 
     pub(crate) fn is_bounded(&self) -> bool {

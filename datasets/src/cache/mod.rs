@@ -3,6 +3,7 @@
 mod budget;
 mod download;
 mod folder;
+mod lease;
 mod lock;
 mod shards;
 mod spare;

@@ -8,6 +8,10 @@ use flate2::{read::MultiGzDecoder, write::GzEncoder};
 
 use crate::mds::Flaw;
 
+/// No data worth training on is packed better; zeros are, so what stays below a few shards' size is unpacked anyway.
+const MOST_RATIO: u64 = 1000;
+const ALWAYS_UNPACKED: u64 = 256 << 20;
+
 /// How a shard's file is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
@@ -37,8 +41,17 @@ impl Compression {
         }
     }
 
-    /// Decompresses to exactly `bytes`; more is refused before it is held.
+    /// Decompresses to exactly `bytes`; more is refused before it is held, and so is a size that nothing but a bomb has.
     pub(crate) fn decompress(self, data: &[u8], bytes: u64) -> Result<Vec<u8>, Flaw> {
+        let most = ALWAYS_UNPACKED.saturating_add((data.len() as u64).saturating_mul(MOST_RATIO));
+        if bytes > most {
+            let expected = format!("at most {most} bytes from {} bytes of {}", data.len(), self.extension());
+            return Err(Flaw::new(
+                0,
+                expected,
+                format_args!("{bytes}, as the index says; write smaller shards"),
+            ));
+        }
         let broken = |error: io::Error| Flaw::new(0, format_args!("valid {}", self.extension()), error);
         let mut raw = Vec::new();
         let limit = bytes.saturating_add(1);
@@ -76,6 +89,21 @@ impl FromStr for Compression {
             "zstd" => Ok(Self::Zstd(level.unwrap_or(zstd::DEFAULT_COMPRESSION_LEVEL))),
             "gz" => Ok(Self::Gzip),
             _ => Err(format!("unknown compression {text:?}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_that_only_a_bomb_has_is_refused_before_anything_is_unpacked() {
+        for compression in [Compression::Zstd(1), Compression::Gzip] {
+            let packed = compression.compress(&[7; 1000]).unwrap();
+            assert_eq!(compression.decompress(&packed, 1000).unwrap(), [7; 1000]);
+            let flaw = compression.decompress(&packed, 4_200_000_000).unwrap_err();
+            assert!(flaw.got.contains("4200000000, as the index says"), "{flaw:?}");
         }
     }
 }

@@ -6,12 +6,15 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     thread,
+    time::Duration,
 };
 
 use lockstep_datasets::{
     CacheOptions, Contents, Dataset, Error, Loader, LoaderOptions, Part, Recorded, Value, Writer,
     WriterOptions, verify,
 };
+
+use lockstep_storage_testing::{Call, Fault, S3Server};
 
 use crate::support::{
     Counting, all_numbers, cached_in, check_numbers, edit_file, fresh, numbers, order, relabel, small_shards,
@@ -197,6 +200,24 @@ fn an_index_with_hashes_is_not_listed_and_keeps_its_digest() {
 }
 
 #[test]
+fn a_bucket_that_may_not_be_listed_is_told_with_the_way_out() {
+    let server = S3Server::start().unwrap();
+    let uri = fresh();
+    numbers(&uri, 10, without_hashes());
+    let (from, to) = (lockstep_storage::open(&uri).unwrap(), server.storage("data", Duration::from_secs(30)));
+    wait(async {
+        for meta in from.list("").await.unwrap() {
+            to.put(&meta.path, from.get(&meta.path).await.unwrap()).await.unwrap();
+        }
+    });
+    assert!(!Dataset::open_in(to.clone(), "").unwrap().is_hashed());
+    server.faults().add(Call::List, "", Fault::Denied, 10);
+    let error = Dataset::open_in(to, "").unwrap_err();
+    assert!(matches!(error, Error::Unlisted { .. }), "{error:?}");
+    assert!(error.to_string().contains("lockstep data seal"), "{error}");
+}
+
+#[test]
 fn verify_does_not_call_good_what_nothing_vouches_for() {
     let uri = fresh();
     numbers(&uri, 40, without_hashes());
@@ -302,6 +323,24 @@ fn a_cache_that_is_gone_or_full_does_not_stop_training() {
     let mut loader = train(&dataset, 10, cached_in(cache.path()));
     fs::remove_dir_all(folder_in(cache.path())).unwrap();
     (0..12).for_each(|step| check_numbers(&loader.batch(step).unwrap()));
+}
+
+#[test]
+fn what_was_cached_of_a_replaced_dataset_goes_when_nobody_uses_it() {
+    let (uri, other) = (fresh(), fresh());
+    numbers(&uri, 40, without_hashes());
+    numbers(&other, 40, without_hashes());
+    let cache = tempfile::tempdir().unwrap();
+    let count = || fs::read_dir(cache.path()).unwrap().count();
+    all_numbers(&open(&other), cache.path()).unwrap();
+    let mut user = train(&open(&uri), 10, cached_in(cache.path()));
+    check_numbers(&user.batch(0).unwrap());
+    relabel(&uri, FIRST);
+    all_numbers(&open(&uri), cache.path()).unwrap();
+    assert_eq!(count(), 3, "one is in use, one is of another dataset");
+    drop(user);
+    all_numbers(&open(&uri), cache.path()).unwrap();
+    assert_eq!(count(), 2);
 }
 
 #[test]

@@ -16,11 +16,26 @@ pub struct Blobs {
     pub num_eval: u64,
     /// Changes the labels of single samples.
     pub label: Arc<dyn Fn(u64) -> i64 + Send + Sync>,
+    /// What each rank sees of files.
+    pub seen: Arc<dyn Fn(u32) -> Seen + Send + Sync>,
+}
+
+/// What there is to see of files whose index has no hashes; nothing, where it has.
+#[derive(Clone, Default)]
+pub struct Seen {
+    pub listing: Option<String>,
+    /// Of each shard, where the rank has read it.
+    pub contents: Vec<Option<u128>>,
 }
 
 impl Default for Blobs {
     fn default() -> Self {
-        Self { num_train: 160, num_eval: 0, label: Arc::new(|sample| sample as i64 % NUM_CLASSES) }
+        Self {
+            num_train: 160,
+            num_eval: 0,
+            label: Arc::new(|sample| sample as i64 % NUM_CLASSES),
+            seen: Arc::new(|_| Seen::default()),
+        }
     }
 }
 
@@ -28,7 +43,8 @@ impl Blobs {
     /// What one rank sees.
     pub fn rank(&self, rank: u32, job: &JobSpec) -> RankBlobs {
         let digest = format!("blobs-{}", self.num_train);
-        let dataset = Dataset { uri: "memory".into(), digest, ..Dataset::default() };
+        let seen = (self.seen)(rank);
+        let dataset = Dataset { uri: "memory".into(), digest, listing: seen.listing, ..Dataset::default() };
         let tail = match job.data.as_ref().unwrap().tail {
             jobspec::Tail::Drop => Tail::Drop,
             jobspec::Tail::Pad => Tail::Pad,
@@ -83,7 +99,16 @@ impl Data for RankBlobs {
         &self.dataset
     }
 
-    fn expect(&self, _: &Contents, _: bool) -> Result<()> {
+    fn expect(&self, shards: &Contents, _: bool) -> Result<()> {
+        let seen = (self.blobs.seen)(self.part.rank()).contents;
+        for (shard, expected) in shards {
+            let got = seen.get(*shard as usize).copied().flatten().map(|hash| format!("{hash:032x}"));
+            if let Some(got) = got.filter(|got| got != expected) {
+                let (file, algorithm) = (format!("shard {shard}"), "xxh3_128".into());
+                let expected = expected.clone();
+                return Err(lockstep_datasets::Error::Replaced { file, algorithm, expected, got }.into());
+            }
+        }
         Ok(())
     }
 
@@ -138,7 +163,7 @@ impl TrainSource for Train {
     }
 
     fn contents(&self) -> Vec<Option<u128>> {
-        Vec::new()
+        (self.blobs.seen)(self.part.rank()).contents
     }
 }
 

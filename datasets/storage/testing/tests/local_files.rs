@@ -2,6 +2,8 @@
 //! files.
 #![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::{
     fs::{self, FileTimes},
     os::unix::{

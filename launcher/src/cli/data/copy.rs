@@ -52,7 +52,7 @@ fn is_index(path: &str) -> bool {
 }
 
 async fn copy(from: &Arc<dyn Storage>, to: &Arc<dyn Storage>, file: &Meta) -> anyhow::Result<()> {
-    let body = from.get(&file.path).await?;
+    let body = from.get_listed(file).await?;
     match to.create(&file.path, body.clone()).await? {
         Created::Theirs(there) if there != body => {
             Err(Failure::new(format!("{} is there with other content", to.uri(&file.path)))
