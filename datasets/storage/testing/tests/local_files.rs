@@ -1,7 +1,5 @@
 //! What only local files have: modes, permissions, leftovers of a killed writer and of others, and things that are no
 //! files.
-#![allow(clippy::unwrap_used)] // a panic is this test's verdict
-
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::{
