@@ -2,13 +2,16 @@
 
 use super::Cluster;
 use crate::Failure;
+use http_body_util::BodyExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PropagationPolicy};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::client::Body;
+use kube::core::{Request, Status};
 use kube::{Resource, ResourceExt};
 use lockstep_jobspec::JobSpec;
 use lockstep_render::{JOB_LABEL, Objects, Work};
@@ -18,6 +21,8 @@ use serde_json::Value;
 use std::fmt::Debug;
 use std::time::Duration;
 
+/// What the cluster answers where it made an object.
+const CREATED: u16 = 201;
 /// Who changes the objects, to the cluster.
 pub(super) const MANAGER: &str = "lockstep";
 /// How long a Job and its pods may take to be gone, beyond their grace period.
@@ -66,22 +71,20 @@ pub(crate) fn set_ttl(job: &JobSpec, objects: &mut Objects) {
     }
 }
 
-/// Makes everything new, what pods need before the pods, and takes it away again where a part of it is refused. Returns the
-/// Job as it is then; none for a scheduled job.
+/// Makes everything new, what pods need before the pods, and takes away again what it made where a part of it is refused: what
+/// another launch of that name made meanwhile, or took over, stays. Returns the Job as it is then; none for a scheduled job.
 ///
 /// # Errors
 /// Where the cluster refuses an object, or one of that name belongs to somebody else.
 pub(crate) async fn create(cluster: &Cluster, objects: &Objects) -> anyhow::Result<Option<Job>> {
-    let name = objects.service.name_any();
     refuse_strangers(cluster, objects).await?;
-    match apply(cluster, objects).await {
-        Ok(job) => Ok(job),
-        Err(error) => {
-            // The first error is the one that counts; what can't be removed has a label by which gc finds it.
-            let _ = remove_around(cluster, &name).await;
-            Err(error)
-        }
+    let mut made = Made::default();
+    let applied = put_all(cluster, objects, &mut made).await;
+    if applied.is_err() {
+        // The first error is the one that counts; what can't be removed has a label by which gc finds it.
+        made.unmake(cluster).await;
     }
+    applied
 }
 
 /// Applies every object as server-side apply does, with one field manager; in order.
@@ -89,18 +92,66 @@ pub(crate) async fn create(cluster: &Cluster, objects: &Objects) -> anyhow::Resu
 /// # Errors
 /// Where the cluster refuses one.
 pub(crate) async fn apply(cluster: &Cluster, objects: &Objects) -> anyhow::Result<Option<Job>> {
-    let service = put(cluster, "Service", &objects.service);
-    let config_map = put(cluster, "ConfigMap", &objects.config_map);
-    let policy = put_some(cluster, "NetworkPolicy", objects.network_policy.as_ref());
-    let pdb = put_some(cluster, "PodDisruptionBudget", objects.pdb.as_ref());
-    tokio::try_join!(service, config_map, policy, pdb)?;
+    put_all(cluster, objects, &mut Made::default()).await
+}
+
+async fn put_all(cluster: &Cluster, objects: &Objects, made: &mut Made) -> anyhow::Result<Option<Job>> {
+    let (service, config_map, policy, pdb) = tokio::join!(
+        put(cluster, "Service", &objects.service),
+        put(cluster, "ConfigMap", &objects.config_map),
+        put_some(cluster, "NetworkPolicy", objects.network_policy.as_ref()),
+        put_some(cluster, "PodDisruptionBudget", objects.pdb.as_ref()),
+    );
+    // Each is noted before the first error counts.
+    *made = Made {
+        service: service.as_ref().ok().and_then(Put::made),
+        config_map: config_map.as_ref().ok().and_then(Put::made),
+        policy: policy.as_ref().ok().and_then(Option::as_ref).and_then(Put::made),
+        pdb: pdb.as_ref().ok().and_then(Option::as_ref).and_then(Put::made),
+    };
+    service?;
+    config_map?;
+    policy?;
+    pdb?;
     match &objects.work {
-        Work::Job(job) => Ok(Some(put(cluster, "Job", job.as_ref()).await?)),
+        Work::Job(job) => Ok(Some(put(cluster, "Job", job.as_ref()).await?.object)),
         Work::CronJob(cron_job) => {
             put(cluster, "CronJob", cron_job.as_ref()).await?;
             Ok(None)
         }
     }
+}
+
+/// What one call of [`create`] made around a Job.
+#[derive(Default)]
+struct Made {
+    service: Option<Service>,
+    config_map: Option<ConfigMap>,
+    policy: Option<NetworkPolicy>,
+    pdb: Option<PodDisruptionBudget>,
+}
+
+impl Made {
+    async fn unmake(self, cluster: &Cluster) {
+        tokio::join!(
+            unmake(cluster, "Service", self.service),
+            unmake(cluster, "ConfigMap", self.config_map),
+            unmake(cluster, "NetworkPolicy", self.policy),
+            unmake(cluster, "PodDisruptionBudget", self.pdb),
+        );
+    }
+}
+
+/// Deletes an object unless it is another one by now, or somebody has changed it: then it is theirs.
+async fn unmake<K>(cluster: &Cluster, kind: &str, made: Option<K>)
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned + Clone + Debug,
+{
+    let Some(made) = made else { return };
+    let preconditions = Some(Preconditions { uid: made.uid(), resource_version: made.resource_version() });
+    let params = DeleteParams { preconditions, ..DeleteParams::default() };
+    let (api, name) = (cluster.api::<K>(), made.name_any());
+    let _ = cluster.call("delete", &format!("{kind} {name}"), api.delete(&name, &params)).await;
 }
 
 /// Makes the Job the owner of what is around it, so that whoever deletes the Job leaves nothing behind.
@@ -194,32 +245,53 @@ pub(super) async fn remove_around(cluster: &Cluster, name: &str) -> anyhow::Resu
     Ok(())
 }
 
-async fn put<K>(cluster: &Cluster, kind: &str, object: &K) -> anyhow::Result<K>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Serialize
-        + DeserializeOwned
-        + Clone
-        + Debug,
-{
-    let name = object.name_any();
-    let api = cluster.api::<K>();
-    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
-    cluster.call("create", &format!("{kind} {name}"), api.patch(&name, &params, &Patch::Apply(object))).await
+/// An object as the cluster has it now.
+struct Put<K> {
+    object: K,
+    /// Whether it was not there before.
+    is_new: bool,
 }
 
-async fn put_some<K>(cluster: &Cluster, kind: &str, object: Option<&K>) -> anyhow::Result<()>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Serialize
-        + DeserializeOwned
-        + Clone
-        + Debug,
-{
-    if let Some(object) = object {
-        put(cluster, kind, object).await?;
+impl<K: Clone> Put<K> {
+    fn made(&self) -> Option<K> {
+        self.is_new.then(|| self.object.clone())
     }
-    Ok(())
+}
+
+/// Server-side apply, of which [`Api::patch`](kube::Api::patch) doesn't tell whether it made the object.
+async fn put<K>(cluster: &Cluster, kind: &str, object: &K) -> anyhow::Result<Put<K>>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize + DeserializeOwned,
+{
+    let name = object.name_any();
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
+    let applied = async {
+        let request = Request::new(K::url_path(&(), Some(&cluster.namespace)));
+        let request =
+            request.patch(&name, &params, &Patch::Apply(object)).map_err(kube::Error::BuildRequest)?;
+        let answer = cluster.client.send(request.map(Body::from)).await?;
+        let status = answer.status();
+        let bytes = answer.into_body().collect().await?.to_bytes();
+        if !status.is_success() {
+            let unclear =
+                || Status::failure(String::from_utf8_lossy(&bytes).trim(), "").with_code(status.as_u16());
+            let refusal = serde_json::from_slice::<Status>(&bytes).unwrap_or_else(|_| unclear());
+            return Err(kube::Error::Api(refusal.boxed()));
+        }
+        let object = serde_json::from_slice(&bytes).map_err(kube::Error::SerdeError)?;
+        Ok(Put { object, is_new: status.as_u16() == CREATED })
+    };
+    cluster.call("create", &format!("{kind} {name}"), applied).await
+}
+
+async fn put_some<K>(cluster: &Cluster, kind: &str, object: Option<&K>) -> anyhow::Result<Option<Put<K>>>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize + DeserializeOwned,
+{
+    match object {
+        Some(object) => put(cluster, kind, object).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Deletes the objects of one kind that belong to the job called `name`, but for those called as in `kept`, and waits until
@@ -291,4 +363,56 @@ pub(super) fn belongs<K: Resource>(
     Err(Failure::usage(what)
         .note("fix", "give the job another name, or use another namespace: -n NAME")
         .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::Fake;
+    use super::*;
+    use lockstep_jobspec::{Source, parse};
+
+    fn objects(steps: u32) -> Objects {
+        let text = format!(
+            "name: a\nmodel: {{ kind: mlp }}\ndata: {{ train: {{ uri: s3://b/d }} }}\ntrain: {{ steps: {steps} }}\n\
+             storage: s3://b/runs\nkubernetes: {{ image: i }}\n"
+        );
+        let job = parse(&Source { path: "j.yaml".into(), text }, &[]).unwrap();
+        lockstep_render::render(&job, lockstep_jobspec::Resume::Auto).unwrap()
+    }
+
+    async fn launch(cluster: &Cluster, objects: &Objects) -> anyhow::Result<Job> {
+        let job = create(cluster, objects).await?.unwrap();
+        own(cluster, objects, &job).await?;
+        Ok(job)
+    }
+
+    #[tokio::test]
+    async fn of_two_launches_at_one_time_the_one_that_loses_takes_nothing_from_the_other() {
+        let (one, other) = (objects(1), objects(2));
+        let mut winners = [0; 2];
+        for seed in 0..300 {
+            let fake = Fake::new(seed);
+            let cluster = fake.cluster();
+            let ended = tokio::join!(launch(&cluster, &one), launch(&cluster, &other));
+            let (job, objects) = match ended {
+                (Ok(job), Err(_)) => (job, &one),
+                (Err(_), Ok(job)) => (job, &other),
+                both => panic!("seed {seed}: {both:?}"),
+            };
+            winners[usize::from(objects.config_map == other.config_map)] += 1;
+            for (kind, name) in [
+                ("services", objects.service.name_any()),
+                ("configmaps", objects.config_map.name_any()),
+                ("networkpolicies", objects.network_policy.as_ref().unwrap().name_any()),
+            ] {
+                let there = fake.all(kind);
+                let names: Vec<_> =
+                    there.iter().map(|object| object["metadata"]["name"].as_str().unwrap()).collect();
+                assert_eq!(names, [name.as_str()], "seed {seed}, {kind}");
+                let owner = &there[0]["metadata"]["ownerReferences"][0]["uid"];
+                assert_eq!(owner.as_str(), job.metadata.uid.as_deref(), "seed {seed}, {kind}");
+            }
+        }
+        assert!(winners.iter().all(|count| *count > 20), "{winners:?}");
+    }
 }

@@ -92,7 +92,7 @@ async fn wait(cluster: &Cluster, name: &str, since: Timestamp, most: Duration) -
             return Inside::Unseen { why, fix: None };
         }
         waits = standing.waits.into_iter().next().map(|wait| match waits.take() {
-            Some((same, since)) if same == wait => (wait, since),
+            Some((same, since)) if same.subject() == wait.subject() => (wait, since),
             _ => (wait, Instant::now()),
         });
         match &waits {

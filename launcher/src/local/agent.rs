@@ -68,7 +68,10 @@ impl Agent {
             .arg("127.0.0.1")
             .arg("--scratch")
             .arg(launch.scratch.join(format!("node-{node}")));
-        command.arg("--resume").arg(&launch.resume).args(launch.origin.arguments());
+        command.args(launch.resume.option()).args(launch.origin.arguments());
+        if let Some(folder) = &launch.folder {
+            command.current_dir(folder);
+        }
         // A group of its own: Ctrl-C reaches the launcher alone, which then asks for an orderly stop.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("can't start {}", agent.display()))?;

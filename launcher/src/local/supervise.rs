@@ -10,7 +10,7 @@ use crate::signals::{Signals, StopSignal};
 use crate::view::View;
 use anyhow::Context;
 use futures::future::OptionFuture;
-use lockstep_jobspec::AgentExit;
+use lockstep_jobspec::{AgentExit, Resume};
 use lockstep_run::{Line, NodeId, Outcome, RunDir, Step};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -45,14 +45,16 @@ pub(crate) struct Launch {
     pub(crate) id: String,
     /// When the user typed the command.
     pub(crate) launched_at_unix_ms: u64,
-    /// What to start from, in the agents' words.
-    pub(crate) resume: String,
+    /// What to start from.
+    pub(crate) resume: Resume,
     /// Where nodes keep what outlives their workers.
     pub(crate) scratch: PathBuf,
-    /// Agents get this long to stop before they are killed.
-    pub(crate) grace: Duration,
     /// Who launches, and from where.
     pub(crate) origin: Origin,
+    /// Where a command of the job runs; where the launcher does unless it is given.
+    pub(crate) folder: Option<PathBuf>,
+    /// Agents get this long to stop before they are killed.
+    pub(crate) grace: Duration,
 }
 
 /// How a launch ended.

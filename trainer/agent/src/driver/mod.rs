@@ -10,7 +10,7 @@ mod start_error;
 pub use last_words::leave_words;
 pub use start_error::StartError;
 
-use crate::args::{Resume, RunArgs};
+use crate::args::RunArgs;
 use crate::kv::{Answer, Caller, Kv};
 use crate::machine::{self, ExitCode, Machine, Time};
 use crate::net::{Arrival, ConnectionId, Net, Outbox};
