@@ -53,6 +53,7 @@ lint: .libtorch ## format, clippy, licences and advisories, direction of depende
 	$(WITH_LIBTORCH) $(CARGO) clippy $(WORKSPACE) --all-targets -- -D warnings
 	tests/scripts/dependency-direction.sh
 	tests/scripts/deny.sh
+	tests/scripts/named-tests.sh
 
 .PHONY: doc
 doc: .libtorch ## API documentation, without warnings

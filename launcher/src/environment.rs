@@ -28,6 +28,7 @@ pub(crate) fn cache() -> anyhow::Result<PathBuf> {
     set("LOCKSTEP_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|dir| dir.join("lockstep")))
         .or_else(|| set("HOME").map(|dir| dir.join(".cache/lockstep")))
+        .and_then(|folder| std::path::absolute(folder).ok())
         .ok_or_else(|| {
             Failure::usage("there is no folder for fetched data: HOME is not set")
                 .note("fix", "export LOCKSTEP_CACHE with a folder of your own, or HOME")

@@ -51,12 +51,17 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// An error as it is shown on stderr.
+pub(crate) fn shown(error: &anyhow::Error) -> String {
+    format!("{} {}", style("error:").red().bold().for_stderr(), plain(&format!("{error:#}")))
+}
+
 /// Shows an error on stderr. Returns the exit code that it stands for.
 pub(crate) fn report(error: &anyhow::Error) -> Exit {
     if error.downcast_ref().is_some_and(Unprinted::is_closed) {
         return Exit::Done;
     }
-    let text = format!("{} {}", style("error:").red().bold().for_stderr(), plain(&format!("{error:#}")));
+    let text = shown(error);
     let patient = text.clone();
     let said = block_on(async {
         patiently(move || tell(&patient)).await;

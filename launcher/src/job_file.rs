@@ -4,7 +4,7 @@ use std::{
 };
 
 use clap::Args;
-use lockstep_jobspec::{JobSpec, Resolved, RunName, Source, resolve};
+use lockstep_jobspec::{JobSpec, Resolved, Resume, RunName, Source, resolve};
 use lockstep_render::{Objects, Wrong};
 
 use crate::Failure;
@@ -49,7 +49,7 @@ impl JobFile {
 ///
 /// # Errors
 /// Where a part that is Kubernetes' own isn't what Kubernetes takes; the message has its place in the file.
-pub(crate) fn rendered(resolved: &Resolved, job: &JobSpec, resume: &str) -> anyhow::Result<Objects> {
+pub(crate) fn rendered(resolved: &Resolved, job: &JobSpec, resume: Resume) -> anyhow::Result<Objects> {
     placed(resolved, lockstep_render::render(job, resume))
 }
 

@@ -1,9 +1,10 @@
 //! Finds runs: by name in `./runs` and on the cluster, or by folder or URI.
 
 use crate::cluster::{self, Cluster, ClusterArgs, ClusterRun};
-use crate::{Failure, block_on};
+use crate::{Failure, block_on, shell};
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
-use lockstep_run::RunDir;
+use lockstep_run::status::{RunPhase, RunStatus};
+use lockstep_run::{RunDir, Step};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -76,6 +77,17 @@ impl PlaceArgs {
 }
 
 impl RunArg {
+    /// A command about this run, as it can be pasted.
+    pub(crate) fn command(&self, verb: &str) -> String {
+        let mut words = vec!["lockstep", verb, self.run.as_str()];
+        words.extend(self.place.local.then_some("--local"));
+        let cluster = &self.place.cluster;
+        for (option, value) in [("--context", &cluster.context), ("--namespace", &cluster.namespace)] {
+            words.extend(value.iter().flat_map(|value| [option, value.as_str()]));
+        }
+        shell::join(words)
+    }
+
     /// Finds the run.
     ///
     /// # Errors
@@ -136,7 +148,12 @@ impl RunArg {
             Ok(None) => Err(Failure::new(format!("run {} has written nothing to {uri} yet", self.run)).into()),
             Err(error) => Err(Failure::new(format!("can't read {uri} from this machine: {error}"))
                 .note("fix", "export AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for other stores than Amazon's, AWS_ENDPOINT_URL")
-                .note("without", format!("lockstep status {0}, lockstep logs {0} and lockstep events {0} need the cluster only", self.run))
+                .note("without", format!(
+                    "{}      {}      {} need the cluster only",
+                    self.command("status"),
+                    self.command("logs"),
+                    self.command("events")
+                ))
                 .into()),
         }
     }
@@ -182,6 +199,25 @@ fn uri(run: &str) -> anyhow::Result<String> {
         !run.contains('/') && (named.join("run.json").exists() || !Path::new(run).join("run.json").exists());
     let path = if is_name { named } else { PathBuf::from(run) };
     absolute(&path.to_string_lossy())
+}
+
+/// What a run's folder says, under the name by which the run is found: its folder's, which with --run-dir is not the job's.
+///
+/// # Errors
+/// Where the folder can't be read.
+pub(crate) async fn status(dir: &RunDir, deadline: Duration) -> lockstep_run::Result<Option<RunStatus>> {
+    let Some(status) = dir.status(deadline).await? else { return Ok(None) };
+    let name = status.run_dir.trim_end_matches('/').rsplit('/').next().filter(|name| !name.is_empty());
+    let name = name.unwrap_or(&status.name).to_owned();
+    Ok(Some(carries_on(RunStatus { name, ..status })))
+}
+
+/// The status with the step at which the run would carry on, where it stands still: its checkpoint's, not the last that was
+/// told of.
+fn carries_on(status: RunStatus) -> RunStatus {
+    let stands = matches!(status.phase, RunPhase::Stopped | RunPhase::Interrupted);
+    let saved = status.last_checkpoint.as_ref().map_or(Step(0), |checkpoint| checkpoint.step);
+    RunStatus { step: if stands { saved } else { status.step }, ..status }
 }
 
 /// A local path made absolute, and normal; a URI as it is.

@@ -1,16 +1,24 @@
-use std::{path::Path, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use url::Url;
 
 use crate::{Error, Limits, Result, Storage, local::LocalFiles, memory::Memory, s3::S3};
 
 /// Settings of a storage beyond its URI.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Options {
     /// S3 settings by object_store's names (`aws_endpoint`, `aws_access_key_id`, ...); they win over the `AWS_*` variables.
     pub config: Vec<(String, String)>,
     /// Deadlines.
     pub limits: Limits,
+}
+
+/// Values of settings may be secrets.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.config.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Options").field("config", &names).field("limits", &self.limits).finish()
+    }
 }
 
 /// Opens a storage: a path, `file:///path`, `s3://bucket/prefix`, or `memory://name` (in this process only).
@@ -95,6 +103,16 @@ mod tests {
         }
         let options = Options { config: vec![("aws_nonsense".into(), "1".into())], ..Options::default() };
         assert!(matches!(open_with("s3://bucket", &options), Err(Error::BadUri { .. })));
+    }
+
+    #[test]
+    fn no_debug_output_holds_a_secret() {
+        let config = [("aws_access_key_id", "planted-id"), ("aws_secret_access_key", "planted-secret")];
+        let config = config.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let options = Options { config, ..Options::default() };
+        let s3 = S3::open("bucket", "", &options.config, options.limits).unwrap();
+        let shown = format!("{options:?} {s3:?}");
+        assert!(shown.contains("aws_secret_access_key") && !shown.contains("planted-secret"), "{shown}");
     }
 
     #[tokio::test]

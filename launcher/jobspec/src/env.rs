@@ -9,6 +9,39 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Env(BTreeMap<String, String>);
 
+/// Variables with their values as a process gets them. Any of them may be a secret, so they can be looked at and handed on,
+/// and not printed: `Debug` hides the values, and there is no other form.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Expanded(BTreeMap<String, String>);
+
+impl Expanded {
+    /// The value of a variable.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    /// Names and values, in order of the names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+impl FromIterator<(String, String)> for Expanded {
+    fn from_iter<I: IntoIterator<Item = (String, String)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
+impl fmt::Debug for Expanded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        hidden(&self.0, f)
+    }
+}
+
+fn hidden(values: &BTreeMap<String, String>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.debug_map().entries(values.keys().map(|key| (key, format_args!("***")))).finish()
+}
+
 /// A value of `env` that can't be expanded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -31,10 +64,10 @@ pub enum EnvError {
 
 impl Env {
     /// The variables with every `${NAME}` replaced by what `lookup` gives for it; all errors at once.
-    pub fn expand(
-        &self,
-        lookup: impl Fn(&str) -> Option<String>,
-    ) -> Result<BTreeMap<String, String>, Vec<EnvError>> {
+    ///
+    /// # Errors
+    /// One for each value that can't be expanded.
+    pub fn expand(&self, lookup: impl Fn(&str) -> Option<String>) -> Result<Expanded, Vec<EnvError>> {
         let mut expanded = BTreeMap::new();
         let mut errors = Vec::new();
         for (key, value) in &self.0 {
@@ -45,7 +78,7 @@ impl Env {
                 Err(error) => errors.push(error),
             }
         }
-        if errors.is_empty() { Ok(expanded) } else { Err(errors) }
+        if errors.is_empty() { Ok(Expanded(expanded)) } else { Err(errors) }
     }
 
     /// The keys, in order.
@@ -72,7 +105,7 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Env {
 
 impl fmt::Debug for Env {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.0.keys().map(|key| (key, format_args!("***")))).finish()
+        hidden(&self.0, f)
     }
 }
 

@@ -8,7 +8,8 @@ use crate::{
     RunName, Tail, Train, WarmStart,
 };
 
-/// A training job.
+/// A training job. A relative path in a job file starts at the file's folder; one on the command line, and the default of
+/// `storage`, at the current folder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct JobSpec {
@@ -26,7 +27,8 @@ pub struct JobSpec {
     /// What is trained; either this or `command`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<Model>,
-    /// Program and arguments that train in place of `model`; it gets the environment that torchrun gives.
+    /// Program and arguments that train in place of `model`; it gets the environment that torchrun gives. With --local it
+    /// runs in the folder at which relative paths start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub command: Option<Vec<String>>,
@@ -58,8 +60,8 @@ pub struct JobSpec {
     /// When checkpoints are written, and how many stay.
     #[serde(default)]
     pub checkpoint: Checkpoint,
-    /// Where runs are kept: a folder, or a `file://` or `s3://` URI; the run lives in `<storage>/<name>`.
-    /// Default: ./runs.
+    /// Where runs are kept: a folder, relative to the job file, or a `file://` or `s3://` URI; the run lives in `<storage>/<name>`.
+    /// The default is relative to the current folder. Default: ./runs.
     #[serde(default = "default_storage")]
     pub storage: String,
     /// What the run may use.
@@ -163,21 +165,26 @@ impl JobSpec {
 
     /// Makes the paths that are relative to the job file's folder, `base`, absolute: datasets and worker.
     pub fn resolve_paths(&mut self, base: &Path) -> std::io::Result<()> {
+        self.resolve_each_path(|_| base)
+    }
+
+    /// The same, where `base` tells for each field from where its path is seen.
+    pub(crate) fn resolve_each_path<'b>(&mut self, base: impl Fn(&str) -> &'b Path) -> std::io::Result<()> {
         if let Some(data) = &mut self.data {
-            data.train.uri = absolute(base, &data.train.uri)?;
+            data.train.uri = absolute(base("data.train.uri"), &data.train.uri)?;
             if let Some(eval) = &mut data.eval {
-                eval.uri = absolute(base, &eval.uri)?;
+                eval.uri = absolute(base("data.eval.uri"), &eval.uri)?;
             }
         }
         if let Some(worker) = &mut self.worker {
-            *worker = absolute(base, worker)?;
+            *worker = absolute(base("worker"), worker)?;
         }
         Ok(())
     }
 }
 
 /// `path` seen from `base`, absolute and without `.` and `..`; URIs stay as they are.
-fn absolute(base: &Path, path: &str) -> std::io::Result<String> {
+pub(crate) fn absolute(base: &Path, path: &str) -> std::io::Result<String> {
     use std::path::{Component, PathBuf};
 
     if path.contains("://") {

@@ -1,10 +1,10 @@
-use std::borrow::Borrow;
+use std::{borrow::Borrow, path::Path};
 
 use serde_json::Value as Json;
 
 use crate::{
-    JobSpec, Location, Place, Problem, Problems, Source, check::check, meaning, overrides, rules, shape::JOB,
-    tree::Node,
+    JobSpec, Location, Place, Problem, Problems, Source, check::check, job::absolute, meaning, overrides,
+    rules, shape::JOB, tree::Node,
 };
 
 /// A job, and where each of its values comes from.
@@ -14,6 +14,17 @@ pub struct Resolved {
     pub job: JobSpec,
     pub(crate) tree: Node,
     source: String,
+}
+
+/// A job with what is meant by its paths.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OnThisMachine {
+    /// The job; its datasets and its worker have absolute paths.
+    pub job: JobSpec,
+    /// Its `storage`, absolute. The job keeps what was written: a run is the same wherever its folder is.
+    pub storage: String,
+    /// Where its `command` runs, if it has one.
+    pub folder: Option<String>,
 }
 
 impl Resolved {
@@ -29,6 +40,25 @@ impl Resolved {
         } else {
             Err(Problems { source: self.source.clone(), list: sorted(list) })
         }
+    }
+
+    /// The job as it runs on this machine: relative paths that are written in the job file start at `folder`, the file's, and
+    /// those of the command line at `here`.
+    ///
+    /// # Errors
+    /// Where the current folder is gone.
+    pub fn on_this_machine(&self, folder: &Path, here: &Path) -> std::io::Result<OnThisMachine> {
+        let base = |path: &str| match self.tree.find(path).map(|node| &node.place) {
+            Some(Place::File(_)) => folder,
+            Some(Place::Set(_) | Place::Whole) | None => here,
+        };
+        let mut job = self.job.clone();
+        job.resolve_each_path(base)?;
+        Ok(OnThisMachine {
+            storage: absolute(base("storage"), job.storage.trim_end_matches('/'))?,
+            folder: job.command.is_some().then(|| absolute(base("command"), ".")).transpose()?,
+            job,
+        })
     }
 
     /// A problem that was found elsewhere with the field at `path`, with its place.

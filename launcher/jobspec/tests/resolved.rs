@@ -1,6 +1,6 @@
 //! The resolved job: defaults, derived values, and the way through JSON.
 
-use lockstep_jobspec::{JobSpec, Model, Warmup};
+use lockstep_jobspec::{JobSpec, Model, Source, Warmup, resolve};
 use serde_json::json;
 
 fn digits() -> serde_json::Value {
@@ -64,4 +64,39 @@ fn relative_paths_start_at_the_job_file() {
     let data = job.data.unwrap();
     assert_eq!(data.train.uri, "/jobs/d");
     assert_eq!(data.eval.unwrap().uri, "s3://b/d");
+}
+
+#[test]
+fn a_path_starts_where_it_is_written() {
+    let file = "name: a\nmodel: { kind: mlp }\ntrain: { steps: 5 }\nstorage: kept/\nworker: bin/w\n\
+                data: { train: { uri: ../d }, eval: { uri: /abs } }\n";
+    let here = |sets: &[&str]| {
+        let source = Source { path: "jobs/j.yaml".into(), text: file.to_owned() };
+        let sets: Vec<_> = sets.iter().map(|set| (*set).to_owned()).collect();
+        resolve(&source, &sets).unwrap().on_this_machine("/jobs".as_ref(), "/here".as_ref()).unwrap()
+    };
+    let told = here(&[]);
+    assert_eq!((told.storage.as_str(), told.folder), ("/jobs/kept", None));
+    assert_eq!((told.job.storage.as_str(), told.job.worker.as_deref()), ("kept/", Some("/jobs/bin/w")));
+    let data = told.job.data.unwrap();
+    assert_eq!((data.train.uri.as_str(), data.eval.unwrap().uri.as_str()), ("/d", "/abs"));
+
+    let told = here(&["storage=mine", "worker=../w", "data.train.uri=d", "data.eval.uri=s3://b/d"]);
+    assert_eq!((told.storage.as_str(), told.job.worker.as_deref()), ("/here/mine", Some("/w")));
+    let data = told.job.data.unwrap();
+    assert_eq!((data.train.uri.as_str(), data.eval.unwrap().uri.as_str()), ("/here/d", "s3://b/d"));
+}
+
+#[test]
+fn a_command_runs_where_it_is_written() {
+    let folder = |text: &str, sets: &[String]| {
+        let source = Source { path: "j.yaml".into(), text: text.to_owned() };
+        let told =
+            resolve(&source, sets).unwrap().on_this_machine("/jobs".as_ref(), "/here".as_ref()).unwrap();
+        (told.folder.unwrap(), told.storage)
+    };
+    let default = "/here/runs".to_owned();
+    assert_eq!(folder("name: a\ncommand: [./t.sh]\n", &[]), ("/jobs".to_owned(), default.clone()));
+    let set = ["command=[./t.sh]".to_owned()];
+    assert_eq!(folder("name: a\ncommand: [x]\n", &set), ("/here".to_owned(), default));
 }

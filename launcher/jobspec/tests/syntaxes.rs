@@ -110,8 +110,8 @@ fn an_override_replaces_its_alternative() {
 fn env_expands_at_the_start_only() {
     let env: Env = [("A", "x-${B}-$$"), ("C", "plain")].into_iter().collect();
     let expanded = env.expand(|name| (name == "B").then(|| "secret".to_owned())).unwrap();
-    assert_eq!(expanded["A"], "x-secret-$");
-    assert_eq!(expanded["C"], "plain");
+    assert_eq!((expanded.get("A"), expanded.get("C")), (Some("x-secret-$"), Some("plain")));
+    assert_eq!(format!("{expanded:?}"), r#"{"A": ***, "C": ***}"#);
     let errors = env.expand(|_| None).unwrap_err();
     assert_eq!(errors, [EnvError::Unset { key: "A".into(), variable: "B".into() }]);
     assert_eq!(

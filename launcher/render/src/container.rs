@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
     ObjectFieldSelector, Probe, ResourceRequirements, SecretEnvSource, SecretKeySelector, SecurityContext,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use lockstep_jobspec::{Kubernetes, PullPolicy, SecretEnv};
+use lockstep_jobspec::{Kubernetes, PullPolicy, Resume, SecretEnv};
 
 use crate::config_map::FILE;
 use crate::meta::{AGENT_PORT, CONTAINER, JOB_NAME_LABEL, UID_LABEL};
@@ -106,7 +106,7 @@ fn args(source: &Source<'_>) -> Vec<String> {
 }
 
 /// The agent reads its node's index from JOB_COMPLETION_INDEX, which the Job controller sets.
-fn train(source: &Source<'_>, resume: &str) -> Vec<String> {
+fn train(source: &Source<'_>, resume: Resume) -> Vec<String> {
     let meta = &source.meta;
     let storage = literal(meta.storage());
     // A scheduled launch's Job has a name that nobody knows before.
@@ -128,9 +128,7 @@ fn train(source: &Source<'_>, resume: &str) -> Vec<String> {
     if source.job.nodes > 1 {
         args.push(format!("--outstay={OUTSTAY_SECONDS}"));
     }
-    if resume != "auto" {
-        args.push(format!("--resume={resume}"));
-    }
+    args.extend(resume.option());
     args
 }
 

@@ -2,7 +2,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use lockstep_jobspec::{JobSpec, Kubernetes, RunName};
+use lockstep_jobspec::{JobSpec, Kubernetes, Resume, RunName};
 use serde_json::Value;
 
 use crate::meta::Meta;
@@ -36,25 +36,25 @@ pub enum Work {
 pub(crate) struct Source<'a> {
     pub(crate) job: &'a JobSpec,
     pub(crate) kubernetes: &'a Kubernetes,
-    pub(crate) purpose: Purpose<'a>,
+    pub(crate) purpose: Purpose,
     pub(crate) meta: Meta<'a>,
 }
 
 /// What the agents are there for.
 #[derive(Clone, Copy)]
-pub(crate) enum Purpose<'a> {
+pub(crate) enum Purpose {
     /// To train, from what the launch starts from.
-    Train { resume: &'a str },
+    Train { resume: Resume },
     /// To say what a pod of the job finds around it.
     Checkup,
 }
 
 /// Makes the objects of a job that [`check_for_cluster`](lockstep_jobspec::Resolved::check_for_cluster) found nothing
-/// wrong with. `resume` says what the launch starts from, as the agent takes it: auto, never, must, or a step.
+/// wrong with. `resume` says what the launch starts from.
 ///
 /// # Errors
 /// Where a part that is Kubernetes' own, `affinity` or `podOverlay`, isn't what Kubernetes takes.
-pub fn render(job: &JobSpec, resume: &str) -> Result<Objects, Wrong> {
+pub fn render(job: &JobSpec, resume: Resume) -> Result<Objects, Wrong> {
     objects(job, Purpose::Train { resume })
 }
 
@@ -79,7 +79,7 @@ pub fn checkup(job: &JobSpec, name: RunName) -> Result<Objects, Wrong> {
     Ok(objects)
 }
 
-fn objects(job: &JobSpec, purpose: Purpose<'_>) -> Result<Objects, Wrong> {
+fn objects(job: &JobSpec, purpose: Purpose) -> Result<Objects, Wrong> {
     let Some(kubernetes) = &job.kubernetes else {
         let fix = "add kubernetes: { image: registry/name:tag }";
         return Err(Wrong::new("kubernetes", "there is no `kubernetes` section", fix));

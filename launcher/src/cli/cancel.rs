@@ -1,7 +1,8 @@
 use crate::cluster::{ClusterRun, end_pods_now, pods_are_gone, set_suspended};
 use crate::local::RunLock;
+use crate::plain::plain_line;
 use crate::runs::{Run, RunArg};
-use crate::{Context, Exit, Failure, block_on, shell};
+use crate::{Context, Exit, Failure, block_on};
 use lockstep_run::control::{self, Reply, Request};
 use lockstep_run::{Outcome, RunDir};
 use serde_json::json;
@@ -65,7 +66,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
                     "run {} has not stopped after {} s",
                     args.run.run, args.wait
                 ))
-                .note("look at", format!("lockstep status {}", args.run.run))
+                .note("look at", args.run.command("status"))
                 .into());
             }
             tokio::time::sleep(LOOK_EVERY).await;
@@ -94,13 +95,13 @@ async fn suspend(args: &Args, context: &Context, run: &ClusterRun) -> anyhow::Re
     while !pods_are_gone(run).await? {
         if since.elapsed() > Duration::from_secs(args.wait) {
             return Err(Failure::new(format!("the pods of run {name} have not left after {} s", args.wait))
-                .note("look at", format!("lockstep status {name}"))
+                .note("look at", args.run.command("status"))
                 .into());
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
     context.output.result(&json!({ "run": name, "suspended": true }), || {
-        format!("run {name} is suspended, its pods have left; go on with: lockstep resume {name}")
+        format!("run {name} is suspended, its pods have left; go on with: {}", args.run.command("resume"))
     })?;
     Ok(Exit::Done)
 }
@@ -113,8 +114,7 @@ async fn kill(args: &Args, context: &Context, dir: &RunDir) -> anyhow::Result<Ex
             true => format!("who launched run {name} can't be proved, so nobody is killed"),
             false => format!("no launcher of run {name} lives on this machine"),
         };
-        let instead = format!("lockstep cancel {}", shell::quote(name));
-        return Err(Failure::new(what).note("without --now", instead).into());
+        return Err(Failure::new(what).note("without --now", args.run.command("cancel")).into());
     };
     launcher.kill()?;
     context.output.result(&json!({ "run": name, "killed": true }), || {
@@ -130,7 +130,9 @@ async fn outcome(dir: &RunDir) -> anyhow::Result<Option<Outcome>> {
 fn word(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Done => "is done".to_owned(),
-        Outcome::Stopped { cause, .. } => format!("has stopped ({cause}); launch it again to carry on"),
-        Outcome::Failed { error } => format!("failed: {error}"),
+        Outcome::Stopped { cause, .. } => {
+            format!("has stopped ({}); launch it again to carry on", plain_line(cause))
+        }
+        Outcome::Failed { error } => format!("failed: {}", plain_line(error)),
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             }
             Named::Run(Run::Stored(dir)) => {
                 return Err(Failure::usage(format!("run {name} is on this machine, and so has no objects"))
-                    .note("stop it", format!("lockstep cancel {name}"))
+                    .note("stop it", args.run.command("cancel"))
                     .note("its files", dir.uri(""))
                     .into());
             }

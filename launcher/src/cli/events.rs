@@ -1,4 +1,5 @@
 use crate::cluster::{self, LogWish};
+use crate::plain::plain_line;
 use crate::runs::{Run, RunArg};
 use crate::{Context, Exit, block_on};
 use jiff::tz::TimeZone;
@@ -43,5 +44,5 @@ fn line(event: &Event) -> String {
         (None, None) if event.kind == EventKind::Cluster => "cluster".to_owned(),
         (None, None) => format!("generation {}", event.generation),
     };
-    format!("{time}  {place:14}  {}", event.text)
+    format!("{time}  {place:14}  {}", plain_line(&event.text))
 }

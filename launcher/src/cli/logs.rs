@@ -1,11 +1,13 @@
 use crate::cluster::{self, ClusterRun, LogLine, LogWish};
 use crate::output::say;
+use crate::plain::plain_line;
 use crate::runs::{Run, RunArg};
 use crate::{Context, Exit, Failure, block_on};
-use console::{Color, style};
+use console::{Color, Term, style};
 use lockstep_jobspec::Span;
 use lockstep_run::segment::{LOGS, Segment, Series};
 use lockstep_run::{Generation, Line, Membership, NodeId, RunDir};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -104,7 +106,7 @@ fn say_if_nothing(args: &Args, shown: bool) {
         return;
     }
     let whose = args.rank.map_or("any worker".to_owned(), |rank| format!("rank {rank}"));
-    say!("no lines of {whose}; what the run went through: lockstep events {}", args.run.run);
+    say!("no lines of {whose}; what the run went through: {}", args.run.command("events"));
 }
 
 /// Shows what nodes had printed whose pods are gone, if this machine can read the run's storage; false where that is nothing.
@@ -183,15 +185,22 @@ async fn replaced(dir: &RunDir, segments: Vec<Segment>) -> anyhow::Result<Vec<Se
 fn colored(line: &str) -> String {
     const COLORS: [Color; 6] =
         [Color::Cyan, Color::Yellow, Color::Green, Color::Magenta, Color::Blue, Color::Red];
+    let line = shown(line);
     let Some((name, text)) = line.split_once("] ").filter(|(name, _)| name.starts_with('[')) else {
-        return line.to_owned();
+        return line.into_owned();
     };
     let number: usize = name.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or(0);
     format!("{} {text}", style(format!("{name}]")).fg(COLORS[number % COLORS.len()]))
 }
 
+/// A file gets what was printed; a terminal nothing that it would obey.
+fn shown(line: &str) -> Cow<'_, str> {
+    if Term::stdout().is_term() { plain_line(line) } else { Cow::Borrowed(line) }
+}
+
+/// That lines are missing concerns every rank.
 fn is_of(line: &str, rank: Option<u32>) -> bool {
-    rank.is_none_or(|rank| line.starts_with(&format!("[rank {rank}]")))
+    rank.is_none_or(|rank| line.starts_with(&format!("[rank {rank}]")) || !line.starts_with("[rank "))
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use crate::plain::plain_line;
 use crate::runs::RunArg;
 use crate::{Context, Exit, Format, block_on};
 use lockstep_run::segment::Metric;
@@ -29,7 +30,8 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
 fn lines(metrics: &[Metric], separator: &str) -> String {
     let names: BTreeSet<&str> = metrics.iter().flat_map(|m| m.eval.keys().map(String::as_str)).collect();
     let fixed = ["step", "epoch", "loss", "lr", "grad_norm", "samples_per_second", "generation"];
-    let head = fixed.iter().map(ToString::to_string).chain(names.iter().map(|n| format!("eval.{n}")));
+    let head =
+        fixed.iter().map(ToString::to_string).chain(names.iter().map(|n| format!("eval.{}", plain_line(n))));
     let head = head.collect::<Vec<_>>().join(separator);
     let number = |value: Option<f64>| value.map_or(String::new(), |v| v.to_string());
     let row = |m: &Metric| {

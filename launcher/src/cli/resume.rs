@@ -30,7 +30,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             return Err(Failure::usage(format!("run {name} is not suspended")).into());
         }
         set_suspended(&run, false).await?;
-        let follow = format!("lockstep logs {name} -f      lockstep status {name}");
+        let follow = format!("{} -f      {}", args.run.command("logs"), args.run.command("status"));
         context.output.result(&json!({ "run": name, "suspended": false }), || {
             format!("run {name} goes on; watch it with: {follow}")
         })?;

@@ -4,7 +4,7 @@ use crate::runs::{Run, RunArg};
 use crate::{Context, Exit, Failure, block_on};
 use anyhow::Context as _;
 use k8s_openapi::api::batch::v1::Job;
-use lockstep_jobspec::{JobSpec, Resolved, Source, resolve};
+use lockstep_jobspec::{JobSpec, Resolved, Resume, Source, resolve};
 use lockstep_render::{Objects, Work};
 use serde_json::json;
 
@@ -31,7 +31,10 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
                 return Err(Failure::usage(format!("run {name} is on this machine"))
                     .note(
                         "instead",
-                        format!("lockstep cancel {name}, then launch it with --set nodes={nodes}"),
+                        format!(
+                            "{}      then launch it with --set nodes={nodes}",
+                            args.run.command("cancel")
+                        ),
                     )
                     .into());
             }
@@ -42,13 +45,12 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         }
         let objects = scaled(&run, nodes).await?;
         cluster::remove(&run.cluster, name).await?;
-        let job = cluster::create(&run.cluster, &objects).await.with_context(|| {
+        cluster::create(&run.cluster, &objects).await.with_context(|| {
             format!("run {name} has stopped after a checkpoint and could not start with {nodes} nodes; mend what follows and launch it again with --set nodes={nodes}")
         })?;
-        let job = job.ok_or_else(|| anyhow::anyhow!("the cluster made no Job of {name}"))?;
-        cluster::own(&run.cluster, &objects, &job).await?;
         context.output.result(&json!({ "run": name, "nodes": nodes, "before": before }), || {
-            format!("run {name} carries on with {nodes} nodes in place of {before}; watch it with: lockstep status {name} --watch")
+            let watch = args.run.command("status");
+            format!("run {name} carries on with {nodes} nodes in place of {before}; watch it with: {watch} --watch")
         })?;
         Ok(Exit::Done)
     })
@@ -74,7 +76,7 @@ async fn scaled(run: &ClusterRun, nodes: u32) -> anyhow::Result<Objects> {
             .into());
     };
     let resolved = with_nodes(spec, nodes)?;
-    let mut objects = rendered(&resolved, &resolved.job, "auto")?;
+    let mut objects = rendered(&resolved, &resolved.job, Resume::Auto)?;
     cluster::set_ttl(&resolved.job, &mut objects);
     if let Work::Job(job) = &mut objects.work
         && let Some(spec) = &mut job.spec

@@ -1,5 +1,6 @@
 use crate::cluster::{self, Board, Cluster, ClusterRun};
 use crate::output::say;
+use crate::plain::plain_line;
 use crate::runs::{self, PlaceArgs, Run, RunArg};
 use crate::view::{coarse, phase_name, thousands};
 use crate::{Context, Exit, Format, block_on, output};
@@ -129,7 +130,7 @@ impl Local {
     async fn read(&self) -> anyhow::Result<Vec<RunStatus>> {
         match self {
             Self::All => local().await,
-            Self::One(dir) => Ok(dir.status(DEADLINE).await?.into_iter().collect()),
+            Self::One(dir) => Ok(runs::status(dir, DEADLINE).await?.into_iter().collect()),
             Self::None => Ok(vec![]),
         }
     }
@@ -155,22 +156,24 @@ async fn told(args: &Args) -> anyhow::Result<Vec<RunStatus>> {
         return Ok(all);
     };
     match (RunArg { run: run.clone(), place: args.place.clone() }).find().await? {
-        Run::Stored(dir) => Ok(dir.status(DEADLINE).await?.into_iter().collect()),
+        Run::Stored(dir) => Ok(runs::status(&dir, DEADLINE).await?.into_iter().collect()),
         Run::OnCluster(run) => Ok(vec![cluster::whole_status(&run).await?]),
     }
 }
 
+/// The runs in ./runs. One that can't be read hides no other.
 async fn local() -> anyhow::Result<Vec<RunStatus>> {
-    let dirs = runs::local().into_iter().map(|path| async move {
-        let dir = RunDir::open(&runs::absolute(&path.to_string_lossy())?)?;
-        let status = dir.status(DEADLINE).await?;
-        // By the folder's name it is found again; with --run-dir that is not the job's.
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-        anyhow::Ok(
-            status.map(|status| RunStatus { name: name.unwrap_or_else(|| status.name.clone()), ..status }),
-        )
+    let read = runs::local().into_iter().map(|path| async move {
+        let read = async {
+            let dir = RunDir::open(&runs::absolute(&path.to_string_lossy())?)?;
+            anyhow::Ok(runs::status(&dir, DEADLINE).await?)
+        };
+        read.await.unwrap_or_else(|error| {
+            say!("run {} is not shown: {error:#}", path.display());
+            None
+        })
     });
-    Ok(futures::future::try_join_all(dirs).await?.into_iter().flatten().collect())
+    Ok(futures::future::join_all(read).await.into_iter().flatten().collect())
 }
 
 /// Without a cluster there are none; one that doesn't answer is named, and the others are shown.
@@ -199,7 +202,8 @@ fn table(all: &[RunStatus], wide: bool) -> String {
 
 fn row(s: &RunStatus, wide: bool) -> Vec<String> {
     let dash = || "-".to_owned();
-    let eval: Vec<_> = s.eval.iter().map(|(name, value)| format!("{name} {value:.3}")).collect();
+    let eval: Vec<_> =
+        s.eval.iter().map(|(name, value)| format!("{} {value:.3}", plain_line(name))).collect();
     let age = |seconds: i64| coarse(Duration::from_secs(seconds.max(0) as u64));
     let checkpoint = s.last_checkpoint.as_ref();
     let mut row = vec![
@@ -220,6 +224,6 @@ fn row(s: &RunStatus, wide: bool) -> Vec<String> {
         row.push(s.time_to_first_step_seconds.map_or_else(dash, |seconds| format!("{seconds:.2}s")));
         row.push(s.run_dir.clone());
     }
-    row.push(s.why.clone().unwrap_or_default());
+    row.push(plain_line(s.why.as_deref().unwrap_or_default()).into_owned());
     row
 }

@@ -2,13 +2,16 @@
 
 use super::Cluster;
 use crate::Failure;
+use http_body_util::BodyExt;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PropagationPolicy};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::client::Body;
+use kube::core::{Request, Status};
 use kube::{Resource, ResourceExt};
 use lockstep_jobspec::JobSpec;
 use lockstep_render::{JOB_LABEL, Objects, Work};
@@ -18,6 +21,8 @@ use serde_json::Value;
 use std::fmt::Debug;
 use std::time::Duration;
 
+/// What the cluster answers where it made an object.
+const CREATED: u16 = 201;
 /// Who changes the objects, to the cluster.
 pub(super) const MANAGER: &str = "lockstep";
 /// How long a Job and its pods may take to be gone, beyond their grace period.
@@ -66,57 +71,73 @@ pub(crate) fn set_ttl(job: &JobSpec, objects: &mut Objects) {
     }
 }
 
-/// Makes everything new, what pods need before the pods, and takes it away again where a part of it is refused. Returns the
-/// Job as it is then; none for a scheduled job.
+/// Makes everything new: first the Job, so that of two launches at one time the one that loses has touched nothing, then what
+/// its pods need, which belongs to it and goes with it. Where a part is refused, all that was made is taken away again. Returns
+/// the Job as it is then; none for a scheduled job.
 ///
 /// # Errors
 /// Where the cluster refuses an object, or one of that name belongs to somebody else.
 pub(crate) async fn create(cluster: &Cluster, objects: &Objects) -> anyhow::Result<Option<Job>> {
-    let name = objects.service.name_any();
     refuse_strangers(cluster, objects).await?;
-    match apply(cluster, objects).await {
-        Ok(job) => Ok(job),
-        Err(error) => {
-            // The first error is the one that counts; what can't be removed has a label by which gc finds it.
-            let _ = remove_around(cluster, &name).await;
-            Err(error)
-        }
-    }
-}
-
-/// Applies every object as server-side apply does, with one field manager; in order.
-///
-/// # Errors
-/// Where the cluster refuses one.
-pub(crate) async fn apply(cluster: &Cluster, objects: &Objects) -> anyhow::Result<Option<Job>> {
-    let service = put(cluster, "Service", &objects.service);
-    let config_map = put(cluster, "ConfigMap", &objects.config_map);
-    let policy = put_some(cluster, "NetworkPolicy", objects.network_policy.as_ref());
-    let pdb = put_some(cluster, "PodDisruptionBudget", objects.pdb.as_ref());
-    tokio::try_join!(service, config_map, policy, pdb)?;
     match &objects.work {
-        Work::Job(job) => Ok(Some(put(cluster, "Job", job.as_ref()).await?)),
+        Work::Job(job) => {
+            let job = match put(cluster, "Job", job.as_ref()).await {
+                Ok(job) => job,
+                Err(error) => return Err(explain_race(cluster, &job.name_any(), error).await),
+            };
+            // Where somebody else has just launched the same, what is around it is theirs too.
+            if job.is_new {
+                surround(cluster, objects, "Job", &job.object).await?;
+            }
+            Ok(Some(job.object))
+        }
         Work::CronJob(cron_job) => {
-            put(cluster, "CronJob", cron_job.as_ref()).await?;
+            let made = put(cluster, "CronJob", cron_job.as_ref()).await?;
+            surround(cluster, objects, "CronJob", &made.object).await?;
             Ok(None)
         }
     }
 }
 
-/// Makes the Job the owner of what is around it, so that whoever deletes the Job leaves nothing behind.
+async fn explain_race(cluster: &Cluster, name: &str, error: anyhow::Error) -> anyhow::Error {
+    match Existing::find(cluster, name).await {
+        Ok(Some(_)) => error.context(format!("somebody else has just launched run {name} with another job")),
+        _ => error,
+    }
+}
+
+/// Makes what is around a Job or a CronJob that was just made, or takes that one away again.
+async fn surround<K>(cluster: &Cluster, objects: &Objects, kind: &str, work: &K) -> anyhow::Result<()>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + DeserializeOwned
+        + Clone
+        + Debug
+        + Send
+        + 'static,
+{
+    let made = put_around(cluster, objects, owner(work)).await;
+    if made.is_err() {
+        // What is around it goes with it. The first error is the one that counts.
+        let _ = remove_work::<K>(cluster, kind, &work.name_any(), work.uid()).await;
+    }
+    made
+}
+
+/// Changes a schedule and what is around it.
 ///
 /// # Errors
-/// Where the cluster refuses.
-pub(crate) async fn own(cluster: &Cluster, objects: &Objects, job: &Job) -> anyhow::Result<()> {
+/// Where the cluster refuses a part.
+pub(super) async fn change(cluster: &Cluster, objects: &Objects, there: &CronJob) -> anyhow::Result<()> {
+    put_around(cluster, objects, owner(there)).await?;
+    match &objects.work {
+        Work::Job(job) => put(cluster, "Job", job.as_ref()).await.map(drop),
+        Work::CronJob(cron_job) => put(cluster, "CronJob", cron_job.as_ref()).await.map(drop),
+    }
+}
+
+async fn put_around(cluster: &Cluster, objects: &Objects, owner: OwnerReference) -> anyhow::Result<()> {
     let mut owned = objects.clone();
-    let owner = OwnerReference {
-        api_version: Job::api_version(&()).into_owned(),
-        kind: Job::kind(&()).into_owned(),
-        name: job.name_any(),
-        uid: job.uid().unwrap_or_default(),
-        block_owner_deletion: None,
-        controller: None,
-    };
     let mut metas = vec![&mut owned.service.metadata, &mut owned.config_map.metadata];
     metas.extend(owned.network_policy.as_mut().map(|policy| &mut policy.metadata));
     metas.extend(owned.pdb.as_mut().map(|pdb| &mut pdb.metadata));
@@ -130,20 +151,37 @@ pub(crate) async fn own(cluster: &Cluster, objects: &Objects, job: &Job) -> anyh
     Ok(())
 }
 
+/// That of what goes when the Job or CronJob is deleted, by whomever.
+fn owner<K: Resource<DynamicType = ()>>(job: &K) -> OwnerReference {
+    OwnerReference {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: job.name_any(),
+        uid: job.uid().unwrap_or_default(),
+        block_owner_deletion: None,
+        controller: None,
+    }
+}
+
 /// Removes a job's objects, pods first, and waits until the Job and its pods are gone. The run's storage stays.
 ///
 /// # Errors
 /// Where the cluster refuses, or the pods don't end.
 pub(crate) async fn remove(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
-    remove_work::<Job>(cluster, "Job", name).await?;
+    remove_work::<Job>(cluster, "Job", name, None).await?;
     remove_around(cluster, name).await
 }
 
-/// Removes a Job or a CronJob, its pods first, and waits until they are gone.
+/// Removes a Job or a CronJob, its pods first, and waits until they are gone; where `uid` is given, only that one.
 ///
 /// # Errors
 /// Where the cluster refuses, or the pods don't end.
-pub(super) async fn remove_work<K>(cluster: &Cluster, kind: &str, name: &str) -> anyhow::Result<()>
+pub(super) async fn remove_work<K>(
+    cluster: &Cluster,
+    kind: &str,
+    name: &str,
+    uid: Option<String>,
+) -> anyhow::Result<()>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
         + DeserializeOwned
@@ -153,8 +191,11 @@ where
         + 'static,
 {
     let work = cluster.api::<K>();
-    let foreground =
-        DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..Default::default() };
+    let foreground = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Foreground),
+        preconditions: uid.map(|uid| Preconditions { uid: Some(uid), resource_version: None }),
+        ..Default::default()
+    };
     let what = format!("{kind} {name}");
     let deleted = async {
         match work.delete(name, &foreground).await {
@@ -194,32 +235,47 @@ pub(super) async fn remove_around(cluster: &Cluster, name: &str) -> anyhow::Resu
     Ok(())
 }
 
-async fn put<K>(cluster: &Cluster, kind: &str, object: &K) -> anyhow::Result<K>
+/// An object as the cluster has it now.
+struct Put<K> {
+    object: K,
+    /// Whether it was not there before.
+    is_new: bool,
+}
+
+/// Server-side apply, of which [`Api::patch`](kube::Api::patch) doesn't tell whether it made the object.
+async fn put<K>(cluster: &Cluster, kind: &str, object: &K) -> anyhow::Result<Put<K>>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Serialize
-        + DeserializeOwned
-        + Clone
-        + Debug,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize + DeserializeOwned,
 {
     let name = object.name_any();
-    let api = cluster.api::<K>();
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..Default::default() };
-    cluster.call("create", &format!("{kind} {name}"), api.patch(&name, &params, &Patch::Apply(object))).await
+    let applied = async {
+        let request = Request::new(K::url_path(&(), Some(&cluster.namespace)));
+        let request =
+            request.patch(&name, &params, &Patch::Apply(object)).map_err(kube::Error::BuildRequest)?;
+        let answer = cluster.client.send(request.map(Body::from)).await?;
+        let status = answer.status();
+        let bytes = answer.into_body().collect().await?.to_bytes();
+        if !status.is_success() {
+            let unclear =
+                || Status::failure(String::from_utf8_lossy(&bytes).trim(), "").with_code(status.as_u16());
+            let refusal = serde_json::from_slice::<Status>(&bytes).unwrap_or_else(|_| unclear());
+            return Err(kube::Error::Api(refusal.boxed()));
+        }
+        let object = serde_json::from_slice(&bytes).map_err(kube::Error::SerdeError)?;
+        Ok(Put { object, is_new: status.as_u16() == CREATED })
+    };
+    cluster.call("create", &format!("{kind} {name}"), applied).await
 }
 
 async fn put_some<K>(cluster: &Cluster, kind: &str, object: Option<&K>) -> anyhow::Result<()>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + Serialize
-        + DeserializeOwned
-        + Clone
-        + Debug,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize + DeserializeOwned,
 {
-    if let Some(object) = object {
-        put(cluster, kind, object).await?;
+    match object {
+        Some(object) => put(cluster, kind, object).await.map(drop),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Deletes the objects of one kind that belong to the job called `name`, but for those called as in `kept`, and waits until
@@ -291,4 +347,79 @@ pub(super) fn belongs<K: Resource>(
     Err(Failure::usage(what)
         .note("fix", "give the job another name, or use another namespace: -n NAME")
         .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::Fake;
+    use super::*;
+    use lockstep_jobspec::{Source, parse};
+    use serde_json::json;
+
+    fn objects(steps: u32) -> Objects {
+        let text = format!(
+            "name: a\nmodel: {{ kind: mlp }}\ndata: {{ train: {{ uri: s3://b/d }} }}\ntrain: {{ steps: {steps} }}\n\
+             storage: s3://b/runs\nkubernetes: {{ image: i }}\n"
+        );
+        let job = parse(&Source { path: "j.yaml".into(), text }, &[]).unwrap();
+        lockstep_render::render(&job, lockstep_jobspec::Resume::Auto).unwrap()
+    }
+
+    fn told(job: Option<Job>, error: &anyhow::Error) -> Job {
+        assert!(error.to_string().contains("somebody else has just launched run a"), "{error:#}");
+        job.unwrap()
+    }
+
+    #[tokio::test]
+    async fn of_two_launches_at_one_time_the_one_that_loses_takes_nothing_from_the_other() {
+        let (one, other) = (objects(1), objects(2));
+        let mut winners = [0; 2];
+        for seed in 0..300 {
+            let fake = Fake::new(seed);
+            let cluster = fake.cluster();
+            let ended = tokio::join!(create(&cluster, &one), create(&cluster, &other));
+            let (job, objects) = match ended {
+                (Ok(job), Err(error)) => (told(job, &error), &one),
+                (Err(error), Ok(job)) => (told(job, &error), &other),
+                both => panic!("seed {seed}: {both:?}"),
+            };
+            winners[usize::from(objects.config_map == other.config_map)] += 1;
+            for (kind, name) in [
+                ("services", objects.service.name_any()),
+                ("configmaps", objects.config_map.name_any()),
+                ("networkpolicies", objects.network_policy.as_ref().unwrap().name_any()),
+            ] {
+                let there = fake.all(kind);
+                let names: Vec<_> =
+                    there.iter().map(|object| object["metadata"]["name"].as_str().unwrap()).collect();
+                assert_eq!(names, [name.as_str()], "seed {seed}, {kind}");
+                let owner = &there[0]["metadata"]["ownerReferences"][0]["uid"];
+                assert_eq!(owner.as_str(), job.metadata.uid.as_deref(), "seed {seed}, {kind}");
+            }
+        }
+        assert!(winners.iter().all(|count| *count > 20), "{winners:?}");
+    }
+
+    #[tokio::test]
+    async fn what_was_made_goes_again_where_a_part_is_refused() {
+        for refused in ["services", "configmaps", "networkpolicies", "jobs"] {
+            let fake = Fake::new(7);
+            fake.refuse(refused);
+            let error = create(&fake.cluster(), &objects(1)).await.unwrap_err();
+            assert!(format!("{error:#}").contains("403"), "{error:#}");
+            for kind in ["jobs", "services", "configmaps", "networkpolicies"] {
+                assert_eq!(fake.all(kind), [json!(null); 0], "{kind} where {refused} are refused");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_same_job_launched_twice_at_one_time_is_one_run() {
+        let (fake, objects) = (Fake::new(3), objects(1));
+        let cluster = fake.cluster();
+        let (one, other) = tokio::join!(create(&cluster, &objects), create(&cluster, &objects));
+        let uid = |job: anyhow::Result<Option<Job>>| job.unwrap().unwrap().uid();
+        assert_eq!(uid(one), uid(other));
+        assert_eq!(fake.all("services").len(), 1);
+    }
 }

@@ -60,6 +60,12 @@ impl Cluster {
         Ok(Self { client, namespace, context, server })
     }
 
+    /// A cluster behind a client of the test's.
+    #[cfg(test)]
+    pub(super) fn fake(client: Client) -> Self {
+        Self { client, namespace: "n".to_owned(), context: "fake".to_owned(), server: "here".to_owned() }
+    }
+
     /// The objects of one kind in the namespace.
     pub(super) fn api<K>(&self) -> Api<K>
     where

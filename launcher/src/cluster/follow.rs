@@ -1,6 +1,7 @@
 //! Shows a run on a cluster until its end: what its objects tell, and what its agents say.
 
 use super::Cluster;
+use super::lasting::{Waits, due};
 use super::pod_logs::{Followers, LogLine, LogWish};
 use super::story::{End, Standing, how_it_ended, is_over, lasting, newest_pods, pulled, succeeded, tell};
 use super::wait::Wait;
@@ -12,15 +13,11 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use lockstep_run::Line;
 use lockstep_run::segment::EventKind;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
-/// A wait shorter than this is none.
-const WORTH_A_WORD: Duration = Duration::from_secs(2);
-/// A wait that lasts is named again after this, and then after twice as long each time.
-const SAID_AGAIN: Duration = Duration::from_secs(30);
 /// How long the last lines may take to arrive once the Job has ended.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 /// How often waits and deadlines are looked at.
@@ -55,8 +52,8 @@ pub(crate) enum Followed {
 pub(crate) enum Ended {
     /// Its Job did.
     Job(End),
-    /// Its pods were not all running in time, for these reasons.
-    NotStarted(Vec<Wait>),
+    /// Its pods were not all running in time, for these reasons, each of which has lasted so long.
+    NotStarted(Vec<(Wait, Duration)>),
 }
 
 /// Shows the run called `name` until it ends, or until a signal that stops this process. Tells also how long after the user typed
@@ -101,7 +98,7 @@ pub(crate) async fn follow(
                 show.say_waits(view);
                 let late = patience.start.is_some_and(|most| !show.all_started && show.since.elapsed() > most);
                 if late && over.is_none() {
-                    break Followed::Ended(Ended::NotStarted(show.standing.waits.clone()));
+                    break Followed::Ended(Ended::NotStarted(show.waits.lasted(Instant::now())));
                 }
             }
             signal = signals.next() => break Followed::Left(signal),
@@ -127,8 +124,7 @@ struct Show<'a> {
     formed: bool,
     first_step: Option<Duration>,
     told: BTreeSet<String>,
-    /// Since when each wait lasts, and how long it had when it was last named.
-    waits: BTreeMap<Wait, (Instant, Option<Duration>)>,
+    waits: Waits,
     trouble: Option<(String, Instant, Option<Duration>)>,
 }
 
@@ -145,7 +141,7 @@ impl<'a> Show<'a> {
             formed: false,
             first_step: None,
             told: BTreeSet::new(),
-            waits: BTreeMap::new(),
+            waits: Waits::default(),
             trouble: None,
         }
     }
@@ -182,11 +178,7 @@ impl<'a> Show<'a> {
         self.standing = tell(&self.scene, Timestamp::now());
         self.say_phases(view);
         self.say_losses(view);
-        let now = Instant::now();
-        self.waits.retain(|wait, _| self.standing.waits.contains(wait));
-        for wait in &self.standing.waits {
-            self.waits.entry(wait.clone()).or_insert((now, None));
-        }
+        self.waits.take(Instant::now(), &self.standing.waits);
     }
 
     /// Shows a line; true where it tells of the first step or, to who attaches later, of another. No agent knows when the user
@@ -256,28 +248,16 @@ impl<'a> Show<'a> {
     }
 
     fn say_waits(&mut self, view: &View) {
-        for (wait, (since, said)) in &mut self.waits {
-            if let Some(lasted) = due(*since, said) {
-                let fix = wait.fix(self.name).map_or(String::new(), |fix| format!("\n    fix: {fix}"));
-                view.on_trouble("waiting", &format!("{}: {wait}{fix}", lasting(lasted)));
-            }
+        for (wait, lasted) in self.waits.due(Instant::now()) {
+            let fix = wait.fix(self.name).map_or(String::new(), |fix| format!("\n    fix: {fix}"));
+            view.on_trouble("waiting", &format!("{}: {wait}{fix}", lasting(lasted)));
         }
         if let Some((why, since, said)) = &mut self.trouble
-            && let Some(lasted) = due(*since, said)
+            && due(since.elapsed(), said)
         {
-            let text =
-                format!("{}: the cluster doesn't answer: {why}; the run goes on meanwhile", lasting(lasted));
+            let lasted = lasting(since.elapsed());
+            let text = format!("{lasted}: the cluster doesn't answer: {why}; the run goes on meanwhile");
             view.on_trouble("waiting", &text);
         }
     }
-}
-
-/// Whether something that lasts is to be named now, and how long it has lasted.
-fn due(since: Instant, said: &mut Option<Duration>) -> Option<Duration> {
-    let lasted = since.elapsed();
-    let next = said.map_or(WORTH_A_WORD, |said| (said * 2).max(SAID_AGAIN));
-    (lasted >= next).then(|| {
-        *said = Some(lasted);
-        lasted
-    })
 }

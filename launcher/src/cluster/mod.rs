@@ -1,7 +1,7 @@
 //! The one module that speaks to the Kubernetes API.
 //!
 //! `connect` finds the cluster, `apply` makes and removes a job's objects, `watch` tells what becomes of them, `story` is
-//! the pure part that says what that means, `pod_logs` brings the agents' words, `follow` shows a run until its end,
+//! the pure part that says what that means, `waits` what a run waits for, `pod_logs` brings the agents' words, `follow` shows a run until its end,
 //! `runs` finds those that are there, `schedule` is for jobs that the cluster launches by itself, and `board` keeps what all of them do current.
 
 mod apply;
@@ -11,9 +11,12 @@ mod connect;
 mod control;
 mod doctor;
 mod explain;
+#[cfg(test)]
+mod fake;
 mod follow;
 mod gc;
 mod kueue;
+mod lasting;
 mod notices;
 mod pod_logs;
 mod rehearse;
@@ -22,9 +25,10 @@ mod schedule;
 mod story;
 mod told;
 mod wait;
+mod waits;
 mod watch;
 
-pub(crate) use apply::{Existing, create, own, remove, set_ttl};
+pub(crate) use apply::{Existing, create, remove, set_ttl};
 pub(crate) use board::Board;
 pub(crate) use checkup::{Inside, look_inside};
 pub(crate) use connect::{Cluster, ClusterArgs};

@@ -154,7 +154,11 @@ async fn stored(run_dir: &str) -> Option<RunStatus> {
 /// The status that follows from what is known.
 pub(super) fn describe(name: &str, job: &Job, standing: &Standing, told: &Told) -> RunStatus {
     let (phase, why) = phase(name, standing, told);
-    let (step, total_steps) = told.steps();
+    let (told_step, total_steps) = told.steps();
+    let last_checkpoint = told.checkpoint();
+    // One that stands still carries on from its checkpoint, which may be later than the last step that was told of.
+    let stands = matches!(phase, RunPhase::Stopped | RunPhase::Interrupted);
+    let step = last_checkpoint.as_ref().filter(|_| stands).map_or(told_step, |checkpoint| checkpoint.step);
     RunStatus {
         name: name.to_owned(),
         run_dir: run_dir(job).unwrap_or_default(),
@@ -168,7 +172,7 @@ pub(super) fn describe(name: &str, job: &Job, standing: &Standing, told: &Told) 
         generation: told.generation,
         restarts: told.restarts,
         nodes: (standing.started, standing.nodes),
-        last_checkpoint: told.checkpoint(),
+        last_checkpoint,
         time_to_first_step_seconds: told.first_step_seconds,
         why,
     }

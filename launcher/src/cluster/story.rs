@@ -1,7 +1,7 @@
 //! What a job's objects mean: how far its start is, what it waits for, how it ended. Pure.
 
-use super::kueue::WORKLOAD;
 use super::wait::Wait;
+use super::waits::waits;
 use super::watch::Scene;
 use crate::view::coarse;
 use k8s_openapi::api::batch::v1::{Job, JobCondition};
@@ -57,14 +57,17 @@ pub(crate) fn tell(scene: &Scene, now: Timestamp) -> Standing {
     };
     let newest = newest_pods(scene);
     let nodes = job.spec.as_ref().and_then(|spec| spec.completions).unwrap_or(0).max(0) as u32;
+    let end = end(job, scene);
+    let over = end.is_some() || newest.values().any(|pod| succeeded(pod));
     let living = || newest.values().filter(|pod| !is_over(pod));
     Standing {
         nodes,
         admitted: admitted(job),
         scheduled: living().filter(|pod| machine(pod).is_some()).count() as u32,
         started: living().filter(|pod| is_started(pod) && !is_late(pod, now)).count() as u32,
-        waits: waits(job, scene, &newest, nodes, now),
-        end: end(job, scene),
+        // One whose end is known waits for nothing, not even for what its Job is about to take away.
+        waits: if over { vec![] } else { waits(job, scene, &newest, nodes, now) },
+        end,
     }
 }
 
@@ -108,16 +111,16 @@ pub(super) fn has_log(pod: &Pod) -> bool {
 }
 
 /// Whether it should be gone: its machine likely is.
-fn is_late(pod: &Pod, now: Timestamp) -> bool {
+pub(super) fn is_late(pod: &Pod, now: Timestamp) -> bool {
     let due = pod.metadata.deletion_timestamp.as_ref();
     due.is_some_and(|at| now.duration_since(at.0).as_secs() >= LATE_AFTER.as_secs() as i64)
 }
 
-fn machine(pod: &Pod) -> Option<&str> {
+pub(super) fn machine(pod: &Pod) -> Option<&str> {
     pod.spec.as_ref()?.node_name.as_deref()
 }
 
-fn state(pod: &Pod) -> Option<&ContainerState> {
+pub(super) fn state(pod: &Pod) -> Option<&ContainerState> {
     let status = pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|c| c.name == "agent")?;
     status.state.as_ref()
 }
@@ -129,41 +132,6 @@ fn terminated(pod: &Pod) -> Option<&ContainerStateTerminated> {
 /// What its agent left as its last words, as they are.
 pub(super) fn message(pod: &Pod) -> Option<&str> {
     terminated(pod)?.message.as_deref()
-}
-
-fn waits(job: &Job, scene: &Scene, newest: &BTreeMap<u32, &Pod>, nodes: u32, now: Timestamp) -> Vec<Wait> {
-    if is_suspended(job) {
-        return vec![match queue(job) {
-            Some(queue) => Wait::Queue { queue: queue.clone(), message: queue_message(scene) },
-            None => Wait::Suspended,
-        }];
-    }
-    let mut waits = Vec::new();
-    if (newest.len() as u32) < nodes {
-        waits.extend(
-            newest_notice(scene, "Job", None, &["FailedCreate"]).map(|message| Wait::Refused { message }),
-        );
-    }
-    let unscheduled: Vec<_> = newest.values().filter_map(|pod| unschedulable(pod)).collect();
-    if let Some(message) = unscheduled.first() {
-        waits.push(Wait::Unschedulable {
-            pods: unscheduled.len() as u32,
-            of: nodes,
-            message: message.clone(),
-        });
-    }
-    for (node, pod) in newest {
-        waits.extend(starting(pod, scene));
-        if is_late(pod, now) && !is_over(pod) {
-            let machine = machine(pod).unwrap_or_default().to_owned();
-            waits.push(Wait::Terminating { pod: pod.name_any(), machine });
-        } else if is_over(pod) {
-            waits.push(Wait::Replacement { node: *node, how: how_it_ended(pod) });
-        }
-    }
-    waits.sort();
-    waits.dedup();
-    waits
 }
 
 /// Whether a Job is not to have pods for now.
@@ -184,43 +152,6 @@ fn admitted(job: &Job) -> Option<String> {
 
 fn conditions(job: &Job) -> &[JobCondition] {
     job.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default()
-}
-
-/// What the scheduler says, without what preemption came to.
-fn unschedulable(pod: &Pod) -> Option<String> {
-    let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let refused = conditions.iter().find(|c| c.type_ == "PodScheduled" && c.status == "False")?;
-    let message = refused.message.as_deref().unwrap_or("no machine was found yet");
-    let end = ["preemption:", "no new claims"].iter().filter_map(|word| message.find(word)).min();
-    Some(message[..end.unwrap_or(message.len())].trim().trim_end_matches('.').to_owned())
-}
-
-/// Why a pod that has a machine doesn't start.
-fn starting(pod: &Pod, scene: &Scene) -> Option<Wait> {
-    let name = pod.name_any();
-    let waiting = state(pod).and_then(|state| state.waiting.as_ref());
-    let reason = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
-    let message = || waiting.and_then(|waiting| waiting.message.clone()).unwrap_or_else(|| reason.to_owned());
-    match reason {
-        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
-            let told = newest_notice(scene, "Pod", Some(&name), &["Failed"]);
-            let message = told.filter(|told| told.contains("image")).unwrap_or_else(message);
-            Some(Wait::Image { image: image(pod), message: one_line(&message) })
-        }
-        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-            Some(Wait::Container { pod: name, message: one_line(&message()) })
-        }
-        _ if machine(pod).is_some() && !has_log(pod) && !is_over(pod) => {
-            let told = newest_notice(scene, "Pod", Some(&name), &["FailedMount", "FailedAttachVolume"])?;
-            Some(Wait::Volume { pod: name, message: one_line(&told) })
-        }
-        _ => None,
-    }
-}
-
-fn image(pod: &Pod) -> String {
-    let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
-    containers.iter().find(|c| c.name == "agent").and_then(|c| c.image.clone()).unwrap_or_default()
 }
 
 /// How a pod came to its end, as the end of a sentence.
@@ -308,18 +239,6 @@ fn fatal_words(pod: &Pod) -> Option<String> {
     Some(last_words(ended.message.as_deref().unwrap_or_default())).filter(|words| !words.is_empty())
 }
 
-/// What was last said of an object, for one of these reasons or, where none is named, for any.
-fn newest_notice(scene: &Scene, kind: &str, name: Option<&str>, reasons: &[&str]) -> Option<String> {
-    let fits = |notice: &&Notice| {
-        notice.involved_object.kind.as_deref() == Some(kind)
-            && name.is_none_or(|name| notice.involved_object.name.as_deref() == Some(name))
-            && (reasons.is_empty()
-                || notice.reason.as_deref().is_some_and(|reason| reasons.contains(&reason)))
-    };
-    let newest = scene.notices.all().filter(fits).max_by_key(|notice| notice_time(notice))?;
-    newest.message.as_deref().map(one_line)
-}
-
 /// When an event was last seen.
 pub(super) fn notice_time(notice: &Notice) -> Option<Timestamp> {
     let series = notice.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|at| at.0);
@@ -328,11 +247,6 @@ pub(super) fn notice_time(notice: &Notice) -> Option<Timestamp> {
         .or(notice.last_timestamp.as_ref().map(|at| at.0))
         .or(single)
         .or(notice.creation_timestamp().map(|at| at.0))
-}
-
-fn queue_message(scene: &Scene) -> String {
-    // Whatever Kueue said last of a Job that it holds back is why.
-    newest_notice(scene, WORKLOAD, None, &[]).unwrap_or_default()
 }
 
 pub(super) fn one_line(text: &str) -> String {
@@ -400,15 +314,6 @@ mod tests {
         ] {
             assert_eq!(how_it_ended(&pod), words);
         }
-    }
-
-    #[test]
-    fn the_scheduler_is_quoted_without_what_preemption_came_to() {
-        let message = "0/6 nodes are available: 6 Insufficient nvidia.com/gpu. no new claims to deallocate, preemption: 0/6 nodes are available: 6 No preemption victims found.";
-        let refused =
-            json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "message": message }] });
-        let told = unschedulable(&pod(refused)).unwrap();
-        assert_eq!(told, "0/6 nodes are available: 6 Insufficient nvidia.com/gpu");
     }
 
     #[test]

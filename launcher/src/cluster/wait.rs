@@ -13,6 +13,8 @@ pub(crate) enum Wait {
     Refused { message: String },
     /// No machine takes a pod.
     Unschedulable { pods: u32, of: u32, message: String },
+    /// The image is on its way.
+    Pulling { image: String },
     /// The image can't be had.
     Image { image: String, message: String },
     /// A container can't be made: a Secret or ConfigMap is missing, a program isn't there.
@@ -37,6 +39,7 @@ impl fmt::Display for Wait {
             Self::Unschedulable { pods, of, message } => {
                 write!(f, "{pods} of {of} pods unschedulable: {message}")
             }
+            Self::Pulling { image } => write!(f, "pulling {image}"),
             Self::Image { image, message } => write!(f, "image {image} can't be pulled: {message}"),
             Self::Container { pod, message } => write!(f, "pod {pod} can't start: {message}"),
             Self::Volume { pod, message } => write!(f, "pod {pod} can't mount a volume: {message}"),
@@ -50,7 +53,26 @@ impl fmt::Display for Wait {
     }
 }
 
+/// What a wait is about, however it is worded at the moment.
+pub(crate) type Subject = (&'static str, String);
+
 impl Wait {
+    /// What it is about. Two waits of one subject are one wait, whose reason has become clearer.
+    pub(crate) fn subject(&self) -> Subject {
+        let (kind, name) = match self {
+            Self::Queue { queue, .. } => ("queue", queue.as_str()),
+            Self::Suspended => ("suspended", ""),
+            Self::Refused { .. } => ("refused", ""),
+            Self::Unschedulable { .. } => ("unschedulable", ""),
+            Self::Pulling { image } | Self::Image { image, .. } => ("image", image.as_str()),
+            Self::Container { pod, .. } => ("container", pod.as_str()),
+            Self::Volume { pod, .. } => ("volume", pod.as_str()),
+            Self::Replacement { node, .. } => return ("replacement", node.to_string()),
+            Self::Terminating { pod, .. } => ("terminating", pod.as_str()),
+        };
+        (kind, name.to_owned())
+    }
+
     /// What helps, for a job called `name`.
     pub(crate) fn fix(&self, name: &str) -> Option<String> {
         Some(match self {
@@ -66,6 +88,7 @@ impl Wait {
             Self::Unschedulable { .. } => {
                 "free what is lacking, ask for less, or add a toleration for the taint".to_owned()
             }
+            Self::Pulling { .. } => return None,
             Self::Image { .. } => "check kubernetes.image and kubernetes.pullSecrets".to_owned(),
             Self::Container { message, .. } if message.contains("secret") => {
                 "make the Secret that kubernetes.secrets names, in the run's namespace".to_owned()

@@ -65,10 +65,13 @@ impl Agent {
             .arg(launch.launched_at_unix_ms.to_string());
         command
             .arg("--host")
-            .arg("127.0.0.1")
+            .arg(launch.loopback.to_string())
             .arg("--scratch")
             .arg(launch.scratch.join(format!("node-{node}")));
-        command.arg("--resume").arg(&launch.resume).args(launch.origin.arguments());
+        command.args(launch.resume.option()).args(launch.origin.arguments());
+        if let Some(folder) = &launch.folder {
+            command.current_dir(folder);
+        }
         // A group of its own: Ctrl-C reaches the launcher alone, which then asks for an orderly stop.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("can't start {}", agent.display()))?;

@@ -1,5 +1,6 @@
 use super::{View, phase_name};
 use crate::plain::plain_line;
+use crate::runs;
 use crate::signals::{Signals, StopSignal};
 use lockstep_run::RunDir;
 use lockstep_run::status::{RunPhase, RunStatus};
@@ -37,7 +38,7 @@ impl View {
             // Asked first: a launcher that ends in between has left its last word.
             let lives = launcher_lives().await;
             let status = tokio::select! {
-                status = dir.status(deadline) => status?,
+                status = runs::status(dir, deadline) => status?,
                 signal = signals.next() => return Ok(Followed::Detached(signal)),
             };
             if let Some(status) = status {

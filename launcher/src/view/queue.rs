@@ -56,7 +56,7 @@ impl Queue {
             Item::LeftOut(count) => {
                 let lines = if count == 1 { "line was" } else { "lines were" };
                 format!(
-                    "  … {count} {lines} not shown: nobody read them; lockstep logs has what workers printed"
+                    "  … {count} {lines} not shown: nobody read them; the logs of the run have what workers printed"
                 )
             }
         })

@@ -1,6 +1,7 @@
 //! The agent's command line; the one module that reads its environment.
 
 use clap::{Parser, Subcommand};
+use lockstep_jobspec::Resume;
 use std::path::PathBuf;
 
 /// Runs one node of a Lockstep job: starts its workers, keeps them alive, agrees with the other nodes.
@@ -62,7 +63,10 @@ pub struct RunArgs {
     /// that leaves a cluster takes the run for done, and the logs of the others away: node 0's tells of the whole run.
     #[arg(long, default_value_t = 0)]
     pub outstay: u64,
-    /// What to load: auto, never, must, or STEP for the checkpoint of that step.
+    /// Load nothing: start over in a new generation.
+    #[arg(long, conflicts_with = "resume")]
+    pub fresh: bool,
+    /// What to load: auto, must, or STEP for the checkpoint of that step.
     #[arg(long, default_value = "auto")]
     pub resume: Resume,
     /// Who launched it, as `user@host`; kept with the checkpoints. Default: not known.
@@ -111,43 +115,9 @@ pub struct TetherArgs {
     pub command: Vec<std::ffi::OsString>,
 }
 
-/// Which checkpoint a launch starts from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Resume {
-    /// The newest good one, or nothing where there is none.
-    Auto,
-    /// None: start over in a new generation.
-    Never,
-    /// The newest good one; it is an error where there is none.
-    Must,
-    /// The one of this step.
-    At(lockstep_run::Step),
-}
-
-impl std::str::FromStr for Resume {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "never" => Ok(Self::Never),
-            "must" => Ok(Self::Must),
-            step => step
-                .parse()
-                .map(Self::At)
-                .map_err(|_| format!("{text} is none of auto, never, must, or a step")),
-        }
-    }
-}
-
 /// Environment of user commands may refer to the agent's: this is the look-up.
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
-}
-
-/// Where short-lived files of this user may lie, best first.
-pub fn temporary_places() -> Vec<PathBuf> {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|p| p.is_absolute());
-    std::iter::once(std::env::temp_dir()).chain(runtime).collect()
 }
 
 /// The variable that names the certificates beside this program, where it does: those are for the agent alone, since a

@@ -82,6 +82,8 @@ pub fn pack(folder: &Path) -> std::result::Result<Packed, PackError> {
         });
     }
     let archive = archive(folder, &files).map_err(|(path, error)| unreadable(&path, error))?;
+    // A file may have grown since it was looked at.
+    let num_bytes = unpacked_bytes(&archive).map_err(|error| unreadable(folder, error))?;
     let digest = blake3::hash(&archive).to_hex().to_string();
     Ok(Packed { digest, num_files: files.len(), num_bytes, archive: archive.into() })
 }
@@ -111,6 +113,11 @@ fn archive(folder: &Path, files: &[(PathBuf, u64)]) -> std::result::Result<Vec<u
         tar.append_path_with_name(path, name).map_err(|error| (path.clone(), error))?;
     }
     tar.into_inner().and_then(zstd::Encoder::finish).map_err(whole)
+}
+
+fn unpacked_bytes(archive: &[u8]) -> io::Result<u64> {
+    let mut tar = tar::Archive::new(zstd::Decoder::new(archive)?);
+    tar.entries()?.map(|entry| Ok(entry?.size())).sum()
 }
 
 fn largest(folder: &Path, mut files: Vec<(PathBuf, u64)>) -> String {
@@ -148,15 +155,25 @@ pub async fn fetch(dir: &RunDir, digest: &str) -> Result<Bytes> {
 /// Unpacks a packed folder to a place of its own; what an earlier one left there is taken away. Blocks.
 ///
 /// # Errors
-/// Where there is no room, or the archive is no archive.
-pub fn unpack(archive: &[u8], to: &Path) -> io::Result<()> {
+/// Where there is no room; [`io::ErrorKind::InvalidData`] where the archive is none, or its files have more than `most_bytes`
+/// in all, before any file is written that would be too much.
+pub fn unpack(archive: &[u8], to: &Path, most_bytes: u64) -> io::Result<()> {
     match std::fs::remove_dir_all(to) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => std::fs::create_dir_all(to)?,
     }
     let mut tar = tar::Archive::new(zstd::Decoder::new(archive)?);
     tar.set_preserve_mtime(false);
-    tar.unpack(to)
+    let mut left = most_bytes;
+    for entry in tar.entries()? {
+        let mut entry = entry?;
+        left = left.checked_sub(entry.size()).ok_or_else(|| {
+            let what = format!("its files have more than the {most_bytes} bytes that the job says");
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        })?;
+        entry.unpack_in(to)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -194,7 +211,7 @@ mod tests {
         let place = to.path().join("code");
         std::fs::create_dir(&place).unwrap();
         std::fs::write(place.join("old"), "").unwrap();
-        unpack(&packed.archive, &place).unwrap();
+        unpack(&packed.archive, &place, packed.num_bytes).unwrap();
         let mut found: Vec<_> = walkdir(&place);
         found.sort();
         let expected = [".gitignore", ".ignore", ".lockstepignore", "lib/model.py", "main.py", "train.py"];
@@ -202,6 +219,22 @@ mod tests {
         assert_eq!(std::fs::read_to_string(place.join("main.py")).unwrap(), "print()");
         let mode = std::fs::metadata(place.join("train.py")).unwrap().permissions().mode();
         assert_eq!(mode & 0o111, 0o111);
+    }
+
+    #[test]
+    fn more_than_the_job_says_is_not_unpacked() {
+        let dir = folder(&[("a", "1"), ("zeros", "")]);
+        std::fs::File::create(dir.path().join("zeros")).unwrap().set_len(64 << 20).unwrap();
+        let packed = pack(dir.path()).unwrap();
+        assert!(packed.archive.len() < 64 << 10);
+        let to = tempfile::tempdir().unwrap();
+        let place = to.path().join("code");
+        let error = unpack(&packed.archive, &place, 1 << 20).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(error.to_string().contains("more than the 1048576 bytes"), "{error}");
+        assert!(!place.join("zeros").exists());
+        unpack(&packed.archive, &place, packed.num_bytes).unwrap();
+        assert_eq!(std::fs::metadata(place.join("zeros")).unwrap().len(), 64 << 20);
     }
 
     fn walkdir(place: &Path) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::batch::v1::{CronJob, Job, JobSpec};
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
-use lockstep_jobspec::{Resolved, Source, resolve};
+use lockstep_jobspec::{Resolved, Resume, Source, resolve};
 use lockstep_render::{Objects, Work, render};
 
 /// The names of all of them.
@@ -24,7 +24,7 @@ pub(crate) fn resolved(name: &str, sets: &[&str]) -> Resolved {
 }
 
 pub(crate) fn rendered(name: &str, sets: &[&str]) -> Objects {
-    render(&resolved(name, sets).job, "auto").unwrap_or_else(|wrong| panic!("{wrong}"))
+    render(&resolved(name, sets).job, Resume::Auto).unwrap_or_else(|wrong| panic!("{wrong}"))
 }
 
 /// A file's objects; the parts below panic where they aren't.

@@ -1,5 +1,6 @@
 //! Parts of a job file that are Kubernetes' own.
 
+use lockstep_jobspec::Resume;
 use lockstep_render::render;
 
 use crate::common::{Parts, resolved};
@@ -35,7 +36,7 @@ fn what_kubernetes_would_not_take_is_named() {
         ),
         ("kubernetes.affinity={nodeAfinity: {}}", "unknown field `kubernetes.affinity.nodeAfinity`"),
     ] {
-        let wrong = render(&resolved("minimal", &[set]).job, "auto").unwrap_err();
+        let wrong = render(&resolved("minimal", &[set]).job, Resume::Auto).unwrap_err();
         assert_eq!(wrong.what, expected);
         assert!(!wrong.fix.is_empty() && wrong.path.starts_with("kubernetes."));
     }

@@ -5,7 +5,7 @@ use crate::cluster::ClusterArgs;
 use crate::job_file::{self, rendered};
 use crate::{Context, Exit, JobFile, block_on};
 use check::{Check, table};
-use lockstep_jobspec::JobSpec;
+use lockstep_jobspec::{JobSpec, Resume};
 use lockstep_render::Objects;
 use lockstep_run::checkup;
 use std::path::PathBuf;
@@ -67,7 +67,7 @@ fn asked(args: &Args) -> anyhow::Result<(ClusterArgs, Option<Asked>)> {
     resolved.check_for_cluster()?;
     let mut job = resolved.job.clone();
     let place = args.cluster.for_job(&mut job);
-    let objects = rendered(&resolved, &job, "auto")?;
+    let objects = rendered(&resolved, &job, Resume::Auto)?;
     let checkup = args.pod.then(|| job_file::checkup(&resolved, &job, cluster::pod_name()?)).transpose()?;
     Ok((place, Some(Asked { job, objects, checkup })))
 }

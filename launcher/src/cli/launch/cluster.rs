@@ -5,11 +5,12 @@ use crate::cluster::{
     self, Cluster, ClusterRun, End, Ended, Existing, Followed, LogWish, Patience, set_suspended,
 };
 use crate::job_file::rendered;
-use crate::output::say;
+use crate::output::{patiently, say, tell};
+use crate::plain::{plain, plain_line};
 use crate::preflight::{Decision, Found, decide};
 use crate::signals::Signals;
-use crate::view::View;
-use crate::{Context, Exit, Failure};
+use crate::view::{View, coarse};
+use crate::{Context, Exit, Failure, error, shell};
 use indicatif::BinaryBytes;
 use k8s_openapi::api::batch::v1::Job;
 use lockstep_jobspec::{JobSpec, Resolved};
@@ -20,8 +21,8 @@ use std::time::{Duration, Instant};
 
 /// Who attaches sees so many lines of the past.
 const PAST: LogWish = LogWish { tail: Some(50), since_seconds: None, previous: false, tellers: true };
-/// How long the last touches to a launch's objects may take once it is over.
-const OWN_DEADLINE: Duration = Duration::from_secs(5);
+/// How long a launch that came to nothing waits until its objects are gone.
+const REMOVE_DEADLINE: Duration = Duration::from_secs(15);
 
 pub(super) async fn launch(args: &Args, context: &Context, resolved: &Resolved) -> anyhow::Result<Exit> {
     // Heard from before the user is told that they may be used.
@@ -175,21 +176,13 @@ impl Launch<'_> {
         };
         let took = self.since.elapsed().as_secs_f64();
         view.on_phase("created", &format!("Service {0}, Job {0}  {took:.2}s", self.job.name));
-        let owned = {
-            let (cluster, objects, job) = (self.cluster.clone(), self.objects.clone(), job.clone());
-            tokio::spawn(async move { cluster::own(&cluster, &objects, &job).await })
-        };
         let start = self.job.kubernetes.as_ref().map(|kubernetes| kubernetes.start_timeout.duration());
-        let exit = match self.args.wait {
+        match self.args.wait {
             Until::Created => self.left(&self.run(job), "").await,
             _ => {
                 self.follow(job, view, start, LogWish { tellers: true, ..LogWish::default() }, signals).await
             }
-        };
-        if let Ok(Ok(Err(error))) = tokio::time::timeout(OWN_DEADLINE, owned).await {
-            view.on_trouble("warning", &format!("{error:#}; lockstep gc finds what is left"));
         }
-        exit
     }
 
     /// Follows what is there; what was suspended goes on.
@@ -231,21 +224,37 @@ impl Launch<'_> {
             Followed::Left(signal) => self.left(&run, "detached; ").await.map(|_| signal.into()),
             Followed::Ended(Ended::Job(end)) => self.conclude(&run, end).await,
             Followed::Ended(Ended::NotStarted(waits)) => {
-                let reasons: Vec<_> = waits.iter().map(ToString::to_string).collect();
+                let reasons: Vec<_> =
+                    waits.iter().map(|(wait, lasted)| format!("{wait} for {}", coarse(*lasted))).collect();
                 let reason =
                     if reasons.is_empty() { "its pods did not start".to_owned() } else { reasons.join("; ") };
-                cluster::remove(&self.cluster, &self.job.name).await?;
                 let most = start.unwrap_or_default();
                 let what = format!("run {} could not start within {most:?}: {reason}", self.job.name);
-                let fix = waits.iter().find_map(|wait| wait.fix(&self.job.name));
-                let failure = Failure::new(what).with_exit(Exit::Unschedulable);
+                let fix = waits.iter().find_map(|(wait, _)| wait.fix(&self.job.name));
+                let failure = Failure::new(what);
                 let failure = fix.into_iter().fold(failure, |failure, fix| failure.note("fix", fix));
-                Err(failure
-                    .note("wait longer", "set kubernetes.startTimeout")
-                    .note("left", "nothing; its objects were taken away again")
-                    .into())
+                // Told at once: pods whose image is being pulled may take long to go.
+                let shown = error::shown(&failure.note("wait longer", "set kubernetes.startTimeout").into());
+                patiently(move || tell(&shown)).await;
+                self.take_away().await;
+                Ok(Exit::Unschedulable)
             }
         }
+    }
+
+    /// Takes the objects of a launch that came to nothing away, within a deadline of its own.
+    async fn take_away(&self) {
+        let removed = tokio::time::timeout(REMOVE_DEADLINE, cluster::remove(&self.cluster, &self.job.name));
+        let told = match removed.await {
+            Ok(Ok(())) => "  left          nothing; its objects were taken away again".to_owned(),
+            Ok(Err(error)) => format!("  left          its objects: {}", plain(&format!("{error:#}"))),
+            Err(_) => format!(
+                "  left          its pods, which are told to go; what stays: lockstep delete {}{}",
+                self.job.name,
+                self.place()
+            ),
+        };
+        patiently(move || tell(&told)).await;
     }
 
     async fn conclude(&self, run: &ClusterRun, end: End) -> anyhow::Result<Exit> {
@@ -283,7 +292,7 @@ impl Launch<'_> {
 
     async fn stopped(&self, run: &ClusterRun, cause: &str, carry_on: &str) -> anyhow::Result<Exit> {
         self.finish(run, Exit::Resumable).await?;
-        say!("stopped ({cause}). Carry on with: {carry_on}");
+        say!("stopped ({}). Carry on with: {carry_on}", plain_line(cause));
         Ok(Exit::Resumable)
     }
 
@@ -310,8 +319,9 @@ impl Launch<'_> {
         let kubernetes = self.job.kubernetes.as_ref();
         let context = args.context.as_ref().or(kubernetes.and_then(|k| k.context.as_ref()));
         let namespace = args.namespace.as_ref().or(kubernetes.and_then(|k| k.namespace.as_ref()));
-        let context = context.map_or(String::new(), |name| format!(" --context {name}"));
-        context + &namespace.map_or(String::new(), |name| format!(" -n {name}"))
+        let option = |name: &str, value: &String| format!(" {name} {}", shell::quote(value));
+        let context = context.map_or(String::new(), |name| option("--context", name));
+        context + &namespace.map_or(String::new(), |name| option("-n", name))
     }
 
     fn what(&self) -> String {

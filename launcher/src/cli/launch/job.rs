@@ -59,9 +59,11 @@ impl JobArgs {
         }
     }
 
-    /// Folder that relative paths in the job start from.
-    pub(super) fn base(&self) -> &Path {
-        self.file.as_deref().and_then(Path::parent).unwrap_or(Path::new("."))
+    /// Folder at which relative paths in the job file start: its own, where it has one.
+    pub(super) fn folder(&self) -> &Path {
+        // A pipe, as of `<(…)`, lies in a folder of its own kind.
+        let file = self.file.as_deref().filter(|file| file.is_file());
+        file.and_then(Path::parent).unwrap_or(Path::new("."))
     }
 
     /// The same options again, as a user would type them.

@@ -3,14 +3,18 @@
 use super::{Args, command, deliver, fresh_command, plural, summary};
 use crate::local::{self, Ended, Launch, Origin, RunLock, Taken};
 use crate::output::{patiently, say, tell};
+use crate::plain::plain_line;
 use crate::preflight::{Decision, Found, decide};
 use crate::signals::Signals;
 use crate::view::{Followed, View};
 use crate::{Context, Exit, Failure, environment, runs, shell};
-use lockstep_jobspec::JobSpec;
+use lockstep_jobspec::{JobSpec, OnThisMachine};
 use lockstep_run::control::{self, Request};
+use lockstep_run::layout::CONTROL_KEY;
 use lockstep_run::status::RunPhase;
 use lockstep_run::{Body, Outcome, RunDir};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a leader may take to say what it does.
@@ -19,12 +23,13 @@ const STATUS_DEADLINE: Duration = Duration::from_secs(2);
 pub(super) async fn launch(
     args: &Args,
     context: &Context,
-    job: &JobSpec,
+    here: &OnThisMachine,
     launched_at: Duration,
 ) -> anyhow::Result<Exit> {
+    let job = &here.job;
     let run_dir = match &args.run_dir {
         Some(dir) => runs::absolute(dir)?,
-        None => runs::absolute(&format!("{}/{}", job.storage.trim_end_matches('/'), job.name))?,
+        None => format!("{}/{}", here.storage, job.name),
     };
     let dir = RunDir::open(&run_dir)?;
     let json = serde_json::to_value(job)?;
@@ -63,6 +68,7 @@ pub(super) async fn launch(
         Taken::Held(_) => return attach(context, job, &dir, &run_dir).await,
         Taken::Nowhere(reason) => (None, Some(reason)),
     };
+    check_key(&dir)?;
     let mut signals = Signals::listen()?;
     // The built-in worker prints what the progress line tells already.
     let mut view = View::new(job.command.is_some() || job.worker.is_some());
@@ -77,15 +83,29 @@ pub(super) async fn launch(
         num_nodes: job.nodes,
         id: format!("{}-{}", launched_at.as_millis(), std::process::id()),
         launched_at_unix_ms: launched_at.as_millis() as u64,
-        resume: args.start.resume().to_owned(),
+        resume: args.start.resume(),
         scratch: environment::cache()?.join("local"),
         grace: job.recovery.grace.duration(),
-        origin: Origin::of(args.job.base()).await,
+        origin: Origin::of(args.job.folder()).await,
+        loopback: local::loopback()?,
+        folder: here.folder.as_ref().map(PathBuf::from),
         run_dir,
     };
     let ended = local::run(launch, &dir, &mut view, &mut signals).await;
     view.finish(&mut signals).await;
     conclude(args, context, job, &dir, &ended?, &mut signals).await
+}
+
+/// Whoever reads the key of a run's control channel can stop the run, or join it.
+fn check_key(dir: &RunDir) -> anyhow::Result<()> {
+    let path = dir.uri(CONTROL_KEY);
+    // A bucket has rights of its own.
+    let mode = std::fs::metadata(&path).map_or(0, |found| found.permissions().mode());
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    let what = format!("others can read {path} (mode {:03o}), which is the key to this run", mode & 0o777);
+    Err(Failure::new(what).note("fix", format!("chmod 600 {}", shell::quote(&path))).into())
 }
 
 /// What the run's folder and a leader that may live say.
@@ -161,7 +181,7 @@ async fn conclude(
                 _ => "ended without a last word",
             };
             let exit = signal.map_or(Exit::Resumable, Exit::from);
-            (exit, format!("stopped ({cause}). Carry on with: {carry_on}"))
+            (exit, format!("stopped ({}). Carry on with: {carry_on}", plain_line(cause)))
         }
     };
     let exit = finish(context, dir, exit, signals).await;
@@ -173,7 +193,7 @@ async fn conclude(
 /// reads this.
 async fn finish(context: &Context, dir: &RunDir, exit: Exit, signals: &mut Signals) -> Exit {
     let status = tokio::select! {
-        status = dir.status(STATUS_DEADLINE) => status,
+        status = runs::status(dir, STATUS_DEADLINE) => status,
         _ = signals.next() => return exit,
     };
     match status {

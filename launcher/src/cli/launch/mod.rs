@@ -7,11 +7,13 @@ mod local;
 
 use crate::cluster::ClusterArgs;
 use crate::output::{Unprinted, patiently, say};
+use crate::plain::plain_line;
 use crate::{Context, Exit, Failure, block_on, environment, shell};
 use job::JobArgs;
-use lockstep_jobspec::JobSpec;
+use lockstep_jobspec::{JobSpec, Resume};
 use lockstep_run::status::{RunPhase, RunStatus};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Start a job, or carry on with it
@@ -69,14 +71,14 @@ pub(in crate::cli) struct StartArgs {
     fresh: bool,
 
     /// What to start from: auto (the newest good checkpoint, or nothing), must (an error without one), or the STEP of one
-    #[arg(long, value_name = "WHICH", default_value = "auto", value_parser = resume)]
-    resume: String,
+    #[arg(long, value_name = "WHICH", default_value = "auto", value_parser = Resume::from_str)]
+    resume: Resume,
 }
 
 impl StartArgs {
-    /// What agents are told.
-    pub(in crate::cli) fn resume(&self) -> &str {
-        if self.fresh { "never" } else { &self.resume }
+    /// What it starts from.
+    pub(in crate::cli) fn resume(&self) -> Resume {
+        self.resume.or_fresh(self.fresh)
     }
 }
 
@@ -91,24 +93,15 @@ enum Until {
     Created,
 }
 
-fn resume(text: &str) -> Result<String, String> {
-    match text {
-        "auto" | "must" => Ok(text.to_owned()),
-        step if step.parse::<u64>().is_ok() => Ok(step.to_owned()),
-        _ => Err("it is none of auto, must, or the step of a checkpoint".to_owned()),
-    }
-}
-
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let launched_at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let resolved = args.job.resolve()?;
     if !args.local {
         return block_on(cluster::launch(args, context, &resolved));
     }
-    let mut job = resolved.job;
-    job.resolve_paths(args.job.base())?;
-    check_env(&job)?;
-    block_on(local::launch(args, context, &job, launched_at))
+    let here = resolved.on_this_machine(args.job.folder(), Path::new("."))?;
+    check_env(&here.job)?;
+    block_on(local::launch(args, context, &here, launched_at))
 }
 
 fn summary(status: &RunStatus) -> String {
@@ -121,7 +114,7 @@ fn summary(status: &RunStatus) -> String {
     let mut head = vec![word.to_owned()];
     // A user's own command reports no steps.
     head.extend(status.total_steps.map(|total| format!("step {}/{total}", status.step)));
-    head.extend(status.eval.iter().map(|(name, value)| format!("eval.{name} {value:.3}")));
+    head.extend(status.eval.iter().map(|(name, value)| format!("eval.{} {value:.3}", plain_line(name))));
     head.extend(status.loss.map(|loss| format!("loss {loss:.4}")));
     let mut tail = Vec::new();
     tail.extend(status.last_checkpoint.as_ref().map(|c| format!("checkpoint  {}", c.uri)));

@@ -10,7 +10,7 @@ mod start_error;
 pub use last_words::leave_words;
 pub use start_error::StartError;
 
-use crate::args::{Resume, RunArgs};
+use crate::args::RunArgs;
 use crate::kv::{Answer, Caller, Kv};
 use crate::machine::{self, ExitCode, Machine, Time};
 use crate::net::{Arrival, ConnectionId, Net, Outbox};
@@ -24,6 +24,7 @@ use lockstep_run::control::{Reply, Request};
 use lockstep_run::link::{AgentMsg, Phase, Progress, StoreOp, WorkerMsg};
 use lockstep_run::segment::{Event, EventKind};
 use lockstep_run::status::Live;
+use lockstep_run::temporary::Temporary;
 use lockstep_run::{Generation, Incarnation, Launch, NodeId, Rank, RunDir, RunUid, Saved, Step, Writer};
 use look::Lookout;
 use std::collections::HashMap;
@@ -65,7 +66,7 @@ struct Driver {
     workers: Option<Workers>,
     members: HashMap<NodeId, Connected>,
     leader: Option<(ConnectionId, Outbox<MemberMsg>)>,
-    sockets: tempfile::TempDir,
+    sockets: Temporary,
     lookout: Arc<Mutex<Lookout>>,
     heard: mpsc::Sender<Heard>,
     done: mpsc::UnboundedSender<Done>,

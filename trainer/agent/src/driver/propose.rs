@@ -1,8 +1,8 @@
-use super::{Facts, Resume};
+use super::Facts;
 use crate::machine::{Proposal, leader_is_gone};
 use jiff::Timestamp;
-use lockstep_jobspec::WarmStart;
 use lockstep_jobspec::meaning::{differences, with_meaning};
+use lockstep_jobspec::{Resume, WarmStart};
 use lockstep_run::{Body, CommitRef, Generation, Membership, Outcome, Result, StartFrom, Step};
 use serde_json::Value;
 
@@ -70,10 +70,10 @@ async fn start_from(
     begun: Option<StartFrom>,
 ) -> Result<Result<StartFrom, String>> {
     // A launch's wish is obeyed once; after a fault the launch carries on from its own newest checkpoint.
-    let resume = if begun.is_some() { Resume::Auto } else { facts.args.resume };
+    let resume = if begun.is_some() { Resume::Auto } else { facts.args.resume.or_fresh(facts.args.fresh) };
     let lineage = match resume {
-        Resume::Never => Vec::new(),
-        Resume::At(step) => facts.dir.lineage_until(previous, |c| c.step == step).await?,
+        Resume::Fresh => Vec::new(),
+        Resume::At(step) => facts.dir.lineage_until(previous, |c| c.step == Step(step)).await?,
         Resume::Auto | Resume::Must => facts.dir.lineage_until(previous, |_| true).await?,
     };
     let chosen = choose(resume, &lineage);
@@ -122,12 +122,12 @@ fn same_run(formed: Option<&Membership>, name: &str, job: &Value) -> Result<(), 
 
 fn choose(resume: Resume, lineage: &[CommitRef]) -> Result<StartFrom, String> {
     let found = match resume {
-        Resume::At(step) => lineage.iter().find(|c| c.step == step),
-        Resume::Auto | Resume::Must | Resume::Never => lineage.first(),
+        Resume::At(step) => lineage.iter().find(|c| c.step == Step(step)),
+        Resume::Auto | Resume::Must | Resume::Fresh => lineage.first(),
     };
     match (found, resume) {
         (Some(checkpoint), _) => Ok(StartFrom::Commit(*checkpoint)),
-        (None, Resume::Auto | Resume::Never) => Ok(StartFrom::Fresh),
+        (None, Resume::Auto | Resume::Fresh) => Ok(StartFrom::Fresh),
         (None, Resume::Must) => {
             Err("there is no checkpoint to resume from; launch without --resume must to start over"
                 .to_owned())
@@ -185,9 +185,9 @@ mod tests {
         let from = |step| Ok(StartFrom::Commit(c(step)));
         assert_eq!(choose(Resume::Auto, &lineage), from(300));
         assert_eq!(choose(Resume::Must, &lineage), from(300));
-        assert_eq!(choose(Resume::At(Step(200)), &lineage), from(200));
+        assert_eq!(choose(Resume::At(200), &lineage), from(200));
         assert_eq!(choose(Resume::Auto, &[]), Ok(StartFrom::Fresh));
         assert!(choose(Resume::Must, &[]).unwrap_err().contains("no checkpoint"));
-        assert!(choose(Resume::At(Step(7)), &lineage).unwrap_err().contains("there are 300, 200"));
+        assert!(choose(Resume::At(7), &lineage).unwrap_err().contains("there are 300, 200"));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Source: <https://docs.pytorch.org/docs/stable/elastic/run.html>, "Environment Variables".
 
-use lockstep_jobspec::JobSpec;
+use lockstep_jobspec::{Expanded, JobSpec};
 use lockstep_run::{Membership, Rank};
 use std::collections::BTreeMap;
 
@@ -54,7 +54,8 @@ impl Contract {
             local_world_size: me.num_ranks(),
             group_rank: index as u32,
             group_world_size: members.len() as u32,
-            master_addr: host.to_owned(),
+            // An IPv6 address has brackets only beside its port.
+            master_addr: host.trim_matches(['[', ']']).to_owned(),
             master_port: first.free_port,
             run_id: record.run_uid.to_string(),
             restarts: record.launch_restarts,
@@ -91,7 +92,7 @@ impl Contract {
     /// user's where a run is local; `speaks` says that the worker is Lockstep's own, whose threads the job file gives.
     pub fn environment(
         &self,
-        job: &BTreeMap<String, String>,
+        job: &Expanded,
         speaks: bool,
         inherited: impl Fn(&str) -> Option<String>,
     ) -> BTreeMap<String, String> {
@@ -102,7 +103,7 @@ impl Contract {
         if inherited(UNBUFFERED).is_none() {
             all.insert(UNBUFFERED.to_owned(), "1".to_owned());
         }
-        all.extend(job.iter().map(|(name, value)| (name.clone(), value.clone())));
+        all.extend(job.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
         all.extend(self.variables().into_iter().map(|(name, value)| (name.to_owned(), value)));
         all
     }
@@ -161,13 +162,13 @@ mod tests {
 
     #[test]
     fn python_writes_at_once_unless_the_user_says_something() {
-        let unbuffered = |job: &BTreeMap<String, String>, shell: Option<&str>| {
+        let unbuffered = |job: &Expanded, shell: Option<&str>| {
             let shell = |name: &str| shell.filter(|_| name == UNBUFFERED).map(str::to_owned);
             contract(1).environment(job, false, shell).get(UNBUFFERED).cloned()
         };
-        assert_eq!(unbuffered(&BTreeMap::new(), None).as_deref(), Some("1"));
-        assert_eq!(unbuffered(&BTreeMap::new(), Some("")), None);
-        let job = [(UNBUFFERED.to_owned(), "0".to_owned())].into();
+        assert_eq!(unbuffered(&Expanded::default(), None).as_deref(), Some("1"));
+        assert_eq!(unbuffered(&Expanded::default(), Some("")), None);
+        let job = [(UNBUFFERED.to_owned(), "0".to_owned())].into_iter().collect();
         assert_eq!(unbuffered(&job, None).as_deref(), Some("0"));
     }
 }

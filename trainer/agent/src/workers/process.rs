@@ -6,12 +6,10 @@ use super::memory::OutOfMemory;
 use crate::args::{own_certificates, variable};
 use crate::report::Reporter;
 use anyhow::Context;
-use lockstep_jobspec::ByteSize;
+use lockstep_jobspec::{ByteSize, Expanded};
 use lockstep_run::link::{self, AgentMsg, Phase, Start, WorkerMsg, WorkerOutcome};
 use lockstep_run::{Generation, Rank};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getuid, kill_process_group, waitid};
-use std::collections::BTreeMap;
-use std::fmt;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -35,33 +33,18 @@ const SETTLED_AFTER: Duration = Duration::from_secs(30);
 const HEARTBEAT_ENV: &str = "LOCKSTEP_HEARTBEAT";
 
 /// What a node runs for each rank.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Program {
     /// Program and arguments.
     pub command: Vec<String>,
     /// Variables from the job file, references resolved.
-    pub env: BTreeMap<String, String>,
+    pub env: Expanded,
     /// Where it runs; where the agent does, unless code was brought along.
     pub folder: Option<PathBuf>,
     /// True for a worker that speaks the link's protocol, false for a user's own command.
     pub speaks: bool,
     /// What the job file gives to the node in memory, where it says so.
     pub memory: Option<ByteSize>,
-}
-
-/// Values of variables may be secrets.
-impl fmt::Debug for Program {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { command, env, folder, speaks, memory } = self;
-        let names: Vec<_> = env.keys().collect();
-        f.debug_struct("Program")
-            .field("command", command)
-            .field("env", &names)
-            .field("folder", folder)
-            .field("speaks", speaks)
-            .field("memory", memory)
-            .finish()
-    }
 }
 
 impl Program {
