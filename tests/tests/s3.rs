@@ -49,7 +49,7 @@ fn who_attaches_to_a_launcher_that_dies_before_the_run_began_is_told() {
     let server = S3Server::start().unwrap();
     let ws = workspace(&server);
     let uri = server.uri("runs/digits");
-    server.faults().add(Call::List, "", Fault::Silent, 1);
+    server.faults().add(Call::Head, "", Fault::Silent, 1);
     let mut first = ws.start(&launch(&uri));
     first.wait_until("its first question", || (server.faults().left() == 0).then_some(()));
     let mut second = ws.start(&launch(&uri));

@@ -12,15 +12,10 @@ pub trait Data: Send {
     /// The training set, by its content.
     fn dataset(&self) -> &Dataset;
 
-    /// All datasets, for the record of where a checkpoint is from.
+    /// All datasets, for the record of where a checkpoint is from. Ranks compare the digests.
     fn uses(&self) -> Vec<DatasetUse> {
-        let Dataset { uri, split, digest, .. } = self.dataset().clone();
-        vec![DatasetUse { role: "train".to_owned(), uri, split, digest }]
-    }
-
-    /// The evaluation set's digest; none where there is none.
-    fn eval_digest(&self) -> Option<String> {
-        None
+        let Dataset { uri, split, digest, listing, .. } = self.dataset().clone();
+        vec![DatasetUse { role: "train".to_owned(), uri, split, digest: listing.unwrap_or(digest) }]
     }
 
     /// From here on nothing is used but what these hashes say: what was read before a checkpoint.

@@ -11,6 +11,7 @@ use lockstep_datasets::{
     Shuffle, Values,
 };
 use lockstep_jobspec::{self as jobspec, JobSpec};
+use lockstep_run::DatasetUse;
 use lockstep_run::link::Start;
 use tch::{TchError, Tensor};
 
@@ -27,6 +28,7 @@ pub(crate) struct Mds {
     train: datasets::Dataset,
     eval: Option<datasets::Dataset>,
     dataset: Dataset,
+    uses: Vec<DatasetUse>,
     order: Order,
     part: Part,
     eval_batch: u32,
@@ -63,11 +65,19 @@ pub(crate) fn open(job: &JobSpec, start: &Start, columns: Option<Vec<&str>>) -> 
         order: Order::new(order_options, &train.shard_samples())?,
         part: Part::new(start.rank.0, start.world_size)?,
         dataset: recorded(&train, data.train.split.clone()),
+        uses: std::iter::once(used("train", &data.train, &train))
+            .chain(data.eval.as_ref().zip(eval.as_ref()).map(|(split, eval)| used("eval", split, eval)))
+            .collect(),
         eval_batch: job.eval_micro_batch(),
         options: LoaderOptions { columns, prefetch, ..LoaderOptions::new(cache) },
         train,
         eval,
     })
+}
+
+fn used(role: &str, split: &jobspec::Split, dataset: &datasets::Dataset) -> DatasetUse {
+    let (uri, digest) = (dataset.uri(), dataset.digest().to_owned());
+    DatasetUse { role: role.to_owned(), uri, split: split.split.clone(), digest }
 }
 
 /// What goes into a checkpoint.
@@ -98,8 +108,8 @@ impl Data for Mds {
         &self.dataset
     }
 
-    fn eval_digest(&self) -> Option<String> {
-        self.eval.as_ref().map(|eval| eval.digest().to_owned())
+    fn uses(&self) -> Vec<DatasetUse> {
+        self.uses.clone()
     }
 
     fn expect(&self, shards: &Contents, look: bool) -> Result<()> {

@@ -28,10 +28,7 @@ pub(crate) fn check_ranks(
     data: &dyn Data,
     patience: Duration,
 ) -> Result<()> {
-    let Dataset { digest, listing, .. } = data.dataset();
-    let eval = data.eval_digest();
-    let seen = [Some(digest), listing.as_ref(), eval.as_ref()].map(|one| one.map_or("-", String::as_str));
-    let mine = seen.join(" ");
+    let mine = data.uses().into_iter().map(|used| used.digest).collect::<Vec<_>>().join(" and ");
     let lost = |e: lockstep_c10d::StoreError| Error::PeerLost {
         rank: world.rank(),
         step: Step(0),

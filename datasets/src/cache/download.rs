@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use lockstep_storage::Error as StorageError;
+use lockstep_storage::{Error as StorageError, Meta};
 
 use crate::{
     Dataset, Error, Result,
@@ -56,7 +56,7 @@ async fn fetch(dataset: &Dataset, number: usize) -> Result<(usize, Bytes)> {
         if listed.bytes > stored.most {
             return Err(too_large(&uri(dataset, stored), stored, listed.bytes));
         }
-        return Ok((*form, storage.get_listed(listed).await?));
+        return Ok((*form, get_listed(dataset, listed).await?));
     }
     let mut missing = None;
     for (form, stored) in forms.iter().enumerate() {
@@ -70,6 +70,21 @@ async fn fetch(dataset: &Dataset, number: usize) -> Result<(usize, Bytes)> {
         }
     }
     Err(missing.unwrap_or_else(|| StorageError::NotFound { uri: dataset.uri() }).into())
+}
+
+/// The very object that was listed. A file whose mode or owner was changed is still the same, by size and time.
+async fn get_listed(dataset: &Dataset, listed: &Meta) -> Result<Bytes> {
+    let storage = dataset.storage();
+    match storage.get_listed(listed).await {
+        Err(changed @ StorageError::Changed { .. }) => {
+            let now = storage.head(&listed.path).await?;
+            if (now.bytes, &now.version) != (listed.bytes, &listed.version) || now.etag == listed.etag {
+                return Err(changed.into());
+            }
+            Ok(storage.get_listed(&now).await?)
+        }
+        body => Ok(body?),
+    }
 }
 
 fn uri(dataset: &Dataset, stored: &Stored<'_>) -> String {

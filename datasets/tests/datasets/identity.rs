@@ -106,6 +106,17 @@ fn a_shard_that_changes_after_the_listing_is_an_error() {
 }
 
 #[test]
+fn a_file_that_only_got_another_mode_is_still_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let uri = folder.path().to_str().unwrap();
+    numbers(uri, 40, without_hashes());
+    let dataset = open(uri);
+    fs::set_permissions(folder.path().join(FIRST), PermissionsExt::from_mode(0o600)).unwrap();
+    let cache = tempfile::tempdir().unwrap();
+    assert_eq!(all_numbers(&dataset, cache.path()).unwrap(), in_order(40));
+}
+
+#[test]
 fn a_shard_that_was_not_listed_is_not_read_later() {
     let uri = fresh();
     numbers(&uri, 40, without_hashes());

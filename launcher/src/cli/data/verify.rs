@@ -1,6 +1,6 @@
 use crate::cluster::ClusterArgs;
 use crate::runs::{PlaceArgs, RunArg, absolute};
-use crate::{Context, Exit, Failure, block_on};
+use crate::{Context, Exit, Failure, block_on, shell};
 use lockstep_datasets::{Contents, Recorded, Verification};
 use lockstep_run::RunDir;
 use lockstep_run::checkpoint::hash_file;
@@ -51,9 +51,10 @@ fn verdict(found: &Verification) -> String {
     if !found.problems.is_empty() {
         return format!("{uri} is damaged: {good_samples} good samples");
     }
+    let seal = shell::join(["lockstep", "data", "seal", uri]);
     format!(
         "{uri} can be read, but {unproven_samples} of {good_samples} samples can't be checked: the index has no hashes of their \
-         files, so they may have been changed in place. lockstep data seal {uri} writes the hashes of what is there now"
+         files, so they may have been changed in place. {seal} writes the hashes of what is there now"
     )
 }
 
@@ -82,7 +83,7 @@ async fn recorded(run: &str) -> anyhow::Result<Recorded> {
     let text = dir.storage().get_at_most(&path, expected.map_or(0, |file| file.bytes)).await?;
     if expected != Some(&hash_file(&text)) {
         return Err(Failure::new(format!("{} is damaged", dir.uri(&path)))
-            .note("look at", format!("lockstep checkpoint verify {run}"))
+            .note("look at", shell::join(["lockstep", "checkpoint", "verify", run]))
             .into());
     }
     let State { dataset } = serde_json::from_slice(&text)?;

@@ -20,7 +20,7 @@ impl Holder {
         Some(format!("{} {}\n", pid.as_raw_pid(), started(pid)?))
     }
 
-    /// The process that the words in a lock name, if it is there, runs this program, and has this very lock open. A copy of
+    /// The process that the words in a lock name, if it is there, runs this program, and holds this very lock. A copy of
     /// a lock, or one that somebody wrote, proves nothing.
     pub(super) fn proved(words: &str, lock: &Metadata) -> Option<Self> {
         let mut words = words.split_whitespace();
@@ -28,7 +28,7 @@ impl Holder {
         let start: u64 = words.next()?.parse().ok()?;
         // Held first: what is then read of the number is read of this process, or of one that started later.
         let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-        let is_it = started(pid) == Some(start) && runs_this_program(pid) && has_open(pid, lock);
+        let is_it = started(pid) == Some(start) && runs_this_program(pid) && holds(pid, lock);
         is_it.then_some(Self { pid, process })
     }
 
@@ -58,10 +58,15 @@ fn runs_this_program(pid: Pid) -> bool {
     theirs.is_some() && theirs == std::fs::read_link("/proc/self/exe").ok().and_then(name)
 }
 
-fn has_open(pid: Pid, lock: &Metadata) -> bool {
+/// Whether one of its open files is this one, with the lock: who only looks has it open too.
+fn holds(pid: Pid, lock: &Metadata) -> bool {
     let Ok(entries) = std::fs::read_dir(of(pid, "fd")) else { return false };
-    let mut files = entries.flatten().filter_map(|entry| std::fs::metadata(entry.path()).ok());
-    files.any(|file| (file.dev(), file.ino()) == (lock.dev(), lock.ino()))
+    let is_lock = |file: Metadata| (file.dev(), file.ino()) == (lock.dev(), lock.ino());
+    let mut open = entries.flatten().filter(|entry| std::fs::metadata(entry.path()).is_ok_and(is_lock));
+    open.any(|entry| {
+        let told = std::fs::read_to_string(of(pid, "fdinfo").join(entry.file_name())).unwrap_or_default();
+        told.lines().any(|line| line.starts_with("lock:") && line.contains("WRITE"))
+    })
 }
 
 fn of(pid: Pid, what: &str) -> PathBuf {
