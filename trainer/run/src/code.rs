@@ -6,11 +6,13 @@
 use crate::{Result, RunDir, layout};
 use bytes::Bytes;
 use ignore::WalkBuilder;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// The most that a folder's files may have in all: agents keep them in the pod's scratch space.
 pub const MOST_BYTES: u64 = 256 << 20;
+/// The most that an archive may hold, packed or not: beside the files' bytes, a kilobyte or two for each file.
+const MOST_ARCHIVE_BYTES: u64 = 4 * MOST_BYTES;
 /// Files of this name say what stays behind, like `.gitignore` does.
 const IGNORE_FILE: &str = ".lockstepignore";
 const LEVEL: i32 = 3;
@@ -136,7 +138,7 @@ pub async fn bring(dir: &RunDir, packed: &Packed) -> Result<()> {
 /// Where it isn't there, or has other bytes than its digest says.
 pub async fn fetch(dir: &RunDir, digest: &str) -> Result<Bytes> {
     let path = layout::code(digest);
-    let archive = dir.storage().get(&path).await?;
+    let archive = dir.storage().get_at_most(&path, MOST_ARCHIVE_BYTES).await?;
     let found = blake3::hash(&archive).to_hex();
     if found.as_str() != digest {
         let reason = format!("its blake3 is {found}");
@@ -148,15 +150,39 @@ pub async fn fetch(dir: &RunDir, digest: &str) -> Result<Bytes> {
 /// Unpacks a packed folder to a place of its own; what an earlier one left there is taken away. Blocks.
 ///
 /// # Errors
-/// Where there is no room, or the archive is no archive.
+/// Where there is no room, or the archive is none that [`pack`] makes: it holds more than may be brought along, something else
+/// than files and links, or a path that leads out of the folder.
 pub fn unpack(archive: &[u8], to: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(to) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => std::fs::create_dir_all(to)?,
     }
-    let mut tar = tar::Archive::new(zstd::Decoder::new(archive)?);
+    let mut tar = tar::Archive::new(zstd::Decoder::new(archive)?.take(MOST_ARCHIVE_BYTES));
     tar.set_preserve_mtime(false);
-    tar.unpack(to)
+    let mut num_bytes = 0_u64;
+    for entry in tar.entries()? {
+        let mut entry = entry?;
+        let kind = entry.header().entry_type();
+        if !kind.is_file() && !kind.is_symlink() {
+            return Err(no_packed_folder("something that is neither a file nor a link"));
+        }
+        num_bytes = num_bytes.saturating_add(entry.size());
+        if num_bytes > MOST_BYTES {
+            return Err(no_packed_folder("more than may be brought along"));
+        }
+        if !entry.unpack_in(to)? {
+            return Err(no_packed_folder("a path that leads out of it"));
+        }
+    }
+    // The reader takes a stream that was cut between two files for a whole one.
+    match tar.into_inner().limit() {
+        0 => Err(no_packed_folder("more than may be brought along")),
+        _ => Ok(()),
+    }
+}
+
+fn no_packed_folder(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("this is no packed folder: it holds {what}"))
 }
 
 #[cfg(test)]
@@ -227,6 +253,25 @@ mod tests {
         let error = pack(dir.path()).unwrap_err().to_string();
         assert!(error.contains("huge (268435456), small (1)"), "{error}");
         assert!(matches!(pack(&dir.path().join("absent")), Err(PackError::Unreadable { .. })));
+    }
+
+    #[test]
+    fn an_archive_of_more_than_may_be_brought_along_is_refused() {
+        let to = tempfile::tempdir().unwrap();
+        let unpack_of = |sizes: [u64; 2]| {
+            let mut tar = tar::Builder::new(zstd::Encoder::new(Vec::new(), 1).unwrap());
+            for (bytes, name) in sizes.into_iter().zip(["a", "b"]) {
+                let mut header = tar::Header::new_gnu();
+                header.set_size(bytes);
+                header.set_mode(0o644);
+                tar.append_data(&mut header, name, io::repeat(0).take(bytes)).unwrap();
+            }
+            unpack(&tar.into_inner().unwrap().finish().unwrap(), &to.path().join("code"))
+        };
+        unpack_of([1 << 20, 0]).unwrap();
+        let refused = unpack_of([1, MOST_BYTES]).unwrap_err().to_string();
+        assert!(refused.contains("more than may be brought along"), "{refused}");
+        assert!(to.path().join("code/a").exists() && !to.path().join("code/b").exists());
     }
 
     #[tokio::test]
