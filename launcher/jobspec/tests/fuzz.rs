@@ -87,15 +87,17 @@ fn refused(problems: &Problems, text: &str, sets: &[String]) {
     assert!(problems.to_string().lines().count() > problems.list.len());
 }
 
-/// Whether a text has this line, and the line this column or ends before it.
+/// Whether a text has this line, and the line this column or ends before it. In YAML a carriage return alone ends a line too.
 fn is_in(text: &str, at: Location) -> bool {
-    let lines: Vec<_> =
-        text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r')).collect();
-    let Some(line) = at.line.checked_sub(1).and_then(|line| lines.get(line)) else {
-        // Behind the last line's end.
-        return at.line == lines.len() + 1 && at.column == 1;
-    };
-    (1..=line.chars().count() + 1).contains(&at.column)
+    let lines = || text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    has(lines(), at) || has(lines().flat_map(|line| line.split('\r')), at)
+}
+
+fn has<'t>(mut lines: impl Iterator<Item = &'t str> + Clone, at: Location) -> bool {
+    // Behind the last line's end there is one more.
+    let after = at == Location { line: lines.clone().count() + 1, column: 1 };
+    let line = at.line.checked_sub(1).and_then(|line| lines.nth(line));
+    after || line.is_some_and(|line| (1..=line.chars().count() + 1).contains(&at.column))
 }
 
 #[test]

@@ -18,8 +18,14 @@ fn run_and_key(waiter: &Waiter) -> (RunUid, ControlKey) {
     (RunUid("00c0ffee00c0ffee00c0ffee00c0ffee".into()), key)
 }
 
-async fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+/// One place to call for all inputs: a new one for each would be looked for longer each time.
+fn listener(waiter: &Waiter) -> (TcpListener, String) {
+    let listener = waiter.wait(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    (listener, address)
+}
+
+async fn pair(listener: &TcpListener) -> (TcpStream, TcpStream) {
     let (one, other) = tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
     (one.unwrap(), other.unwrap().0)
 }
@@ -36,10 +42,11 @@ async fn say(mut stream: TcpStream, data: &[u8]) {
 fn strangers() {
     let waiter = Waiter::new();
     let (run, key) = run_and_key(&waiter);
+    let (listener, _) = listener(&waiter);
     fuzz("handshake", &corpus("handshake", &[]), |data| {
         let begun = Instant::now();
         waiter.wait(async {
-            let (stream, ours) = pair().await;
+            let (stream, ours) = pair(&listener).await;
             let accept = async {
                 // Who repeats what a member once said gets an answer, and has nothing to say after it.
                 if let Ok(mut channel) = Channel::accept(ours, &run, &key).await {
@@ -56,10 +63,9 @@ fn strangers() {
 fn false_leaders() {
     let waiter = Waiter::new();
     let (run, key) = run_and_key(&waiter);
+    let (listener, address) = listener(&waiter);
     fuzz("handshake-answer", &corpus("handshake", &[]), |data| {
         waiter.wait(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap().to_string();
             let answer = async { say(listener.accept().await.unwrap().0, data).await };
             let (connected, ()) = tokio::join!(Channel::connect(&address, &run, &key), answer);
             assert!(connected.is_err(), "it believes what was said to another");
@@ -89,12 +95,11 @@ fn meddle(stream: &mut Vec<u8>, orders: &[u8]) {
 fn meddlers() {
     let waiter = Waiter::new();
     let (run, key) = run_and_key(&waiter);
+    let (listener, address) = listener(&waiter);
     let sent: [Vec<u8>; 4] = [vec![], vec![1; 10], vec![2; 70_000], vec![3]];
     fuzz("sealed", &corpus("sealed", &[]), |orders| {
         waiter.wait(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap().to_string();
-            let (to_receiver, receiver) = pair().await;
+            let (to_receiver, receiver) = pair(&listener).await;
             let between = async {
                 let (mut left, mut right) = (listener.accept().await.unwrap().0, to_receiver);
                 let mut hello = [0; HELLO_BYTES];
@@ -135,9 +140,8 @@ fn first_words() {
         let waiter = Waiter::new();
         let (run, key) = run_and_key(&waiter);
         let mut hello = vec![0; HELLO_BYTES];
+        let (listener, address) = listener(&waiter);
         waiter.wait(async {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let address = listener.local_addr().unwrap().to_string();
             let listen = async {
                 let mut stream = listener.accept().await.unwrap().0;
                 stream.read_exact(&mut hello).await.unwrap();
