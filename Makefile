@@ -37,6 +37,10 @@ test-binaries: .libtorch
 test: test-binaries python ## all tests (needs no network once libtorch and PyTorch are there)
 	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) $(WITH_LIBTORCH) $(CARGO) test $(WORKSPACE) --exclude lockstep-cluster-tests
 
+.PHONY: soak-fuzz
+soak-fuzz: .libtorch ## every fuzz target for LOCKSTEP_FUZZ_SECONDS (default: 60), with the number of its inputs
+	$(WITH_LIBTORCH) CARGO="$(CARGO)" tests/scripts/soak-fuzz.sh
+
 .PHONY: python
 python: ## PyTorch, safetensors and tensorboard as judges, in a venv outside the checkout
 	@tests/scripts/pytorch-venv.sh > /dev/null

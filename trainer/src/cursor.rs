@@ -41,7 +41,7 @@ impl Cursor {
     /// At the start of an epoch any order will do. Within one the order must be the same, or samples would be seen twice
     /// or never; only the global batch may change, to one that divides what was seen.
     pub fn index_in(&self, order: &Order) -> Result<u64> {
-        let first = order.steps_per_epoch() * self.epoch;
+        let first = order.steps_per_epoch().saturating_mul(self.epoch);
         if self.next_position == 0 {
             return Ok(first);
         }
@@ -64,7 +64,7 @@ impl Cursor {
         }
         let step = self.next_position / u64::from(now.global_batch);
         // What a smaller batch would still have taken may not fill a larger one: then the epoch is over.
-        Ok(first + step.min(order.steps_per_epoch()))
+        Ok(first.saturating_add(step.min(order.steps_per_epoch())))
     }
 }
 

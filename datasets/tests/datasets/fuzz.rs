@@ -1,32 +1,23 @@
 //! Bytes that nobody meant: the parsers answer, and neither panic nor take memory for what is not there.
 //!
-//! Each target starts from the inputs in `tests/corpus` and from what MosaicML's own writer wrote, and changes them. By
-//! default it does so as often and in the same way each time; with `LOCKSTEP_FUZZ_SECONDS` it goes on for that long, and
-//! says how many inputs it tried. An input that breaks something is made small, printed, and belongs into the corpus.
+//! Each target starts from the inputs in `tests/corpus` and from what MosaicML's own writer wrote, and changes them; how
+//! long, and what becomes of one that breaks something, is in `lockstep-fuzzing`.
 
-use std::{
-    fs,
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path, sync::Arc};
 
 use lockstep_datasets::{
     ColumnSpec, Columns, Compression, Dataset, Encoding, Loader, LoaderOptions, Part, WriterOptions,
     parse_sample, parse_shard, verify,
 };
+use lockstep_fuzzing::fuzz;
 use lockstep_storage::Storage;
 use proptest::{
     prelude::*,
-    test_runner::{Config, RngAlgorithm, RngSeed, TestRng, TestRunner},
+    test_runner::{Config, RngSeed},
 };
 use serde_json::{Value as Json, json};
 
 use crate::support::{cached_in, fresh, numbers, spec, wait};
-
-/// Rounds of a target, and inputs in a round, where no time is given.
-const ROUNDS: u64 = 4;
-const INPUTS: u32 = 256;
 
 const ENCODINGS: [&str; 12] = [
     "bytes",
@@ -43,111 +34,12 @@ const ENCODINGS: [&str; 12] = [
     "ndarray:float32:2,2",
 ];
 
-/// Numbers at which something overflows, ends or begins.
-const ODD_NUMBERS: [u64; 9] = [0, 1, 0x7f, 0xff, 0xffff, 0x7fff_ffff, 0xffff_ffff, i64::MAX as u64, u64::MAX];
-
-/// One change of an input.
-#[derive(Debug, Clone)]
-enum Edit {
-    Set(prop::sample::Index, u8),
-    Flip(prop::sample::Index, u8),
-    Number(prop::sample::Index, usize, bool),
-    Insert(prop::sample::Index, Vec<u8>),
-    Delete(prop::sample::Index, usize),
-    Repeat(prop::sample::Index, usize),
-    Cut(prop::sample::Index),
-    /// The rest comes from another input of the corpus.
-    Splice(prop::sample::Index, prop::sample::Index),
-}
-
-impl Edit {
-    fn any() -> impl Strategy<Value = Self> {
-        let at = any::<prop::sample::Index>;
-        prop_oneof![
-            (at(), any::<u8>()).prop_map(|(at, byte)| Self::Set(at, byte)),
-            (at(), 0..8_u8).prop_map(|(at, bit)| Self::Flip(at, bit)),
-            (at(), 0..ODD_NUMBERS.len(), any::<bool>())
-                .prop_map(|(at, which, wide)| Self::Number(at, which, wide)),
-            (at(), prop::collection::vec(any::<u8>(), 1..9)).prop_map(|(at, bytes)| Self::Insert(at, bytes)),
-            (at(), 1..17_usize).prop_map(|(at, count)| Self::Delete(at, count)),
-            (at(), 1..65_usize).prop_map(|(at, count)| Self::Repeat(at, count)),
-            at().prop_map(Self::Cut),
-            (at(), at()).prop_map(|(at, other)| Self::Splice(at, other)),
-        ]
-    }
-
-    fn apply(&self, data: &mut Vec<u8>, corpus: &[Vec<u8>]) {
-        // One past the end is a place too.
-        let place = |at: &prop::sample::Index, data: &[u8]| at.index(data.len() + 1);
-        match self {
-            Self::Set(at, byte) => {
-                let at = place(at, data);
-                data.get_mut(at).into_iter().for_each(|there| *there = *byte);
-            }
-            Self::Flip(at, bit) => {
-                let at = place(at, data);
-                data.get_mut(at).into_iter().for_each(|there| *there ^= 1 << bit);
-            }
-            Self::Number(at, which, wide) => {
-                let at = place(at, data);
-                let bytes = &ODD_NUMBERS[*which].to_le_bytes()[..if *wide { 8 } else { 4 }];
-                data.iter_mut().skip(at).zip(bytes).for_each(|(there, byte)| *there = *byte);
-            }
-            Self::Insert(at, bytes) => {
-                let at = place(at, data);
-                data.splice(at..at, bytes.iter().copied());
-            }
-            Self::Delete(at, count) => {
-                let at = place(at, data);
-                data.drain(at..data.len().min(at + count));
-            }
-            Self::Repeat(at, count) => {
-                let at = place(at, data);
-                let piece = data[at..data.len().min(at + count)].to_vec();
-                data.splice(at..at, piece);
-            }
-            Self::Cut(at) => data.truncate(place(at, data)),
-            Self::Splice(at, other) => {
-                let other = &corpus[other.index(corpus.len())];
-                data.truncate(place(at, data));
-                data.extend_from_slice(&other[data.len().min(other.len())..]);
-            }
-        }
-    }
-}
-
 /// The inputs of a target, sorted by name, and files of the fixtures.
 fn corpus(target: &str, fixtures: &[&str]) -> Vec<Vec<u8>> {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
-    let mut files: Vec<_> =
-        fs::read_dir(tests.join("corpus").join(target)).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    files.extend(fixtures.iter().map(|name| tests.join("fixtures/mosaic").join(name)));
-    files.iter().map(|file| fs::read(file).unwrap()).collect()
-}
-
-fn fuzz(target: &str, corpus: &[Vec<u8>], check: impl Fn(&[u8])) {
-    corpus.iter().for_each(|input| check(input));
-    let seconds = std::env::var("LOCKSTEP_FUZZ_SECONDS").ok().map(|text| text.parse().unwrap());
-    let until = seconds.map(|seconds| Instant::now() + Duration::from_secs(seconds));
-    let inputs = (any::<prop::sample::Index>(), prop::collection::vec(Edit::any(), 1..6));
-    let mut rounds = 0_u64;
-    while until.map_or(rounds < ROUNDS, |until| Instant::now() < until) {
-        let mut seed = [0; 32];
-        seed[..8].copy_from_slice(&rounds.to_le_bytes());
-        let config = Config { cases: INPUTS, failure_persistence: None, ..Config::default() };
-        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
-        TestRunner::new_with_rng(config, rng)
-            .run(&inputs, |(first, edits)| {
-                let mut data = corpus[first.index(corpus.len())].clone();
-                edits.iter().for_each(|edit| edit.apply(&mut data, corpus));
-                check(&data);
-                Ok(())
-            })
-            .unwrap_or_else(|broken| panic!("{target}, round {rounds}: {broken}"));
-        rounds += 1;
-    }
-    println!("fuzz {target}: {} inputs", rounds * u64::from(INPUTS));
+    let mut inputs = lockstep_fuzzing::corpus(tests.join("corpus").join(target));
+    inputs.extend(fixtures.iter().map(|name| fs::read(tests.join("fixtures/mosaic").join(name)).unwrap()));
+    inputs
 }
 
 /// Those of the corpus.

@@ -15,6 +15,7 @@ const DEEPEST: usize = 64;
 /// Puts one `path=value` into the tree. The value is YAML, so that lists and groups can be given: `[64, 64]`.
 pub(crate) fn set(root: &mut Node, text: &str) -> Result<(), Problem> {
     let Some((path, value)) = text.split_once('=') else {
+        let text = text.trim();
         return Err(problem(text, format!("`{text}` has no value"), format!("write --set {text}=VALUE")));
     };
     let path = path.trim();

@@ -1,6 +1,6 @@
 //! Units: what is read is what is written.
 
-use lockstep_jobspec::{ByteSize, Cadence, Interval, RunName, Span, Warmup};
+use lockstep_jobspec::{ByteSize, Cadence, Cpu, Interval, RunName, Span, Warmup};
 use proptest::prelude::*;
 
 #[test]
@@ -12,6 +12,8 @@ fn examples_mean_what_they_say() {
     assert_eq!("1 epoch".parse(), Ok(Interval::Epochs(1)));
     assert_eq!("200 steps".parse(), Ok(Cadence::Steps(200)));
     assert_eq!("5m".parse(), Ok(Cadence::Time(Span::from_secs(300))));
+    assert_eq!("1.005".parse(), Ok(Cpu::from_millis(1005)));
+    assert_eq!("999999.999".parse(), Ok(Cpu::from_millis(999_999_999)));
     assert_eq!("2.5%".parse(), Ok(Warmup::Percent(2.5)));
 }
 
@@ -25,6 +27,9 @@ fn what_has_no_meaning_is_refused() {
     }
     for text in ["", "0 steps", "5", "steps", "1.5 epochs", "5 stepss", "5m"] {
         assert!(text.parse::<Interval>().is_err(), "{text}");
+    }
+    for text in ["", "0", "-1", "0.0001", "0.5m", "1000000", "1e9m", "nan", "inf", "4 cores"] {
+        assert!(text.parse::<Cpu>().is_err(), "{text}");
     }
     for text in ["0s", "0 steps", "1 epochs"] {
         assert!(text.parse::<Cadence>().is_err(), "{text}");

@@ -156,7 +156,7 @@ async fn show_segments(
         if segment.last < *next {
             continue;
         }
-        let body = match dir.storage().get(&segment.path).await {
+        let body = match dir.segment(&segment.path).await {
             Ok(body) => body,
             // Merged into another since it was listed; the next look finds that.
             Err(error) if error.is_not_found() && args.follow => continue,

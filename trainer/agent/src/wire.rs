@@ -5,7 +5,8 @@
 
 use lockstep_run::link::{Phase, StoreOp, StoreReply, WorkerOutcome};
 use lockstep_run::{Generation, Incarnation, NodeId, Rank, Step};
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Follows [`lockstep_run::control::Opening::Agent`] and says who speaks on this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,15 +17,26 @@ pub struct Introduction {
     pub incarnation: Incarnation,
 }
 
+/// More workers than any node has; a message that says so is none, as each takes memory in every record of a generation.
+pub const MOST_RANKS_OF_A_NODE: u32 = 1 << 12;
+
 /// What a node brings into a generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Offer {
     /// `host:port` of its control channel.
     pub address: String,
-    /// Number of workers.
+    /// Number of workers, at most [`MOST_RANKS_OF_A_NODE`].
+    #[serde(deserialize_with = "num_ranks")]
     pub num_ranks: u32,
     /// A port that is free on it.
     pub free_port: u16,
+}
+
+fn num_ranks<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    match u32::deserialize(from)? {
+        num if num <= MOST_RANKS_OF_A_NODE => Ok(num),
+        num => Err(D::Error::custom(format!("a node has no {num} workers"))),
+    }
 }
 
 /// What a worker last said of itself.

@@ -6,11 +6,13 @@
 use crate::{Result, RunDir, layout};
 use bytes::Bytes;
 use ignore::WalkBuilder;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// The most that a folder's files may have in all: agents keep them in the pod's scratch space.
 pub const MOST_BYTES: u64 = 256 << 20;
+/// The most that an archive may hold, packed or not: beside the files' bytes, a kilobyte or two for each file.
+const MOST_ARCHIVE_BYTES: u64 = 4 * MOST_BYTES;
 /// Files of this name say what stays behind, like `.gitignore` does.
 const IGNORE_FILE: &str = ".lockstepignore";
 const LEVEL: i32 = 3;
@@ -143,7 +145,7 @@ pub async fn bring(dir: &RunDir, packed: &Packed) -> Result<()> {
 /// Where it isn't there, or has other bytes than its digest says.
 pub async fn fetch(dir: &RunDir, digest: &str) -> Result<Bytes> {
     let path = layout::code(digest);
-    let archive = dir.storage().get(&path).await?;
+    let archive = dir.storage().get_at_most(&path, MOST_ARCHIVE_BYTES).await?;
     let found = blake3::hash(&archive).to_hex();
     if found.as_str() != digest {
         let reason = format!("its blake3 is {found}");
@@ -155,25 +157,37 @@ pub async fn fetch(dir: &RunDir, digest: &str) -> Result<Bytes> {
 /// Unpacks a packed folder to a place of its own; what an earlier one left there is taken away. Blocks.
 ///
 /// # Errors
-/// Where there is no room; [`io::ErrorKind::InvalidData`] where the archive is none, or its files have more than `most_bytes`
-/// in all, before any file is written that would be too much.
+/// Where there is no room; [`io::ErrorKind::InvalidData`] where the archive is none that [`pack`] makes: its files have more
+/// than `most_bytes` in all, it holds something else than files and links, or a path leads out of the folder.
 pub fn unpack(archive: &[u8], to: &Path, most_bytes: u64) -> io::Result<()> {
     match std::fs::remove_dir_all(to) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => std::fs::create_dir_all(to)?,
     }
-    let mut tar = tar::Archive::new(zstd::Decoder::new(archive)?);
+    let mut tar = tar::Archive::new(zstd::Decoder::new(archive)?.take(MOST_ARCHIVE_BYTES));
     tar.set_preserve_mtime(false);
+    let too_much = || no_packed_folder(&format!("more than the {most_bytes} bytes that the job says"));
     let mut left = most_bytes;
     for entry in tar.entries()? {
         let mut entry = entry?;
-        left = left.checked_sub(entry.size()).ok_or_else(|| {
-            let what = format!("its files have more than the {most_bytes} bytes that the job says");
-            io::Error::new(io::ErrorKind::InvalidData, what)
-        })?;
-        entry.unpack_in(to)?;
+        let kind = entry.header().entry_type();
+        if !kind.is_file() && !kind.is_symlink() {
+            return Err(no_packed_folder("something that is neither a file nor a link"));
+        }
+        left = left.checked_sub(entry.size()).ok_or_else(too_much)?;
+        if !entry.unpack_in(to)? {
+            return Err(no_packed_folder("a path that leads out of it"));
+        }
     }
-    Ok(())
+    // The reader takes a stream that was cut between two files for a whole one.
+    match tar.into_inner().limit() {
+        0 => Err(too_much()),
+        _ => Ok(()),
+    }
+}
+
+fn no_packed_folder(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("this is no packed folder: it holds {what}"))
 }
 
 #[cfg(test)]

@@ -147,6 +147,18 @@ mod tests {
     }
 
     #[test]
+    fn fuzz() {
+        let old = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/format-0/checkpoints/");
+        let states = ["0000000020-1-0", "0000000030-3-0"].map(|name| format!("{old}{name}/{STATE}"));
+        let inputs = states.map(|path| std::fs::read(path).unwrap());
+        lockstep_fuzzing::fuzz_text("state", &inputs, |text| {
+            let Ok(state) = serde_json::from_slice::<State>(text) else { return };
+            let written = serde_json::to_vec(&state).unwrap();
+            assert_eq!(serde_json::from_slice::<State>(&written).unwrap(), state);
+        });
+    }
+
+    #[test]
     fn an_index_that_was_sealed_since_is_known_again() {
         let sealed = Dataset { unsealed: Some("a".into()), ..dataset("s", None, None) };
         let before = dataset("a", Some("l"), Some("h"));

@@ -144,6 +144,9 @@ fn kind(dtype: Dtype) -> Result<Kind> {
 }
 
 #[cfg(test)]
+mod fuzz;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use tch::Device;

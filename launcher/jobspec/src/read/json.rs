@@ -8,12 +8,19 @@ pub(super) fn read(text: &str) -> Result<Node, Problem> {
     if let Err(error) = serde_json::from_str::<IgnoredAny>(text) {
         let message = error.to_string();
         let what = message.rsplit_once(" at line ").map_or(message.as_str(), |(what, _)| what);
+        let line = error.line().max(1);
         return Err(Problem {
-            place: Place::File(Location { line: error.line().max(1), column: error.column().max(1) }),
+            place: Place::File(Location { line, column: column(text, line, error.column()) }),
             path: String::new(),
             what: what.to_owned(),
             fix: "check the JSON here and before: quotes, commas, brackets".to_owned(),
         });
     }
     yaml::read(text)
+}
+
+/// The column in characters of what the parser counts in bytes.
+fn column(text: &str, line: usize, bytes: usize) -> usize {
+    let line = text.split('\n').nth(line - 1).unwrap_or_default();
+    line.char_indices().take_while(|(at, _)| *at < bytes).count().max(1)
 }

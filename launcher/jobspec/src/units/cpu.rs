@@ -18,8 +18,10 @@ impl Cpu {
     }
 }
 
-/// More cores than any machine has.
-const MOST: f64 = 1e6;
+/// More thousandths of a core than any machine has.
+const MOST: f64 = 1e9;
+/// Decimal fractions have no exact binary ones: 1.005 cores are 1004.9999999999999 thousandths.
+const ROUNDING: f64 = 1e-6;
 
 impl FromStr for Cpu {
     type Err = UnitError;
@@ -27,11 +29,12 @@ impl FromStr for Cpu {
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let text = text.trim();
         let millis = match text.strip_suffix('m') {
-            Some(millis) => millis.parse().ok(),
-            None => text.parse::<f64>().ok().filter(|cores| *cores < MOST).map(|cores| cores * 1000.0),
+            Some(millis) => millis.parse::<f64>().ok(),
+            None => text.parse::<f64>().ok().map(|cores| cores * 1000.0),
         };
-        let whole = millis.filter(|millis| *millis >= 1.0 && millis.fract() == 0.0);
-        whole.map(|millis| Self(millis as u64)).ok_or_else(|| {
+        let is_whole = |millis: &f64| (millis - millis.round()).abs() < ROUNDING;
+        let whole = millis.filter(|millis| is_whole(millis) && (1.0..MOST).contains(&millis.round()));
+        whole.map(|millis| Self(millis.round() as u64)).ok_or_else(|| {
             UnitError::new(
                 text,
                 "a number of cores",

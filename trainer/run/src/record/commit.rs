@@ -96,9 +96,9 @@ impl Commit {
         CommitRef { generation: self.generation, step: self.step }
     }
 
-    /// Total size of its files, in bytes.
+    /// Total size of its files, in bytes; the most that there is where a record tells of more.
     pub fn num_bytes(&self) -> u64 {
-        self.files.values().map(|f| f.bytes).sum()
+        self.files.values().fold(0, |sum, file| sum.saturating_add(file.bytes))
     }
 }
 

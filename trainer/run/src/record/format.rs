@@ -50,7 +50,7 @@ pub fn check_format(uri: &str, what: &'static str, body: &[u8]) -> Result<()> {
     let Stamp { format: found } = serde_json::from_slice(body).map_err(|e| bad(uri, what, e))?;
     match found {
         FORMAT => Ok(()),
-        older if older + 1 == FORMAT => Ok(()),
+        older if older.checked_add(1) == Some(FORMAT) => Ok(()),
         _ => Err(Error::Format { uri: uri.to_owned(), what, found, known: FORMAT }),
     }
 }

@@ -102,14 +102,15 @@ fn members<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Member>, D::Error> 
         num_ranks: Option<u32>,
         free_port: u16,
     }
-    let mut first = 0;
+    let mut first = 0_u32;
     let deal = |any: Any| {
-        let ranks = match (any.ranks, any.num_ranks) {
+        let num = any.num_ranks.filter(|num| *num <= MOST_RANKS_OF_A_NODE);
+        let ranks: Vec<_> = match (any.ranks, num.and_then(|num| first.checked_add(num))) {
             (Some(ranks), _) => ranks,
-            (None, Some(num)) if num <= MOST_RANKS_OF_A_NODE => (first..first + num).map(Rank).collect(),
-            (None, _) => return Err(D::Error::custom(format!("node {} has no ranks", any.node))),
+            (None, Some(end)) => (first..end).map(Rank).collect(),
+            (None, None) => return Err(D::Error::custom(format!("node {} has no ranks", any.node))),
         };
-        first += ranks.len() as u32;
+        first = first.saturating_add(ranks.len() as u32);
         let Any { node, incarnation, address, free_port, .. } = any;
         Ok(Member { node, incarnation, address, ranks, free_port })
     };

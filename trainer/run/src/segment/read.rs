@@ -36,6 +36,11 @@ impl RunDir {
         Ok(shelve(shelf, &self.storage().list(shelf.folder).await?).0)
     }
 
+    /// The bytes of a segment; of a size that none has they are not read.
+    pub async fn segment(&self, path: &str) -> Result<Bytes> {
+        self.storage().get_at_most(path, MAX_SEGMENT_BYTES).await.map_err(Error::from)
+    }
+
     /// The lines of the newest segments, `most` of them.
     async fn lines<T: DeserializeOwned>(&self, shelf: Shelf, most: usize) -> Result<Vec<T>> {
         let mut tries = 0;
@@ -56,7 +61,7 @@ impl RunDir {
     async fn bodies(&self, segments: &[Segment]) -> Result<Vec<Bytes>> {
         let get = |segment: &Segment| {
             let path = segment.path.clone();
-            async move { self.storage().get_at_most(&path, MAX_SEGMENT_BYTES).await.map_err(Error::from) }
+            async move { self.segment(&path).await }
         };
         stream::iter(segments.iter().map(get)).buffered(READS).try_collect().await
     }
