@@ -57,6 +57,7 @@ lint: .libtorch ## format, clippy, licences and advisories, direction of depende
 	$(WITH_LIBTORCH) $(CARGO) clippy $(WORKSPACE) --all-targets -- -D warnings
 	tests/scripts/dependency-direction.sh
 	tests/scripts/deny.sh
+	tests/scripts/named-tests.sh
 
 .PHONY: doc
 doc: .libtorch ## API documentation, without warnings
@@ -65,6 +66,10 @@ doc: .libtorch ## API documentation, without warnings
 .PHONY: bench
 bench: build python ## measure against PyTorch and torchrun; prints and writes tests/benches/results
 	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) tests/benches/run.py --bin $(BIN)
+
+.PHONY: soak
+soak: test-binaries ## a million logged steps with 200 kills: storage, memory and descriptors stay bounded (half an hour); writes tests/benches/results
+	tests/benches/soak.py --bin $(BIN)
 
 # Linked without the machine's C library, so that an init container can bring it into any image.
 .PHONY: static-agent

@@ -175,3 +175,25 @@ fn launches_by_different_ways_meet_at_one_lock() {
     ws.run("cancel d --now").expect_code(0);
     run.finish();
 }
+
+#[test]
+fn a_key_that_others_can_read_is_not_used() {
+    let ws = open_workspace();
+    let launch = launch(&ws, SHORT);
+    ws.run(&launch).expect_code(0);
+    let key = ws.path("d/control.key");
+    for (mode, refused) in [(0o666, true), (0o640, true), (0o600, false)] {
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).unwrap();
+        let again = ws.run(&format!("{launch} --fresh"));
+        if refused {
+            let told = again.expect_code(1).stderr;
+            assert!(told.contains(&format!("mode {mode:o}")) && told.contains("chmod 600"), "{told}");
+        } else {
+            again.expect_code(0);
+        }
+    }
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::write(&key, "short").unwrap_or_else(|_| panic!("the key can be written by its owner"));
+    let told = ws.run(&format!("{launch} --fresh"));
+    assert!(told.code != Some(0) && told.stderr.contains("instead of 32"), "{}", told.stderr);
+}

@@ -65,7 +65,7 @@ fn a_fault_before_the_first_checkpoint_changes_nothing() {
     ws.run(&launch("first", 100, "")).expect_code(0);
     let unsaved =
         format!("--set checkpoint.every=1000000steps --set eval.every=1000000steps {}", from("first"));
-    let job = |name| launch(name, 20_000, &unsaved);
+    let job = |name| launch(name, 8000, &unsaved);
     ws.run(&job("undisturbed")).expect_code(0);
     let mut run = ws.start(&job("killed"));
     run.wait_for_text("step 100/");

@@ -9,6 +9,8 @@ use crate::{Error, Result, env, log, mds};
 use lockstep_c10d::LIBTORCH_VERSION;
 use lockstep_jobspec::{AgentExit, JobSpec, Model, Recovery};
 use lockstep_run::link::{Failure, WorkerOutcome};
+use lockstep_run::process::say;
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,7 +58,7 @@ fn start(choose: impl FnOnce(&Model) -> Choice) -> ExitCode {
     {
         Ok(connected) => connected,
         Err(e) => {
-            eprintln!("error: {e}");
+            say(&format!("error: {e}"));
             return AgentExit::Again.into();
         }
     };
@@ -66,14 +68,15 @@ fn start(choose: impl FnOnce(&Model) -> Choice) -> ExitCode {
     let served = match link.serve(heartbeat.duration(), Arc::clone(&control)) {
         Ok(served) => served,
         Err(e) => {
-            eprintln!("error: {e}");
+            say(&format!("error: {e}"));
             return AgentExit::Again.into();
         }
     };
     let (outbox, store) = (served.outbox(), Arc::new(served.store()));
+    let mut logged = None;
     let train = || {
         let job = job?;
-        log::start(&job, &start);
+        logged = Some(log::start(&job, &start));
         tch::set_num_threads(job.train.threads as i32);
         let model = job.model.as_ref().ok_or_else(|| Error::Job { reason: "it has no model".to_owned() })?;
         let (task, config) = choose(model)?;
@@ -86,6 +89,7 @@ fn start(choose: impl FnOnce(&Model) -> Choice) -> ExitCode {
     if let WorkerOutcome::Failed(failure) = &outcome {
         tracing::error!("{}", failure.message);
     }
+    drop(logged);
     let code = exit_code(&outcome);
     served.finish(outcome);
     code
@@ -100,18 +104,20 @@ fn parse(job: &str) -> Result<JobSpec> {
 fn answer_arguments() -> Option<ExitCode> {
     let argument = std::env::args().nth(1)?;
     let version = env!("CARGO_PKG_VERSION");
-    match argument.as_str() {
-        "--version" | "-V" => println!("lockstep-worker {version} (libtorch {})", LIBTORCH_VERSION),
-        "--help" | "-h" => println!(
+    let answer = match argument.as_str() {
+        "--version" | "-V" => format!("lockstep-worker {version} (libtorch {})", LIBTORCH_VERSION),
+        "--help" | "-h" => format!(
             "lockstep-worker {version}: trains one rank. Started by an agent, which names its socket in {}; to train, run \
              `lockstep launch -f JOB --local`.",
             lockstep_run::link::ENV
         ),
         other => {
-            eprintln!("error: unexpected argument `{other}`; try --help");
+            say(&format!("error: unexpected argument `{other}`; try --help"));
             return Some(AgentExit::Usage.into());
         }
-    }
+    };
+    // Whoever asked and went away needs no answer.
+    let _ = writeln!(std::io::stdout(), "{answer}");
     Some(AgentExit::Done.into())
 }
 

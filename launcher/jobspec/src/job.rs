@@ -61,7 +61,7 @@ pub struct JobSpec {
     #[serde(default)]
     pub checkpoint: Checkpoint,
     /// Where runs are kept: a folder, relative to the job file, or a `file://` or `s3://` URI; the run lives in `<storage>/<name>`.
-    /// Default: ./runs of the current folder.
+    /// The default is relative to the current folder. Default: ./runs.
     #[serde(default = "default_storage")]
     pub storage: String,
     /// What the run may use.

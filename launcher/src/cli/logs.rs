@@ -198,8 +198,9 @@ fn shown(line: &str) -> Cow<'_, str> {
     if Term::stdout().is_term() { plain_line(line) } else { Cow::Borrowed(line) }
 }
 
+/// That lines are missing concerns every rank.
 fn is_of(line: &str, rank: Option<u32>) -> bool {
-    rank.is_none_or(|rank| line.starts_with(&format!("[rank {rank}]")))
+    rank.is_none_or(|rank| line.starts_with(&format!("[rank {rank}]")) || !line.starts_with("[rank "))
 }
 
 #[cfg(test)]

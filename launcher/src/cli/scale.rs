@@ -45,11 +45,9 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         }
         let objects = scaled(&run, nodes).await?;
         cluster::remove(&run.cluster, name).await?;
-        let job = cluster::create(&run.cluster, &objects).await.with_context(|| {
+        cluster::create(&run.cluster, &objects).await.with_context(|| {
             format!("run {name} has stopped after a checkpoint and could not start with {nodes} nodes; mend what follows and launch it again with --set nodes={nodes}")
         })?;
-        let job = job.ok_or_else(|| anyhow::anyhow!("the cluster made no Job of {name}"))?;
-        cluster::own(&run.cluster, &objects, &job).await?;
         context.output.result(&json!({ "run": name, "nodes": nodes, "before": before }), || {
             let watch = args.run.command("status");
             format!("run {name} carries on with {nodes} nodes in place of {before}; watch it with: {watch} --watch")

@@ -4,7 +4,7 @@ use super::Cluster;
 use crate::Failure;
 use http_body_util::BodyExt;
 use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -71,103 +71,73 @@ pub(crate) fn set_ttl(job: &JobSpec, objects: &mut Objects) {
     }
 }
 
-/// Makes everything new, what pods need before the pods, and takes away again what it made where a part of it is refused: what
-/// another launch of that name made meanwhile, or took over, stays. Returns the Job as it is then; none for a scheduled job.
+/// Makes everything new: first the Job, so that of two launches at one time the one that loses has touched nothing, then what
+/// its pods need, which belongs to it and goes with it. Where a part is refused, all that was made is taken away again. Returns
+/// the Job as it is then; none for a scheduled job.
 ///
 /// # Errors
 /// Where the cluster refuses an object, or one of that name belongs to somebody else.
 pub(crate) async fn create(cluster: &Cluster, objects: &Objects) -> anyhow::Result<Option<Job>> {
     refuse_strangers(cluster, objects).await?;
-    let mut made = Made::default();
-    let applied = put_all(cluster, objects, &mut made).await;
-    if applied.is_err() {
-        // The first error is the one that counts; what can't be removed has a label by which gc finds it.
-        made.unmake(cluster).await;
-    }
-    applied
-}
-
-/// Applies every object as server-side apply does, with one field manager; in order.
-///
-/// # Errors
-/// Where the cluster refuses one.
-pub(crate) async fn apply(cluster: &Cluster, objects: &Objects) -> anyhow::Result<Option<Job>> {
-    put_all(cluster, objects, &mut Made::default()).await
-}
-
-async fn put_all(cluster: &Cluster, objects: &Objects, made: &mut Made) -> anyhow::Result<Option<Job>> {
-    let (service, config_map, policy, pdb) = tokio::join!(
-        put(cluster, "Service", &objects.service),
-        put(cluster, "ConfigMap", &objects.config_map),
-        put_some(cluster, "NetworkPolicy", objects.network_policy.as_ref()),
-        put_some(cluster, "PodDisruptionBudget", objects.pdb.as_ref()),
-    );
-    // Each is noted before the first error counts.
-    *made = Made {
-        service: service.as_ref().ok().and_then(Put::made),
-        config_map: config_map.as_ref().ok().and_then(Put::made),
-        policy: policy.as_ref().ok().and_then(Option::as_ref).and_then(Put::made),
-        pdb: pdb.as_ref().ok().and_then(Option::as_ref).and_then(Put::made),
-    };
-    service?;
-    config_map?;
-    policy?;
-    pdb?;
     match &objects.work {
-        Work::Job(job) => Ok(Some(put(cluster, "Job", job.as_ref()).await?.object)),
+        Work::Job(job) => {
+            let job = match put(cluster, "Job", job.as_ref()).await {
+                Ok(job) => job,
+                Err(error) => return Err(explain_race(cluster, &job.name_any(), error).await),
+            };
+            // Where somebody else has just launched the same, what is around it is theirs too.
+            if job.is_new {
+                surround(cluster, objects, "Job", &job.object).await?;
+            }
+            Ok(Some(job.object))
+        }
         Work::CronJob(cron_job) => {
-            put(cluster, "CronJob", cron_job.as_ref()).await?;
+            let made = put(cluster, "CronJob", cron_job.as_ref()).await?;
+            surround(cluster, objects, "CronJob", &made.object).await?;
             Ok(None)
         }
     }
 }
 
-/// What one call of [`create`] made around a Job.
-#[derive(Default)]
-struct Made {
-    service: Option<Service>,
-    config_map: Option<ConfigMap>,
-    policy: Option<NetworkPolicy>,
-    pdb: Option<PodDisruptionBudget>,
-}
-
-impl Made {
-    async fn unmake(self, cluster: &Cluster) {
-        tokio::join!(
-            unmake(cluster, "Service", self.service),
-            unmake(cluster, "ConfigMap", self.config_map),
-            unmake(cluster, "NetworkPolicy", self.policy),
-            unmake(cluster, "PodDisruptionBudget", self.pdb),
-        );
+async fn explain_race(cluster: &Cluster, name: &str, error: anyhow::Error) -> anyhow::Error {
+    match Existing::find(cluster, name).await {
+        Ok(Some(_)) => error.context(format!("somebody else has just launched run {name} with another job")),
+        _ => error,
     }
 }
 
-/// Deletes an object unless it is another one by now, or somebody has changed it: then it is theirs.
-async fn unmake<K>(cluster: &Cluster, kind: &str, made: Option<K>)
+/// Makes what is around a Job or a CronJob that was just made, or takes that one away again.
+async fn surround<K>(cluster: &Cluster, objects: &Objects, kind: &str, work: &K) -> anyhow::Result<()>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned + Clone + Debug,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + DeserializeOwned
+        + Clone
+        + Debug
+        + Send
+        + 'static,
 {
-    let Some(made) = made else { return };
-    let preconditions = Some(Preconditions { uid: made.uid(), resource_version: made.resource_version() });
-    let params = DeleteParams { preconditions, ..DeleteParams::default() };
-    let (api, name) = (cluster.api::<K>(), made.name_any());
-    let _ = cluster.call("delete", &format!("{kind} {name}"), api.delete(&name, &params)).await;
+    let made = put_around(cluster, objects, owner(work)).await;
+    if made.is_err() {
+        // What is around it goes with it. The first error is the one that counts.
+        let _ = remove_work::<K>(cluster, kind, &work.name_any(), work.uid()).await;
+    }
+    made
 }
 
-/// Makes the Job the owner of what is around it, so that whoever deletes the Job leaves nothing behind.
+/// Changes a schedule and what is around it.
 ///
 /// # Errors
-/// Where the cluster refuses.
-pub(crate) async fn own(cluster: &Cluster, objects: &Objects, job: &Job) -> anyhow::Result<()> {
+/// Where the cluster refuses a part.
+pub(super) async fn change(cluster: &Cluster, objects: &Objects, there: &CronJob) -> anyhow::Result<()> {
+    put_around(cluster, objects, owner(there)).await?;
+    match &objects.work {
+        Work::Job(job) => put(cluster, "Job", job.as_ref()).await.map(drop),
+        Work::CronJob(cron_job) => put(cluster, "CronJob", cron_job.as_ref()).await.map(drop),
+    }
+}
+
+async fn put_around(cluster: &Cluster, objects: &Objects, owner: OwnerReference) -> anyhow::Result<()> {
     let mut owned = objects.clone();
-    let owner = OwnerReference {
-        api_version: Job::api_version(&()).into_owned(),
-        kind: Job::kind(&()).into_owned(),
-        name: job.name_any(),
-        uid: job.uid().unwrap_or_default(),
-        block_owner_deletion: None,
-        controller: None,
-    };
     let mut metas = vec![&mut owned.service.metadata, &mut owned.config_map.metadata];
     metas.extend(owned.network_policy.as_mut().map(|policy| &mut policy.metadata));
     metas.extend(owned.pdb.as_mut().map(|pdb| &mut pdb.metadata));
@@ -181,20 +151,37 @@ pub(crate) async fn own(cluster: &Cluster, objects: &Objects, job: &Job) -> anyh
     Ok(())
 }
 
+/// That of what goes when the Job or CronJob is deleted, by whomever.
+fn owner<K: Resource<DynamicType = ()>>(job: &K) -> OwnerReference {
+    OwnerReference {
+        api_version: K::api_version(&()).into_owned(),
+        kind: K::kind(&()).into_owned(),
+        name: job.name_any(),
+        uid: job.uid().unwrap_or_default(),
+        block_owner_deletion: None,
+        controller: None,
+    }
+}
+
 /// Removes a job's objects, pods first, and waits until the Job and its pods are gone. The run's storage stays.
 ///
 /// # Errors
 /// Where the cluster refuses, or the pods don't end.
 pub(crate) async fn remove(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
-    remove_work::<Job>(cluster, "Job", name).await?;
+    remove_work::<Job>(cluster, "Job", name, None).await?;
     remove_around(cluster, name).await
 }
 
-/// Removes a Job or a CronJob, its pods first, and waits until they are gone.
+/// Removes a Job or a CronJob, its pods first, and waits until they are gone; where `uid` is given, only that one.
 ///
 /// # Errors
 /// Where the cluster refuses, or the pods don't end.
-pub(super) async fn remove_work<K>(cluster: &Cluster, kind: &str, name: &str) -> anyhow::Result<()>
+pub(super) async fn remove_work<K>(
+    cluster: &Cluster,
+    kind: &str,
+    name: &str,
+    uid: Option<String>,
+) -> anyhow::Result<()>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
         + DeserializeOwned
@@ -204,8 +191,11 @@ where
         + 'static,
 {
     let work = cluster.api::<K>();
-    let foreground =
-        DeleteParams { propagation_policy: Some(PropagationPolicy::Foreground), ..Default::default() };
+    let foreground = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Foreground),
+        preconditions: uid.map(|uid| Preconditions { uid: Some(uid), resource_version: None }),
+        ..Default::default()
+    };
     let what = format!("{kind} {name}");
     let deleted = async {
         match work.delete(name, &foreground).await {
@@ -252,12 +242,6 @@ struct Put<K> {
     is_new: bool,
 }
 
-impl<K: Clone> Put<K> {
-    fn made(&self) -> Option<K> {
-        self.is_new.then(|| self.object.clone())
-    }
-}
-
 /// Server-side apply, of which [`Api::patch`](kube::Api::patch) doesn't tell whether it made the object.
 async fn put<K>(cluster: &Cluster, kind: &str, object: &K) -> anyhow::Result<Put<K>>
 where
@@ -284,13 +268,13 @@ where
     cluster.call("create", &format!("{kind} {name}"), applied).await
 }
 
-async fn put_some<K>(cluster: &Cluster, kind: &str, object: Option<&K>) -> anyhow::Result<Option<Put<K>>>
+async fn put_some<K>(cluster: &Cluster, kind: &str, object: Option<&K>) -> anyhow::Result<()>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize + DeserializeOwned,
 {
     match object {
-        Some(object) => put(cluster, kind, object).await.map(Some),
-        None => Ok(None),
+        Some(object) => put(cluster, kind, object).await.map(drop),
+        None => Ok(()),
     }
 }
 
@@ -370,6 +354,7 @@ mod tests {
     use super::super::fake::Fake;
     use super::*;
     use lockstep_jobspec::{Source, parse};
+    use serde_json::json;
 
     fn objects(steps: u32) -> Objects {
         let text = format!(
@@ -380,10 +365,9 @@ mod tests {
         lockstep_render::render(&job, lockstep_jobspec::Resume::Auto).unwrap()
     }
 
-    async fn launch(cluster: &Cluster, objects: &Objects) -> anyhow::Result<Job> {
-        let job = create(cluster, objects).await?.unwrap();
-        own(cluster, objects, &job).await?;
-        Ok(job)
+    fn told(job: Option<Job>, error: &anyhow::Error) -> Job {
+        assert!(error.to_string().contains("somebody else has just launched run a"), "{error:#}");
+        job.unwrap()
     }
 
     #[tokio::test]
@@ -393,10 +377,10 @@ mod tests {
         for seed in 0..300 {
             let fake = Fake::new(seed);
             let cluster = fake.cluster();
-            let ended = tokio::join!(launch(&cluster, &one), launch(&cluster, &other));
+            let ended = tokio::join!(create(&cluster, &one), create(&cluster, &other));
             let (job, objects) = match ended {
-                (Ok(job), Err(_)) => (job, &one),
-                (Err(_), Ok(job)) => (job, &other),
+                (Ok(job), Err(error)) => (told(job, &error), &one),
+                (Err(error), Ok(job)) => (told(job, &error), &other),
                 both => panic!("seed {seed}: {both:?}"),
             };
             winners[usize::from(objects.config_map == other.config_map)] += 1;
@@ -414,5 +398,28 @@ mod tests {
             }
         }
         assert!(winners.iter().all(|count| *count > 20), "{winners:?}");
+    }
+
+    #[tokio::test]
+    async fn what_was_made_goes_again_where_a_part_is_refused() {
+        for refused in ["services", "configmaps", "networkpolicies", "jobs"] {
+            let fake = Fake::new(7);
+            fake.refuse(refused);
+            let error = create(&fake.cluster(), &objects(1)).await.unwrap_err();
+            assert!(format!("{error:#}").contains("403"), "{error:#}");
+            for kind in ["jobs", "services", "configmaps", "networkpolicies"] {
+                assert_eq!(fake.all(kind), [json!(null); 0], "{kind} where {refused} are refused");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_same_job_launched_twice_at_one_time_is_one_run() {
+        let (fake, objects) = (Fake::new(3), objects(1));
+        let cluster = fake.cluster();
+        let (one, other) = tokio::join!(create(&cluster, &objects), create(&cluster, &objects));
+        let uid = |job: anyhow::Result<Option<Job>>| job.unwrap().unwrap().uid();
+        assert_eq!(uid(one), uid(other));
+        assert_eq!(fake.all("services").len(), 1);
     }
 }

@@ -4,7 +4,7 @@ use super::doctor::skew;
 use super::story::{End, how_it_ended, is_over, message, newest_pods, tell};
 use super::wait::Wait;
 use super::watch::{Change, Scene, watch};
-use super::{Cluster, create, own, remove};
+use super::{Cluster, create, remove};
 use crate::{Exit, Failure};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
@@ -51,17 +51,11 @@ pub(crate) async fn look_inside(
     most: Duration,
 ) -> anyhow::Result<Inside> {
     let (name, since) = (objects.service.name_any(), Timestamp::now());
-    let job = match create(cluster, objects).await {
-        Ok(Some(job)) => job,
-        Ok(None) => anyhow::bail!("the cluster made no Job {name}"),
-        Err(error) => return Ok(Inside::Unseen { why: format!("{error:#}"), fix: None }),
-    };
-    let seen = async {
-        own(cluster, objects, &job).await?;
-        Ok(wait(cluster, &name, since, most).await)
-    };
+    if let Err(error) = create(cluster, objects).await {
+        return Ok(Inside::Unseen { why: format!("{error:#}"), fix: None });
+    }
     let seen: anyhow::Result<Inside> = tokio::select! {
-        seen = seen => seen,
+        seen = wait(cluster, &name, since, most) => Ok(seen),
         interrupted = tokio::signal::ctrl_c() => {
             interrupted?;
             Err(Failure::new("interrupted; the pod is gone").with_exit(Exit::Interrupted).into())

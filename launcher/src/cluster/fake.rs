@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex};
 #[derive(Debug, Default)]
 pub(super) struct Fake {
     objects: Mutex<(BTreeMap<String, Value>, u64)>,
+    /// A kind of which it takes none.
+    refused: Mutex<Option<String>>,
     turns: Mutex<u64>,
 }
 
@@ -30,6 +32,11 @@ impl Fake {
             async move { Ok::<_, Infallible>(fake.answer(request).await) }
         });
         Cluster::fake(Client::new(serve, "n"))
+    }
+
+    /// From now on it takes no objects of this kind, as in `services`.
+    pub(super) fn refuse(&self, kind: &str) {
+        *self.refused.lock().unwrap() = Some(kind.to_owned());
     }
 
     /// The objects of one kind, as in `configmaps`.
@@ -59,10 +66,19 @@ impl Fake {
     fn change(&self, method: &Method, path: &str, body: Value) -> (StatusCode, Value) {
         let (objects, version) = &mut *self.objects.lock().unwrap();
         let refuse = |code: StatusCode| {
-            let status = json!({ "status": "Failure", "code": code.as_u16(), "message": code.to_string(), "reason": "" });
+            let reason = match code {
+                StatusCode::NOT_FOUND => "NotFound",
+                StatusCode::CONFLICT => "Conflict",
+                StatusCode::UNPROCESSABLE_ENTITY => "Invalid",
+                _ => "",
+            };
+            let status = json!({ "status": "Failure", "code": code.as_u16(), "message": code.to_string(), "reason": reason });
             (code, status)
         };
+        let is_refused =
+            self.refused.lock().unwrap().as_ref().is_some_and(|kind| path.contains(&format!("/{kind}/")));
         match (method, objects.get(path)) {
+            (&Method::PATCH, _) if is_refused => refuse(StatusCode::FORBIDDEN),
             (&Method::GET, None) | (&Method::DELETE, None) => refuse(StatusCode::NOT_FOUND),
             (&Method::GET, Some(object)) => (StatusCode::OK, object.clone()),
             (&Method::DELETE, Some(object)) => {
@@ -72,6 +88,10 @@ impl Fake {
                     return refuse(StatusCode::CONFLICT);
                 }
                 let gone = objects.remove(path).unwrap_or_default();
+                // What it owns goes with it.
+                let uid = &gone["metadata"]["uid"];
+                let owned = |object: &Value| object["metadata"]["ownerReferences"][0]["uid"] == *uid;
+                objects.retain(|_, object| !owned(object));
                 (StatusCode::OK, gone)
             }
             (&Method::PATCH, there) => {

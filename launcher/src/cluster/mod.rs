@@ -28,7 +28,7 @@ mod wait;
 mod waits;
 mod watch;
 
-pub(crate) use apply::{Existing, create, own, remove, set_ttl};
+pub(crate) use apply::{Existing, create, remove, set_ttl};
 pub(crate) use board::Board;
 pub(crate) use checkup::{Inside, look_inside};
 pub(crate) use connect::{Cluster, ClusterArgs};

@@ -1,7 +1,7 @@
 //! Jobs that the cluster launches by itself, again and again: a CronJob, and what its runs share.
 
 use super::Cluster;
-use super::apply::{apply, belongs, config_map, create, remove_around, remove_work, take};
+use super::apply::{belongs, change, config_map, create, remove_around, remove_work, take};
 use super::runs::{ClusterRun, list};
 use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -13,6 +13,10 @@ use lockstep_render::{JOB_LABEL, Objects};
 /// # Errors
 /// Where a CronJob of that name is none of Lockstep's, or the cluster can't be asked.
 pub(crate) async fn has_schedule(cluster: &Cluster, name: &str) -> anyhow::Result<bool> {
+    Ok(find(cluster, name).await?.is_some())
+}
+
+async fn find(cluster: &Cluster, name: &str) -> anyhow::Result<Option<CronJob>> {
     let cron_jobs = cluster.api::<CronJob>();
     let found = async {
         match cron_jobs.get_opt(name).await {
@@ -20,10 +24,9 @@ pub(crate) async fn has_schedule(cluster: &Cluster, name: &str) -> anyhow::Resul
             other => other,
         }
     };
-    match cluster.call("get", &format!("CronJob {name}"), found).await? {
-        Some(cron_job) => belongs(cluster, &cron_job, "CronJob", name).map(|()| true),
-        None => Ok(false),
-    }
+    let found = cluster.call("get", &format!("CronJob {name}"), found).await?;
+    found.iter().try_for_each(|cron_job| belongs(cluster, cron_job, "CronJob", name))?;
+    Ok(found)
 }
 
 /// Makes a schedule, or changes the one that is there. Runs that were launched already go on as they began; where the cluster
@@ -33,10 +36,8 @@ pub(crate) async fn has_schedule(cluster: &Cluster, name: &str) -> anyhow::Resul
 /// Where the cluster refuses an object, or one of that name belongs to somebody else.
 pub(crate) async fn schedule(cluster: &Cluster, objects: &Objects) -> anyhow::Result<()> {
     let name = objects.service.name_any();
-    if !has_schedule(cluster, &name).await? {
-        return create(cluster, objects).await.map(drop);
-    }
-    apply(cluster, objects).await?;
+    let Some(there) = find(cluster, &name).await? else { return create(cluster, objects).await.map(drop) };
+    change(cluster, objects, &there).await?;
     // The job files of the schedule before, but for those that its runs began with.
     let (current, runs) = (objects.config_map.name_any(), list_of(cluster, &name).await?);
     let kept: Vec<_> = runs.iter().filter_map(|run| config_map(&run.job)).chain([current.as_str()]).collect();
@@ -48,7 +49,7 @@ pub(crate) async fn schedule(cluster: &Cluster, objects: &Objects) -> anyhow::Re
 /// # Errors
 /// Where the cluster refuses, or the pods don't end.
 pub(crate) async fn unschedule(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
-    remove_work::<CronJob>(cluster, "CronJob", name).await?;
+    remove_work::<CronJob>(cluster, "CronJob", name, None).await?;
     remove_around(cluster, name).await
 }
 

@@ -65,7 +65,7 @@ impl Agent {
             .arg(launch.launched_at_unix_ms.to_string());
         command
             .arg("--host")
-            .arg("127.0.0.1")
+            .arg(launch.loopback.to_string())
             .arg("--scratch")
             .arg(launch.scratch.join(format!("node-{node}")));
         command.args(launch.resume.option()).args(launch.origin.arguments());

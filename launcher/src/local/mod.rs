@@ -5,10 +5,12 @@ mod awake;
 mod lines;
 mod lives;
 mod lock;
+mod loopback;
 mod origin;
 mod probe;
 mod supervise;
 
 pub(crate) use lock::{RunLock, Taken};
+pub(crate) use loopback::loopback;
 pub(crate) use origin::Origin;
 pub(crate) use supervise::{Ended, Launch, run, sibling};

@@ -11,8 +11,10 @@ use crate::view::View;
 use anyhow::Context;
 use futures::future::OptionFuture;
 use lockstep_jobspec::{AgentExit, Resume};
+use lockstep_run::temporary::{self, Temporary};
 use lockstep_run::{Line, NodeId, Outcome, RunDir, Step};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -51,6 +53,8 @@ pub(crate) struct Launch {
     pub(crate) scratch: PathBuf,
     /// Who launches, and from where.
     pub(crate) origin: Origin,
+    /// The address at which the agents listen.
+    pub(crate) loopback: IpAddr,
     /// Where a command of the job runs; where the launcher does unless it is given.
     pub(crate) folder: Option<PathBuf>,
     /// Agents get this long to stop before they are killed.
@@ -76,7 +80,12 @@ pub(crate) async fn run(
     view: &mut View,
     signals: &mut Signals,
 ) -> anyhow::Result<Ended> {
-    let files = tempfile::Builder::new().prefix("lockstep-job-").tempdir()?;
+    let place = std::env::temp_dir();
+    let files = Temporary::make(&place).with_context(|| {
+        format!("can't make a folder in {}; set TMPDIR to another place", place.display())
+    })?;
+    // Nobody waits for it: a place may be full of others' files.
+    tokio::task::spawn_blocking(|| temporary::places().iter().for_each(|place| temporary::sweep(place)));
     let job = files.path().join("job.json");
     std::fs::write(&job, serde_json::to_vec_pretty(&launch.job)?)?;
     let (said_in, mut said) = mpsc::channel(1024);

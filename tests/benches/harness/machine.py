@@ -32,15 +32,23 @@ def cpu():
     return f"{len(os.sched_getaffinity(0))} cores of {models[0] if models else platform.machine()}"
 
 
+def of_machine():
+    memory = int(next(l for l in Path("/proc/meminfo").read_text().splitlines()).split()[1]) / 1e6
+    return f"{cpu()}, {memory:.0f} GB, Linux {platform.release()}"
+
+
+def of_lockstep(binaries):
+    here = Path(__file__).resolve().parent
+    commit = output("git", "describe", "--always", "--dirty", "--abbrev=12", cwd=here)
+    return f"{output(binaries / 'lockstep', '--version')}, git {commit}"
+
+
 def facts(bench):
     """Name and value of everything that a reader needs to judge or repeat the figures."""
-    here = Path(__file__).resolve().parent
-    memory = int(next(l for l in Path("/proc/meminfo").read_text().splitlines()).split()[1]) / 1e6
     torch = output(bench.python, "-c", "import torch; print(torch.__version__)")
     return {
-        "machine": f"{cpu()}, {memory:.0f} GB, Linux {platform.release()}",
-        "lockstep": f"{output(bench.binaries / 'lockstep', '--version')}, "
-        f"git {output('git', 'describe', '--always', '--dirty', '--abbrev=12', cwd=here)}",
+        "machine": of_machine(),
+        "lockstep": of_lockstep(bench.binaries),
         "worker": output(bench.binaries / "lockstep-worker", "--version"),
         "rustc": output("rustc", "--version"),
         "peer": f"torch {torch}, {output(bench.python, '--version')}",

@@ -120,12 +120,6 @@ pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// Where short-lived files of this user may lie, best first.
-pub fn temporary_places() -> Vec<PathBuf> {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|p| p.is_absolute());
-    std::iter::once(std::env::temp_dir()).chain(runtime).collect()
-}
-
 /// The variable that names the certificates beside this program, where it does: those are for the agent alone, since a
 /// worker's image has its own, or none.
 pub fn own_certificates() -> Option<&'static str> {

@@ -4,6 +4,7 @@ use crate::args::CheckupArgs;
 use anyhow::Context;
 use hickory_resolver::Resolver;
 use lockstep_run::checkup::{self, Checkup, Finding};
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,9 +22,9 @@ const MAX_BYTES: usize = 1024;
 pub fn run(args: &CheckupArgs) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let found = serde_json::to_string(&runtime.block_on(look(args)))?;
-    println!("{found}");
-    std::fs::write(&args.last_words, found)
-        .with_context(|| format!("can't write {}", args.last_words.display()))
+    std::fs::write(&args.last_words, &found)
+        .with_context(|| format!("can't write {}", args.last_words.display()))?;
+    writeln!(std::io::stdout(), "{found}").context("can't print what was found")
 }
 
 async fn look(args: &CheckupArgs) -> Checkup {

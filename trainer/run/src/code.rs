@@ -84,6 +84,8 @@ pub fn pack(folder: &Path) -> std::result::Result<Packed, PackError> {
         });
     }
     let archive = archive(folder, &files).map_err(|(path, error)| unreadable(&path, error))?;
+    // A file may have grown since it was looked at.
+    let num_bytes = unpacked_bytes(&archive).map_err(|error| unreadable(folder, error))?;
     let digest = blake3::hash(&archive).to_hex().to_string();
     Ok(Packed { digest, num_files: files.len(), num_bytes, archive: archive.into() })
 }
@@ -113,6 +115,11 @@ fn archive(folder: &Path, files: &[(PathBuf, u64)]) -> std::result::Result<Vec<u
         tar.append_path_with_name(path, name).map_err(|error| (path.clone(), error))?;
     }
     tar.into_inner().and_then(zstd::Encoder::finish).map_err(whole)
+}
+
+fn unpacked_bytes(archive: &[u8]) -> io::Result<u64> {
+    let mut tar = tar::Archive::new(zstd::Decoder::new(archive)?);
+    tar.entries()?.map(|entry| Ok(entry?.size())).sum()
 }
 
 fn largest(folder: &Path, mut files: Vec<(PathBuf, u64)>) -> String {
@@ -150,39 +157,39 @@ pub async fn fetch(dir: &RunDir, digest: &str) -> Result<Bytes> {
 /// Unpacks a packed folder to a place of its own; what an earlier one left there is taken away. Blocks.
 ///
 /// # Errors
-/// Where there is no room, or the archive is none that [`pack`] makes: it holds more than may be brought along, something else
-/// than files and links, or a path that leads out of the folder.
-pub fn unpack(archive: &[u8], to: &Path) -> io::Result<()> {
+/// Where there is no room; [`io::ErrorKind::InvalidData`] where the archive is none that [`pack`] makes: its files have more
+/// than `most_bytes` in all, it holds something else than files and links, or a path leads out of the folder. No file is
+/// written that would be too much.
+pub fn unpack(archive: &[u8], to: &Path, most_bytes: u64) -> io::Result<()> {
     match std::fs::remove_dir_all(to) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => std::fs::create_dir_all(to)?,
     }
     let mut tar = tar::Archive::new(zstd::Decoder::new(archive)?.take(MOST_ARCHIVE_BYTES));
     tar.set_preserve_mtime(false);
-    let mut num_bytes = 0_u64;
+    let mut left = most_bytes;
     for entry in tar.entries()? {
         let mut entry = entry?;
         let kind = entry.header().entry_type();
         if !kind.is_file() && !kind.is_symlink() {
-            return Err(no_packed_folder("something that is neither a file nor a link"));
+            return Err(invalid("it holds something that is neither a file nor a link".to_owned()));
         }
-        num_bytes = num_bytes.saturating_add(entry.size());
-        if num_bytes > MOST_BYTES {
-            return Err(no_packed_folder("more than may be brought along"));
-        }
+        let too_much =
+            || invalid(format!("its files have more than the {most_bytes} bytes that the job says"));
+        left = left.checked_sub(entry.size()).ok_or_else(too_much)?;
         if !entry.unpack_in(to)? {
-            return Err(no_packed_folder("a path that leads out of it"));
+            return Err(invalid("a path in it leads out of its folder".to_owned()));
         }
     }
     // The reader takes a stream that was cut between two files for a whole one.
     match tar.into_inner().limit() {
-        0 => Err(no_packed_folder("more than may be brought along")),
+        0 => Err(invalid(format!("it has more than {MOST_ARCHIVE_BYTES} bytes"))),
         _ => Ok(()),
     }
 }
 
-fn no_packed_folder(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("this is no packed folder: it holds {what}"))
+fn invalid(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 #[cfg(test)]
@@ -220,7 +227,7 @@ mod tests {
         let place = to.path().join("code");
         std::fs::create_dir(&place).unwrap();
         std::fs::write(place.join("old"), "").unwrap();
-        unpack(&packed.archive, &place).unwrap();
+        unpack(&packed.archive, &place, packed.num_bytes).unwrap();
         let mut found: Vec<_> = walkdir(&place);
         found.sort();
         let expected = [".gitignore", ".ignore", ".lockstepignore", "lib/model.py", "main.py", "train.py"];
@@ -228,6 +235,22 @@ mod tests {
         assert_eq!(std::fs::read_to_string(place.join("main.py")).unwrap(), "print()");
         let mode = std::fs::metadata(place.join("train.py")).unwrap().permissions().mode();
         assert_eq!(mode & 0o111, 0o111);
+    }
+
+    #[test]
+    fn more_than_the_job_says_is_not_unpacked() {
+        let dir = folder(&[("a", "1"), ("zeros", "")]);
+        std::fs::File::create(dir.path().join("zeros")).unwrap().set_len(64 << 20).unwrap();
+        let packed = pack(dir.path()).unwrap();
+        assert!(packed.archive.len() < 64 << 10);
+        let to = tempfile::tempdir().unwrap();
+        let place = to.path().join("code");
+        let error = unpack(&packed.archive, &place, 1 << 20).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(error.to_string().contains("more than the 1048576 bytes"), "{error}");
+        assert!(!place.join("zeros").exists());
+        unpack(&packed.archive, &place, packed.num_bytes).unwrap();
+        assert_eq!(std::fs::metadata(place.join("zeros")).unwrap().len(), 64 << 20);
     }
 
     fn walkdir(place: &Path) -> Vec<String> {
@@ -253,25 +276,6 @@ mod tests {
         let error = pack(dir.path()).unwrap_err().to_string();
         assert!(error.contains("huge (268435456), small (1)"), "{error}");
         assert!(matches!(pack(&dir.path().join("absent")), Err(PackError::Unreadable { .. })));
-    }
-
-    #[test]
-    fn an_archive_of_more_than_may_be_brought_along_is_refused() {
-        let to = tempfile::tempdir().unwrap();
-        let unpack_of = |sizes: [u64; 2]| {
-            let mut tar = tar::Builder::new(zstd::Encoder::new(Vec::new(), 1).unwrap());
-            for (bytes, name) in sizes.into_iter().zip(["a", "b"]) {
-                let mut header = tar::Header::new_gnu();
-                header.set_size(bytes);
-                header.set_mode(0o644);
-                tar.append_data(&mut header, name, io::repeat(0).take(bytes)).unwrap();
-            }
-            unpack(&tar.into_inner().unwrap().finish().unwrap(), &to.path().join("code"))
-        };
-        unpack_of([1 << 20, 0]).unwrap();
-        let refused = unpack_of([1, MOST_BYTES]).unwrap_err().to_string();
-        assert!(refused.contains("more than may be brought along"), "{refused}");
-        assert!(to.path().join("code/a").exists() && !to.path().join("code/b").exists());
     }
 
     #[tokio::test]

@@ -3,7 +3,8 @@
 //! Read in this order: [`layout`] says where each thing lies, the records ([`RunRecord`], [`Membership`], [`Join`],
 //! [`Commit`], [`Launch`]) say what it means, [`RunDir`] reads and writes them, and [`checkpoint`] holds the save, choose and verify
 //! protocol. [`link`] and [`control`] are the two conversations between processes, [`channel`] the encryption below them.
-//! [`code`] is what a launch brings along, [`checkup`] what a doctor asks, [`process`] what its starter tells a process.
+//! [`code`] is what a launch brings along, [`checkup`] what a doctor asks, [`process`] what its starter tells a process,
+//! [`temporary`] where it keeps what ends with it.
 
 pub mod channel;
 pub mod checkpoint;
@@ -21,6 +22,7 @@ pub mod process;
 mod record;
 pub mod segment;
 pub mod status;
+pub mod temporary;
 
 pub use dir::{ControlKey, RunDir};
 pub use error::Error;

@@ -1,4 +1,11 @@
-//! What a process of a run is told by who started it.
+//! What a process of a run is told by who started it, and how it tells of its own end.
+
+use std::io::Write;
+
+/// Says something on standard error. Where nobody can hear it, the process goes on: unlike `eprintln!` this never panics.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
 
 /// Whether this process ignores a signal, by its number: as `nohup` has it ignore SIGHUP. A handler is no ignoring, so this
 /// holds also once one was set for another signal.

@@ -163,11 +163,12 @@ async fn attempts_that_never_became_checkpoints_are_swept() {
         // Somebody else's of this generation: it may be committed yet, or be told of as another writer.
         "checkpoints/0000000200-2-0000000000000009-0/model.safetensors",
         "checkpoints/0000000400-3-0000000000000002-0/model.safetensors",
-        "checkpoints/.DS_Store",
     ];
     for path in swept.into_iter().chain(kept) {
         put(path).await;
     }
+    let foreign = folder.path().join("checkpoints/.DS_Store");
+    std::fs::write(&foreign, "").unwrap();
     dir.propose(formed(2, StartFrom::Fresh)).await.unwrap();
     let newest = dir.save_checkpoint(draft(300, 2, 2), files("300")).await.unwrap();
     dir.sweep_attempts(&newest).await.unwrap();
@@ -177,6 +178,7 @@ async fn attempts_that_never_became_checkpoints_are_swept() {
     for path in kept {
         assert!(folder.path().join(path).exists(), "{path}");
     }
+    assert!(foreign.exists());
     for generation in [1, 2] {
         assert!(dir.load_checkpoint(Generation(generation)).await.unwrap().unwrap().passed.is_empty());
     }

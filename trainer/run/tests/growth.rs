@@ -1,8 +1,6 @@
 //! What a run costs after a long time: requests and objects, counted, never seconds.
 #![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
-mod support;
-
 use bytes::Bytes;
 use lockstep_run::checkpoint::Draft;
 use lockstep_run::segment::{EVENTS, METRICS, Metric, Owner, SHELVES, SegmentWriter, Series};
@@ -10,8 +8,8 @@ use lockstep_run::{
     Body, CommitRef, Generation, Incarnation, Join, Launch, Member, Membership, NodeId, Provenance, Rank,
     RunDir, RunRecord, RunUid, StartFrom, Step, Writer,
 };
+use lockstep_storage_testing::Counting;
 use std::time::Duration;
-use support::Counting;
 
 const HOURS: u64 = 24 * 7;
 const RE_FORMATIONS: u64 = 200;

@@ -2,6 +2,7 @@ use super::store::{LinkStore, Pending};
 use crate::control::{Control, Stop};
 use crate::{Error, Result};
 use lockstep_run::link::{self, AgentMsg, Start, WorkerMsg, WorkerOutcome};
+use lockstep_run::process::say;
 use rustix::process::{Signal, getpid, kill_process};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -91,7 +92,7 @@ impl Link {
                     Err(_) => Some("the link's thread panicked".to_owned()),
                 };
                 if let Some(problem) = problem {
-                    eprintln!("lockstep-worker: {problem}; leaving");
+                    say(&format!("lockstep-worker: {problem}; leaving"));
                     // Not exit(): its handlers would run beside a training thread that is deep inside libtorch.
                     let _ = kill_process(getpid(), Signal::KILL);
                 }
@@ -191,4 +192,57 @@ impl Io {
 
 fn failed(during: &'static str, reason: impl ToString) -> Error {
     Error::Link { during, reason: reason.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockstep_agent::kv::{Caller, Kv};
+    use lockstep_c10d::conformance;
+    use lockstep_run::{Generation, NodeId, Rank, Step};
+    use std::time::Instant;
+
+    fn runtime() -> Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
+    /// The part of an agent that serves the store.
+    async fn serve_store(stream: UnixStream) {
+        let (mut receiver, mut sender) = link::split(stream);
+        let (mut kv, since, generation) = (Kv::default(), Instant::now(), Generation(1));
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        loop {
+            let answers = tokio::select! {
+                message = receiver.recv() => match message.unwrap() {
+                    Some(WorkerMsg::Store { id, op }) => {
+                        let caller = Caller { node: NodeId(0), rank: Rank(0), id };
+                        kv.apply(since.elapsed(), Some(generation), generation, caller, op)
+                    }
+                    Some(WorkerMsg::Finished(_)) | None => return,
+                    Some(_) => vec![],
+                },
+                _ = ticks.tick() => kv.expire(since.elapsed()),
+            };
+            for (caller, reply) in answers {
+                sender.send(&AgentMsg::StoreReply { id: caller.id, reply }).await.unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn the_store_that_workers_get_from_their_agent_keeps_the_contract() {
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        let agent = std::thread::spawn(move || {
+            theirs.set_nonblocking(true).unwrap();
+            runtime().block_on(async { serve_store(UnixStream::from_std(theirs).unwrap()).await });
+        });
+        let runtime = runtime();
+        ours.set_nonblocking(true).unwrap();
+        let (receiver, sender) = runtime.block_on(async { link::split(UnixStream::from_std(ours).unwrap()) });
+        let link = Link { runtime, receiver, sender };
+        let served = link.serve(Duration::from_millis(200), Arc::default()).unwrap();
+        conformance::store(&served.store()).unwrap();
+        served.finish(WorkerOutcome::Done { step: Step(0) });
+        agent.join().unwrap();
+    }
 }

@@ -23,8 +23,6 @@ use std::time::{Duration, Instant};
 const PAST: LogWish = LogWish { tail: Some(50), since_seconds: None, previous: false, tellers: true };
 /// How long a launch that came to nothing waits until its objects are gone.
 const REMOVE_DEADLINE: Duration = Duration::from_secs(15);
-/// How long the last touches to a launch's objects may take once it is over.
-const OWN_DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) async fn launch(args: &Args, context: &Context, resolved: &Resolved) -> anyhow::Result<Exit> {
     // Heard from before the user is told that they may be used.
@@ -178,21 +176,13 @@ impl Launch<'_> {
         };
         let took = self.since.elapsed().as_secs_f64();
         view.on_phase("created", &format!("Service {0}, Job {0}  {took:.2}s", self.job.name));
-        let owned = {
-            let (cluster, objects, job) = (self.cluster.clone(), self.objects.clone(), job.clone());
-            tokio::spawn(async move { cluster::own(&cluster, &objects, &job).await })
-        };
         let start = self.job.kubernetes.as_ref().map(|kubernetes| kubernetes.start_timeout.duration());
-        let exit = match self.args.wait {
+        match self.args.wait {
             Until::Created => self.left(&self.run(job), "").await,
             _ => {
                 self.follow(job, view, start, LogWish { tellers: true, ..LogWish::default() }, signals).await
             }
-        };
-        if let Ok(Ok(Err(error))) = tokio::time::timeout(OWN_DEADLINE, owned).await {
-            view.on_trouble("warning", &format!("{error:#}; lockstep gc finds what is left"));
         }
-        exit
     }
 
     /// Follows what is there; what was suspended goes on.

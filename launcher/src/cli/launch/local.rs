@@ -87,6 +87,7 @@ pub(super) async fn launch(
         scratch: environment::cache()?.join("local"),
         grace: job.recovery.grace.duration(),
         origin: Origin::of(args.job.folder()).await,
+        loopback: local::loopback()?,
         folder: here.folder.as_ref().map(PathBuf::from),
         run_dir,
     };

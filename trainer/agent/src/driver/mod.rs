@@ -24,6 +24,7 @@ use lockstep_run::control::{Reply, Request};
 use lockstep_run::link::{AgentMsg, Phase, Progress, StoreOp, WorkerMsg};
 use lockstep_run::segment::{Event, EventKind};
 use lockstep_run::status::Live;
+use lockstep_run::temporary::Temporary;
 use lockstep_run::{Generation, Incarnation, Launch, NodeId, Rank, RunDir, RunUid, Saved, Step, Writer};
 use look::Lookout;
 use std::collections::HashMap;
@@ -65,7 +66,7 @@ struct Driver {
     workers: Option<Workers>,
     members: HashMap<NodeId, Connected>,
     leader: Option<(ConnectionId, Outbox<MemberMsg>)>,
-    sockets: tempfile::TempDir,
+    sockets: Temporary,
     lookout: Arc<Mutex<Lookout>>,
     heard: mpsc::Sender<Heard>,
     done: mpsc::UnboundedSender<Done>,

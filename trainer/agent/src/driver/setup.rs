@@ -1,7 +1,7 @@
 use super::StartError::{self, Again, Never};
 use super::look::Lookout;
 use super::{Done, Driver, Facts, unix_now};
-use crate::args::{RunArgs, temporary_places, variable};
+use crate::args::{RunArgs, variable};
 use crate::kv::Kv;
 use crate::machine::{Config, Machine, Timings};
 use crate::net::{Arrival, Net};
@@ -10,14 +10,16 @@ use crate::wire::{Introduction, Offer};
 use crate::workers::{Heard, Program, adopt, private_folder};
 use anyhow::Context;
 use jiff::Timestamp;
-use lockstep_jobspec::JobSpec;
+use lockstep_jobspec::{Code, JobSpec};
 use lockstep_run::code;
 use lockstep_run::link::Phase;
 use lockstep_run::segment::{EventKind, Owner};
 use lockstep_run::status::Live;
+use lockstep_run::temporary;
 use lockstep_run::{Generation, Join, Membership, NodeId, RunDir, RunRecord, RunUid, Step, Writer};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,13 +40,13 @@ pub(super) async fn start(
     let run = dir.run_or_create(new_run(&job, &job_json)).await?;
     let key = dir.key_or_create().await?;
     if let Some(code) = &job.code {
-        program.folder = Some(unpack(&dir, &code.digest, args.scratch.join("code")).await?);
+        program.folder = Some(unpack(&dir, code, args.scratch.join("code")).await?);
     }
 
-    let bind = bind(&args.host);
-    let listener = TcpListener::bind((bind, args.port))
+    let places = places(&args.host, args.port);
+    let listener = TcpListener::bind(&places[..])
         .await
-        .with_context(|| format!("can't listen on {bind}, port {}", args.port))
+        .with_context(|| format!("can't listen on {}", places[0]))
         .map_err(Again)?;
     let local = listener.local_addr().context("can't tell the port").map_err(Again)?;
     let address = at(&args.host, local.port());
@@ -102,7 +104,7 @@ pub(super) async fn start(
         workers: None,
         members: Default::default(),
         leader: None,
-        sockets: private_folder(temporary_places()).map_err(Again)?,
+        sockets: private_folder(temporary::places()).map_err(Again)?,
         lookout,
         heard,
         done,
@@ -157,8 +159,8 @@ fn program(job: &JobSpec) -> anyhow::Result<Program> {
 }
 
 /// Brings the code that the launch stored to a folder of this node.
-async fn unpack(dir: &RunDir, digest: &str, folder: PathBuf) -> Result<PathBuf, StartError> {
-    let archive = match code::fetch(dir, digest).await {
+async fn unpack(dir: &RunDir, code: &Code, folder: PathBuf) -> Result<PathBuf, StartError> {
+    let archive = match code::fetch(dir, &code.digest).await {
         Err(error) if error.is_not_found() => {
             let problem =
                 format!("the code of this launch is not in the run's storage: {error}; launch it again");
@@ -166,14 +168,17 @@ async fn unpack(dir: &RunDir, digest: &str, folder: PathBuf) -> Result<PathBuf, 
         }
         other => other?,
     };
-    let place = folder.clone();
-    let unpacked = tokio::task::spawn_blocking(move || code::unpack(&archive, &place)).await;
-    unpacked
-        .map_err(anyhow::Error::from)
-        .and_then(|done| Ok(done?))
-        .with_context(|| format!("can't unpack the code of this launch to {}", folder.display()))
-        .map_err(Again)?;
-    Ok(folder)
+    let (place, most_bytes) = (folder.clone(), code.size.bytes());
+    let unpacked = tokio::task::spawn_blocking(move || code::unpack(&archive, &place, most_bytes)).await;
+    let problem = match unpacked {
+        Ok(Ok(())) => return Ok(folder),
+        Ok(Err(error)) => error,
+        Err(error) => error.into(),
+    };
+    let is_final = problem.kind() == io::ErrorKind::InvalidData;
+    let error = anyhow::Error::from(problem)
+        .context(format!("can't unpack the code of this launch to {}", folder.display()));
+    Err(if is_final { Never(error) } else { Again(error) })
 }
 
 fn new_run(job: &JobSpec, json: &serde_json::Value) -> RunRecord {
@@ -215,7 +220,7 @@ fn first_formed(newest: Option<&Membership>, launch: &str) -> u64 {
 
 /// A port that is free now, for MASTER_PORT; whoever takes it in between makes the generation fail, and the next one tries another.
 pub(super) fn free_port(host: &str) -> std::io::Result<u16> {
-    Ok(std::net::TcpListener::bind((bind(host), 0))?.local_addr()?.port())
+    Ok(std::net::TcpListener::bind(&places(host, 0)[..])?.local_addr()?.port())
 }
 
 /// How an address is written with its port; IPv6 has brackets.
@@ -226,9 +231,12 @@ fn at(host: &str, port: u16) -> String {
     }
 }
 
-/// Where to listen in order to be reached at `host`: a name may mean another of this node's addresses later.
-fn bind(host: &str) -> IpAddr {
-    host.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]))
+/// Where to listen in order to be reached at `host`, best first: a name may mean another of this node's addresses later, of
+/// either kind where the machine has both.
+fn places(host: &str, port: u16) -> Vec<SocketAddr> {
+    let all = || vec![Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
+    let addresses: Vec<IpAddr> = host.parse().map_or_else(|_| all(), |address| vec![address]);
+    addresses.into_iter().map(|address| (address, port).into()).collect()
 }
 
 fn timings(job: &JobSpec, launched_at_unix_ms: u64) -> Timings {

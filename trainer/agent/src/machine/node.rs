@@ -1,6 +1,6 @@
 //! Every agent's own part: find the leader, run its generation's workers, leave.
 
-use super::{Action, Event, ExitCode, Machine, Mercy, Time, leader_is_gone};
+use super::{Action, Config, Event, ExitCode, Machine, Mercy, Time, leader_is_gone};
 use crate::wire::{Beat, LeaderMsg, MemberMsg};
 use lockstep_run::link::{AgentMsg, Phase};
 use lockstep_run::{Body, Generation, Incarnation, Join, Membership, NodeId, Outcome, Rank, Step};
@@ -13,6 +13,9 @@ const LOOK_FIRST: Duration = Duration::from_millis(50);
 const LOOK_LOWER_FIRST: Duration = Duration::from_millis(250);
 /// The longest pause between two looks.
 const LOOK_LAST: Duration = Duration::from_secs(2);
+/// Nodes together begin at most a thousand looks a second, however many they are, and after a while at most a hundred.
+const LOOK_FIRST_PER_NODE: Duration = Duration::from_millis(1);
+const LOOK_LAST_PER_NODE: Duration = Duration::from_millis(10);
 /// Who has looked for so many times as long as a pause makes no longer ones: what it looks for is found that much later at most.
 const LOOK_SHARE: u32 = 8;
 /// A node that did not answer isn't called again before this.
@@ -105,13 +108,18 @@ impl Node {
         self.unreachable.get(&join.node).is_some_and(|(inc, until)| *inc == join.incarnation && now < *until)
     }
 
-    /// Whether to look into storage now. One look at a time; pauses grow with the time that was spent looking, and are not
-    /// the same for all nodes, which would ask all at once.
-    fn look_is_due(&mut self, now: Time, me: NodeId, first: Duration) -> bool {
+    /// Whether to look into storage now. One look at a time; pauses grow with the number of nodes and with the time that was
+    /// spent looking, and are not the same for all nodes, which would ask all at once. Lower nodes begin: one of them leads.
+    fn look_is_due(&mut self, now: Time, config: &Config, first: Duration) -> bool {
+        let (me, nodes) = (config.node.0, config.num_nodes);
         let spent = now.saturating_sub(self.looks_since);
-        let pause = (spent / LOOK_SHARE).clamp(first, LOOK_LAST);
+        if spent < LOOK_FIRST_PER_NODE * me.min(nodes) {
+            return false;
+        }
+        let first = first.max(LOOK_FIRST_PER_NODE * nodes);
+        let pause = (spent / LOOK_SHARE).clamp(first, LOOK_LAST.max(LOOK_LAST_PER_NODE * nodes));
         // A quarter more or less, a different one for each node and each look.
-        let mixed = (u64::from(me.0) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (spent.as_millis() as u64);
+        let mixed = (u64::from(me) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (spent.as_millis() as u64);
         let pause = pause.mul_f64(0.75 + (mixed.wrapping_mul(0xff51_afd7_ed55_8ccd) >> 54) as f64 / 2048.0);
         let due = !self.looking && !self.dialing && Node::due(&mut self.looked, now, pause);
         self.looking |= due;
@@ -204,7 +212,7 @@ impl Machine {
             self.node.leader() == Some(self.config.node) && matches!(self.node.state, State::Joining { .. });
         match &mut self.node.state {
             State::Seeking => {
-                if self.node.look_is_due(now, self.config.node, LOOK_FIRST) {
+                if self.node.look_is_due(now, &self.config, LOOK_FIRST) {
                     out.push(Action::Look);
                 }
             }
@@ -218,7 +226,7 @@ impl Machine {
                         beats: vec![],
                     }));
                 }
-                if gathers && self.node.look_is_due(now, self.config.node, LOOK_LOWER_FIRST) {
+                if gathers && self.node.look_is_due(now, &self.config, LOOK_LOWER_FIRST) {
                     out.push(Action::Look);
                 }
             }

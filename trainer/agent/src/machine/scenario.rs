@@ -145,3 +145,36 @@ fn a_stop_of_all_is_an_end_that_can_be_resumed() {
     let exits: Vec<_> = sim.agents.iter().map(|a| a.as_ref().and_then(|a| a.exit)).collect();
     assert_eq!(exits, [Some(ExitCode::Stopped); 2]);
 }
+
+/// The most looks of one second.
+fn most_in_a_second(looks: &[Duration]) -> usize {
+    looks
+        .iter()
+        .map(|at| looks.iter().filter(|other| (*at..*at + seconds(1)).contains(*other)).count())
+        .max()
+        .unwrap_or(0)
+}
+
+/// With [`Lookout`](crate::driver), whose test bounds what a look asks for, this bounds what the storage is asked.
+#[test]
+fn a_thousand_nodes_without_a_storage_look_less_and_less_often() {
+    let mut sim = Sim::new(1000, TOTAL);
+    sim.run(seconds(90), &[(Duration::ZERO, Fault::StoreDown(seconds(120)))]);
+    let within = |from, to| {
+        let looks: Vec<_> = sim.looks.iter().copied().filter(|at| (from..to).contains(at)).collect();
+        (looks.len(), most_in_a_second(&looks))
+    };
+    let (_, first) = within(seconds(0), seconds(5));
+    assert!((500..=1334).contains(&first), "{first} looks in a second");
+    // Pauses are of ten seconds, a quarter more or less.
+    let (all, most) = within(seconds(80), seconds(90));
+    assert!((500..=1334).contains(&all) && most <= 300, "{all} looks in ten seconds, {most} in one of them");
+}
+
+#[test]
+fn a_thousand_nodes_find_their_leader_with_a_look_or_two_each() {
+    let mut sim = Sim::new(1000, TOTAL);
+    sim.run(seconds(5), &[(seconds(3), Fault::KillAgent(0))]);
+    assert!(sim.records.len() >= 2, "the loss of the leader cost a generation: {:?}", sim.records.keys());
+    assert!(sim.looks.len() <= 5000, "{} looks for two generations", sim.looks.len());
+}

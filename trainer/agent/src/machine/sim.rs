@@ -56,6 +56,8 @@ pub(super) struct Sim {
     pub(super) joins: BTreeMap<NodeId, Join>,
     pub(super) records: BTreeMap<Generation, Membership>,
     pub(super) applied: Vec<(Generation, u64)>,
+    /// When somebody looked into the storage.
+    pub(super) looks: Vec<Time>,
     due: BTreeMap<(Time, u64), Due>,
     seq: u64,
     saved: u64,
@@ -101,6 +103,7 @@ impl Sim {
             joins: BTreeMap::new(),
             records: BTreeMap::new(),
             applied: vec![],
+            looks: vec![],
             due: BTreeMap::new(),
             seq: 0,
             saved: 0,
@@ -266,6 +269,7 @@ impl Sim {
         let incarnation = agent.incarnation;
         match action {
             Action::Look => {
+                self.looks.push(self.now);
                 let newest = self.records.values().next_back().cloned().map(Box::new);
                 let (joins, newest) = if store_is_up {
                     (self.joins.values().cloned().collect(), newest)

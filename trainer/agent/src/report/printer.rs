@@ -30,7 +30,7 @@ struct Queue {
     log_bytes: usize,
     /// Reports of progress among them.
     reports: usize,
-    /// What was left out since there was room, by rank: lines and bytes.
+    /// What was left out before the first of them, by rank: lines and bytes.
     dropped: BTreeMap<Rank, (u64, u64)>,
     /// The thread writes a line that is no longer in the queue.
     writing: bool,
@@ -47,7 +47,8 @@ impl Printer {
         Ok(printer)
     }
 
-    /// Queues a line. What a worker printed, and reports of progress, are left out while too much waits; events never are.
+    /// Queues a line. While too much waits, the oldest of what workers printed and of reports of progress is left out: what
+    /// a worker prints last says why it ended. Events never are.
     pub(super) fn print(&self, line: Line) {
         let mut queue = self.0.lock();
         if queue.broken {
@@ -55,17 +56,11 @@ impl Printer {
         }
         let was_empty = queue.lines.is_empty();
         match &line {
-            Line::Log { rank, text } => {
-                let (rank, bytes) = (*rank, text.len());
-                if queue.log_bytes + bytes > MOST_BYTES {
-                    let dropped = queue.dropped.entry(rank).or_default();
-                    *dropped = (dropped.0 + 1, dropped.1 + bytes as u64);
-                    return;
+            Line::Log { text, .. } => {
+                if queue.log_bytes + text.len() > MOST_BYTES {
+                    queue.make_room();
                 }
-                if let Some((lines, bytes)) = queue.dropped.remove(&rank) {
-                    queue.lines.push_back(Line::Log { rank, text: told(lines, bytes) });
-                }
-                queue.log_bytes += bytes;
+                queue.log_bytes += text.len();
             }
             Line::Progress { .. } | Line::Standing { .. } => {
                 if queue.reports >= MOST_REPORTS {
@@ -88,11 +83,7 @@ impl Printer {
 
     /// Waits until everything is written, nobody reads any more, or the time is over.
     pub(super) fn drain(&self, deadline: Duration) {
-        let mut queue = self.0.lock();
-        for (rank, (lines, bytes)) in std::mem::take(&mut queue.dropped) {
-            queue.lines.push_back(Line::Log { rank, text: told(lines, bytes) });
-        }
-        self.0.changed.notify_all();
+        let queue = self.0.lock();
         let waits = |q: &mut Queue| !q.broken && (q.writing || !q.lines.is_empty());
         drop(self.0.changed.wait_timeout_while(queue, deadline, waits));
     }
@@ -135,9 +126,26 @@ impl Shared {
 }
 
 impl Queue {
+    /// Leaves the older half of the workers' lines out.
+    fn make_room(&mut self) {
+        let Self { lines, log_bytes, dropped, .. } = self;
+        lines.retain(|line| match line {
+            Line::Log { rank, text } if *log_bytes > MOST_BYTES / 2 => {
+                *log_bytes -= text.len();
+                let (lines, bytes) = dropped.entry(*rank).or_default();
+                (*lines, *bytes) = (*lines + 1, *bytes + text.len() as u64);
+                false
+            }
+            _ => true,
+        });
+    }
+
     /// The lines for one write.
     fn take(&mut self) -> Vec<Line> {
-        let (mut taken, mut bytes) = (Vec::new(), 0);
+        let dropped = std::mem::take(&mut self.dropped).into_iter();
+        let mut taken: Vec<_> =
+            dropped.map(|(rank, (lines, bytes))| Line::Log { rank, text: told(lines, bytes) }).collect();
+        let mut bytes = 0;
         while bytes < WRITE_BYTES
             && let Some(line) = self.lines.pop_front()
         {
@@ -202,9 +210,10 @@ mod tests {
         let text = "x".repeat(1 << 20);
         (0..10).for_each(|_| printer.print(log(text.clone())));
         (0..3).for_each(|_| printer.print(event()));
+        printer.print(log("the last words".to_owned()));
         let reading = std::thread::spawn(move || {
             let (mut all, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
-            while !all.ends_with(b"were read)\"}\n") {
+            while !String::from_utf8_lossy(&all).contains("the last words") {
                 let n = reader.read(&mut buffer).unwrap();
                 all.extend_from_slice(&buffer[..n]);
             }
@@ -212,11 +221,17 @@ mod tests {
         });
         printer.drain(Duration::from_secs(60));
         let lines: Vec<_> = reading.join().unwrap().lines().map(|l| Line::parse(l).unwrap()).collect();
-        let whole =
-            lines.iter().filter(|l| matches!(l, Line::Log { text, .. } if text.len() == 1 << 20)).count();
-        let Some(Line::Log { text, .. }) = lines.last() else { panic!("{:?}", lines.last()) };
-        let left_out: usize = text.trim_start_matches('(').split(' ').next().unwrap().parse().unwrap();
-        assert_eq!(whole + left_out, 10);
+        let texts = lines.iter().filter_map(|l| match l {
+            Line::Log { text, .. } => Some(text.as_str()),
+            _ => None,
+        });
+        let (whole, others): (Vec<_>, Vec<_>) = texts.partition(|text| text.len() == 1 << 20);
+        let told =
+            others.iter().filter_map(|text| text.strip_prefix('(')?.split(' ').next()?.parse::<usize>().ok());
+        let left_out: usize = told.sum();
+        assert!(left_out > 0);
+        assert_eq!(whole.len() + left_out, 10);
+        assert_eq!(others.last(), Some(&"the last words"));
         assert_eq!(lines.iter().filter(|l| **l == event()).count(), 3);
     }
 

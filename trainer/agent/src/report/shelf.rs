@@ -34,8 +34,21 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Pending {
     bytes: Vec<u8>,
-    /// Lines left out since the last segment, and their size.
+    /// Lines left out before the first of them, and their size.
     dropped: (u64, u64),
+}
+
+impl Pending {
+    /// Leaves the older half out.
+    fn make_room(&mut self) {
+        let half = self.bytes.len() / 2;
+        let end = self.bytes[half..]
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .map_or(self.bytes.len(), |at| half + at + 1);
+        let lines = self.bytes.drain(..end).filter(|byte| *byte == b'\n').count();
+        self.dropped = (self.dropped.0 + lines as u64, self.dropped.1 + end as u64);
+    }
 }
 
 impl Shelf {
@@ -55,12 +68,12 @@ impl Shelf {
         }
     }
 
-    /// Adds what may be left out, and counted, where the storage takes it more slowly than it comes.
+    /// Adds what may be left out, and counted, where the storage takes it more slowly than it comes: the oldest goes, since
+    /// what a worker prints last says why it ended.
     pub(super) fn push_or_drop(&self, line: &[u8]) {
         let mut pending = self.0.lock();
         if pending.bytes.len() + line.len() > MOST_BYTES {
-            pending.dropped = (pending.dropped.0 + 1, pending.dropped.1 + line.len() as u64);
-            return;
+            pending.make_room();
         }
         pending.bytes.extend_from_slice(line);
         if pending.bytes.len() >= FULL_BYTES {
@@ -83,14 +96,13 @@ impl Shared {
 
     fn take(&self) -> Bytes {
         let mut pending = self.lock();
-        let mut bytes = std::mem::take(&mut pending.bytes);
+        let bytes = std::mem::take(&mut pending.bytes);
         let (lines, size) = std::mem::take(&mut pending.dropped);
-        if lines > 0 {
-            let told =
-                format!("({lines} lines, {size} bytes, were left out here: the storage was too slow)\n");
-            bytes.extend_from_slice(told.as_bytes());
+        if lines == 0 {
+            return bytes.into();
         }
-        bytes.into()
+        let told = format!("({lines} lines, {size} bytes, were left out here: the storage was too slow)\n");
+        [told.as_bytes(), &bytes].concat().into()
     }
 
     fn is_urgent(&self) -> bool {
@@ -180,16 +192,25 @@ mod tests {
     async fn lines_that_may_be_lost_are_bounded_and_counted() {
         let dir = RunDir::open("memory://").unwrap();
         let (shelf, task) = Shelf::start(writer(&dir, LOGS));
-        let line = [b'x'; 1 << 16];
+        let line = [&[b'x'; (1 << 16) - 1][..], b"\n"].concat();
         (0..1000).for_each(|_| shelf.push_or_drop(&line));
+        shelf.push_or_drop(b"the last words\n");
         assert!(shelf.0.lock().bytes.len() <= MOST_BYTES);
         shelf.close();
         task.await;
         let path = objects(&dir, "logs").await.pop().unwrap();
         let body = dir.storage().get(&path).await.unwrap();
         let text = String::from_utf8_lossy(&body);
-        assert!(
-            text.ends_with("(872 lines, 57147392 bytes, were left out here: the storage was too slow)\n")
+        assert!(text.ends_with("the last words\n"));
+        let told = text.lines().next().unwrap();
+        let left_out: usize = told[1..].split(' ').next().unwrap().parse().unwrap();
+        assert_eq!(
+            told,
+            format!(
+                "({left_out} lines, {} bytes, were left out here: the storage was too slow)",
+                left_out << 16
+            )
         );
+        assert_eq!(text.lines().filter(|text| text.len() == line.len() - 1).count() + left_out, 1000);
     }
 }

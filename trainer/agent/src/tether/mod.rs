@@ -1,6 +1,6 @@
 //! A child that can't outlive its parent, not even when the parent is killed with SIGKILL.
 //!
-//! [`leash`] ties one process to the one that started it. [`stay`] ties a whole family: it remains as the parent, so that
+//! `leash` ties one process to the one that started it. `stay` ties a whole family: it remains as the parent, so that
 //! what the child's descendants leave behind comes to it and is ended with the rest.
 
 mod leash;

@@ -54,7 +54,8 @@ impl Contract {
             local_world_size: me.num_ranks(),
             group_rank: index as u32,
             group_world_size: members.len() as u32,
-            master_addr: host.to_owned(),
+            // An IPv6 address has brackets only beside its port.
+            master_addr: host.trim_matches(['[', ']']).to_owned(),
             master_port: first.free_port,
             run_id: record.run_uid.to_string(),
             restarts: record.launch_restarts,

@@ -125,8 +125,8 @@ impl Sealed {
     /// Reads [`Sealed::seal`]'s bytes back. `uri` is for the message.
     ///
     /// # Errors
-    /// [`Error::BadRecord`] where the bytes don't parse or don't hash to what they say, [`Error::Format`] where they do and a
-    /// newer version wrote them.
+    /// [`BadRecord`](crate::Error::BadRecord) where the bytes don't parse or don't hash to what they say,
+    /// [`Format`](crate::Error::Format) where they do and a newer version wrote them.
     pub fn open(uri: &str, bytes: &[u8]) -> Result<Commit> {
         let envelope: Envelope = serde_json::from_slice(bytes).map_err(|e| bad(uri, WHAT, e))?;
         let text = envelope.commit.get().as_bytes();

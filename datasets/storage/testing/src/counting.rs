@@ -12,7 +12,7 @@ const PAGE: usize = 1000;
 
 /// Objects in memory, behind a counter of requests.
 #[derive(Debug, Clone)]
-pub(crate) struct Counting {
+pub struct Counting {
     inner: Arc<dyn Storage>,
     requests: Arc<AtomicUsize>,
 }
@@ -24,19 +24,23 @@ impl Default for Counting {
 }
 
 impl Counting {
-    pub(crate) fn shared(&self) -> Arc<dyn Storage> {
+    /// It, as what it stands in for.
+    pub fn shared(&self) -> Arc<dyn Storage> {
         Arc::new(self.clone())
     }
 
-    pub(crate) fn requests(&self) -> usize {
+    /// How many requests there were since the last reset; a list is one for each page.
+    pub fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn reset(&self) {
+    /// Begins to count anew.
+    pub fn reset(&self) {
         self.requests.store(0, Ordering::Relaxed);
     }
 
-    pub(crate) async fn objects(&self) -> usize {
+    /// How many objects it holds; not counted.
+    pub async fn objects(&self) -> usize {
         self.inner.list("").await.unwrap().len()
     }
 
