@@ -53,7 +53,9 @@ fn accepted(resolved: &Resolved) {
     let text = value.to_string();
     let read: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(meaning::differences(&read, &value), [""; 0], "as text it is another job: {text}");
-    for file in ["job.json", "job.yaml"] {
+    // YAML has no characters that can't be printed, JSON has them in strings.
+    let is_yaml = text.chars().all(|c| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}'));
+    for file in ["job.json", "job.yaml"].into_iter().take(1 + usize::from(is_yaml)) {
         let again =
             resolve(&source(file, &text), &[]).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
         assert_eq!(&again.job, job, "as {file} it is another job: {text}");
@@ -89,8 +91,8 @@ fn refused(problems: &Problems, text: &str, sets: &[String]) {
 
 /// Whether a text has this line, and the line this column or ends before it. In YAML a carriage return alone ends a line too.
 fn is_in(text: &str, at: Location) -> bool {
-    let lines = || text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
-    has(lines(), at) || has(lines().flat_map(|line| line.split('\r')), at)
+    let in_yaml = text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'));
+    has(text.split('\n'), at) || has(in_yaml, at)
 }
 
 fn has<'t>(mut lines: impl Iterator<Item = &'t str> + Clone, at: Location) -> bool {

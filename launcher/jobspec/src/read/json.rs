@@ -1,3 +1,5 @@
+use std::borrow::Cow;
+
 use serde::de::IgnoredAny;
 
 use super::yaml;
@@ -16,7 +18,17 @@ pub(super) fn read(text: &str) -> Result<Node, Problem> {
             fix: "check the JSON here and before: quotes, commas, brackets".to_owned(),
         });
     }
-    yaml::read(text)
+    yaml::read(&printable(text))
+}
+
+/// The text with an escape for each character that JSON takes in a string as it is and YAML doesn't.
+fn printable(text: &str) -> Cow<'_, str> {
+    let escaped = |c: char| matches!(c, '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}');
+    if !text.contains(escaped) {
+        return text.into();
+    }
+    let escape = |c: char| if escaped(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
+    text.chars().map(escape).collect::<String>().into()
 }
 
 /// The column in characters of what the parser counts in bytes.

@@ -2,10 +2,9 @@
 
 use crate::support::{REFRESH, Waiter, corpus, current, folder};
 use lockstep_fuzzing::fuzz;
-use lockstep_run::channel::{Channel, HANDSHAKE_DEADLINE};
+use lockstep_run::channel::Channel;
 use lockstep_run::control::Opening;
 use lockstep_run::{ControlKey, RunUid, layout};
-use std::time::Instant;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -44,7 +43,6 @@ fn strangers() {
     let (run, key) = run_and_key(&waiter);
     let (listener, _) = listener(&waiter);
     fuzz("handshake", &corpus("handshake", &[]), |data| {
-        let begun = Instant::now();
         waiter.wait(async {
             let (stream, ours) = pair(&listener).await;
             let accept = async {
@@ -55,7 +53,6 @@ fn strangers() {
             };
             tokio::join!(say(stream, data), accept);
         });
-        assert!(begun.elapsed() < HANDSHAKE_DEADLINE, "who has hung up is waited for");
     });
 }
 
