@@ -27,7 +27,9 @@ impl Machine {
     ) {
         let Some(Lead { state: State::Leading(leading), .. }) = &mut self.lead else { return };
         let num_ranks = leading.ranks.len();
-        let Some(stop) = leading.stop.as_mut().filter(|_| leading.generation == generation) else { return };
+        // The promise of a rank that there isn't would stand for one that somebody still owes.
+        let counts = leading.generation == generation && leading.ranks.contains_key(&rank);
+        let Some(stop) = leading.stop.as_mut().filter(|_| counts) else { return };
         if stop.on_held(rank, ask, started, num_ranks) {
             self.tell_stop(out);
         }
