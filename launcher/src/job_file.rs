@@ -1,4 +1,5 @@
 use std::{
+    fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -8,6 +9,9 @@ use lockstep_jobspec::{JobSpec, Resolved, Resume, RunName, Source, resolve};
 use lockstep_render::{Objects, Wrong};
 
 use crate::Failure;
+
+/// A larger job file is none. Unit: bytes.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// The options that name a job file and change what it says.
 #[derive(Debug, Clone, Args)]
@@ -37,12 +41,20 @@ impl JobFile {
 
     fn read(&self) -> io::Result<Source> {
         if self.file == Path::new("-") {
-            let mut text = String::new();
-            io::stdin().read_to_string(&mut text)?;
-            return Ok(Source { path: "stdin".into(), text });
+            return Ok(Source { path: "stdin".into(), text: read_text(io::stdin())? });
         }
-        Ok(Source { path: self.file.clone(), text: std::fs::read_to_string(&self.file)? })
+        Ok(Source { path: self.file.clone(), text: read_text(File::open(&self.file)?)? })
     }
+}
+
+/// Any kind of file will do, as the pipe of a shell's `<(…)`, if it ends before it is too large.
+fn read_text(from: impl Read) -> io::Result<String> {
+    let mut text = String::new();
+    if from.take(MOST_BYTES + 1).read_to_string(&mut text)? as u64 > MOST_BYTES {
+        let what = format!("it has more than {MOST_BYTES} bytes, which no job file has");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    Ok(text)
 }
 
 /// The objects of `job`, which is `resolved`'s with what the command line adds; `resume` says what a launch starts from.

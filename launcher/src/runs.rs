@@ -2,6 +2,7 @@
 
 use crate::cluster::{self, Cluster, ClusterArgs, ClusterRun};
 use crate::{Failure, block_on, shell};
+use anyhow::Context;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use lockstep_run::status::{RunPhase, RunStatus};
 use lockstep_run::{RunDir, Step};
@@ -221,12 +222,26 @@ fn carries_on(status: RunStatus) -> RunStatus {
 }
 
 /// A local path made absolute, and normal; a URI as it is.
+///
+/// # Errors
+/// Where the current folder is gone, the path is not UTF-8, which records and messages are, or the URI names no place that
+/// another process can reach.
 pub(crate) fn absolute(path_or_uri: &str) -> anyhow::Result<String> {
-    if path_or_uri.contains("://") {
-        return Ok(path_or_uri.trim_end_matches('/').to_owned());
+    if let Some((scheme, rest)) = path_or_uri.split_once("://") {
+        if scheme == "memory" {
+            let what = format!("{path_or_uri} ends with the process that uses it");
+            return Err(Failure::usage(what).note("fix", "write a folder, or s3://bucket/prefix").into());
+        }
+        return Ok(format!("{scheme}://{}", rest.trim_end_matches('/')));
     }
-    let path: PathBuf = std::path::absolute(path_or_uri)?.components().collect();
-    Ok(path.to_string_lossy().into_owned())
+    let path =
+        std::path::absolute(path_or_uri).context("can't tell the current folder; is it still there?")?;
+    let path: PathBuf = path.components().collect();
+    let Some(path) = path.to_str() else {
+        let what = format!("the path {} is not UTF-8", path.display());
+        return Err(Failure::usage(what).note("fix", "rename the folder").into());
+    };
+    Ok(path.to_owned())
 }
 
 /// Names of runs, for a shell that completes one.

@@ -51,6 +51,15 @@ impl Workspace {
         path
     }
 
+    /// Writes a file anew that may be there, and be read only.
+    ///
+    /// # Panics
+    /// Where it can't be written.
+    pub fn write_over(&self, name: &str, text: &str) {
+        let _ = std::fs::remove_file(self.path(name));
+        self.write(name, text);
+    }
+
     /// A variable for every command that is run here.
     pub fn set_env(&mut self, name: &str, value: &str) {
         self.env.push((name.to_owned(), value.to_owned()));

@@ -131,3 +131,62 @@ fn a_port_that_is_taken_is_not_tried_again() {
     let job = ws.write("job.yaml", &text);
     expect(&ws, &format!("launch -f {} --local --run-dir d", job.display()), 0, &[]);
 }
+
+#[test]
+fn input_that_never_ends_is_refused() {
+    let ws = Workspace::new();
+    let large = ws.path("large");
+    std::fs::File::create(&large).unwrap().set_len(1 << 40).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", ws.path("zeros")).unwrap();
+    for file in ["large", "zeros"] {
+        let refused = ws.run(&format!("validate -f {file}"));
+        assert!(
+            refused.code == Some(2) && refused.stderr.contains("which no job file has"),
+            "{}",
+            refused.stderr
+        );
+        let refused = ws.run(&format!("data pack {file} out"));
+        assert_ne!(refused.code, Some(0), "{file}");
+    }
+    std::fs::create_dir(ws.path("data")).unwrap();
+    ws.write("data/index.json", "{}");
+    std::fs::rename(large, ws.path("data/large")).unwrap();
+    let refused = ws.run("data copy data there").expect_code(2);
+    assert!(refused.stderr.contains("which no file of a dataset has"), "{}", refused.stderr);
+    assert!(!ws.path("there").exists());
+}
+
+#[test]
+fn places_that_keep_nothing_are_refused() {
+    let ws = Workspace::new();
+    ws.write("job.yaml", "name: p\ncommand: ['true']\n");
+    ws.write("rows.csv", "1,2,0\n3,4,1\n");
+    for (place, word) in [("s3://", "the bucket is missing"), ("memory://here", "ends with the process")] {
+        for command in [
+            "launch -f job.yaml --local --run-dir",
+            "data pack rows.csv",
+            "launch -f job.yaml --local --storage",
+        ] {
+            let refused = ws.run(&format!("{command} {place}"));
+            assert!(
+                refused.code == Some(2) && refused.stderr.contains(word),
+                "{command} {place}: {}",
+                refused.stderr
+            );
+        }
+    }
+    let names: Vec<_> = std::fs::read_dir(ws.path("")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(names.iter().all(|name| name != "s3:"), "{names:?}");
+}
+
+#[test]
+fn a_folder_whose_name_records_cannot_hold_is_refused() {
+    use std::os::unix::ffi::OsStrExt;
+    let ws = Workspace::new();
+    ws.write("job.yaml", "name: p\ncommand: ['true']\n");
+    std::fs::create_dir(ws.path("").join(std::ffi::OsStr::from_bytes(b"b\xff"))).unwrap();
+    let script = r#"cd "$(printf 'b\377')" && exec "$0" "$@""#;
+    let refused = ws.start_in(&["sh", "-c", script], "lockstep", "launch -f ../job.yaml --local").finish();
+    let told = refused.expect_code(2).stderr;
+    assert!(told.contains("is not UTF-8"), "{told}");
+}

@@ -54,6 +54,11 @@ fn the_same_launch_again_resumes_or_says_that_it_is_done() {
     assert!(other.stderr.contains("train.seed") && other.stderr.contains("--fresh"), "{}", other.stderr);
     let fresh = ws.run(&format!("{} --set train.seed=9 --fresh", launch(100))).expect_code(0);
     assert!(fresh.stderr.contains("from step 0"), "{}", fresh.stderr);
+    let status = ws.run("status d --output json").expect_code(0).json();
+    assert_eq!((&status["step"], &status["total_steps"]), (&100.into(), &100.into()), "{status:#}");
+    let metrics = ws.run("metrics d --output json").expect_code(0).json();
+    let of_the_branch = |metric: &serde_json::Value| metric["total_steps"] == 100;
+    assert!(metrics.as_array().unwrap().iter().all(of_the_branch), "what was left is not shown: {metrics:#}");
     let list = ws.run("checkpoint list d --output json").expect_code(0).json();
     assert_eq!(list[0]["step"], 100, "the branch that was left is not the newest: {list:#}");
 }

@@ -3,6 +3,7 @@
 
 use lockstep_e2e::{Workspace, repository};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 fn copy(from: &Path, to: &Path, data: &str) {
@@ -13,6 +14,10 @@ fn copy(from: &Path, to: &Path, data: &str) {
             true => copy(&from, &to, data),
             false => {
                 fs::copy(&from, &to).unwrap();
+                // A checkout has no such rights.
+                if to.ends_with("control.key") {
+                    fs::set_permissions(&to, PermissionsExt::from_mode(0o600)).unwrap();
+                }
                 // Records name the data by its path; checkpoints are hashed, and name it by its digest.
                 if to.ends_with("run.json") || to.parent().unwrap().ends_with("membership") {
                     let text = fs::read_to_string(&to).unwrap();
@@ -99,6 +104,50 @@ fn other_programs_files_are_passed_over_in_every_folder_of_a_run() {
     let resumed = launch(40);
     assert!(resumed.stdout.contains("step 40/40"), "{}", resumed.stdout);
     assert!(left.iter().all(|path| path.exists()), "they are nobody's to delete");
+}
+
+#[test]
+fn a_damaged_record_costs_only_what_it_tells() {
+    let ws = Workspace::new();
+    let launch = format!(
+        "launch -f {} --local --run-dir d --set train.steps=60 --set checkpoint.every=20steps",
+        digits()
+    );
+    ws.run(&launch).expect_code(0);
+    ws.write_over("d/commits/0000000060-1.json", "{");
+    for entry in std::fs::read_dir(ws.path("d/launches")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        ws.write_over(&format!("d/launches/{name}"), "{");
+    }
+    let status = ws.run("status d -o json").expect_code(0).json();
+    assert_eq!(
+        (&status["phase"], &status["last_checkpoint"]["step"]),
+        (&"done".into(), &40.into()),
+        "{status:#}"
+    );
+}
+
+#[test]
+fn who_cannot_ask_a_leader_does_not_call_it_gone() {
+    let ws = Workspace::new();
+    ws.write("job.yaml", "name: lives\ncommand: [sh, -c, 'echo here; exec sleep 1000']\n");
+    let mut run = ws.start("launch -f job.yaml --local --run-dir d");
+    run.wait_for_text("[rank 0] here");
+    ws.write_over("d/control.key", "damaged");
+    let status = ws.run("status d -o json").expect_code(0).json();
+    assert_eq!(status["phase"], "unknown", "{status:#}");
+    assert!(status["why"].as_str().unwrap().contains("can't be asked"), "{status:#}");
+}
+
+#[test]
+fn following_the_log_of_a_run_that_nobody_works_on_ends() {
+    let ws = Workspace::new();
+    ws.write("job.yaml", "name: gone\ncommand: [sh, -c, 'echo here; exec sleep 1000']\n");
+    let mut run = ws.start("launch -f job.yaml --local --run-dir d");
+    run.wait_for_text("[rank 0] here");
+    run.kill_everything();
+    let ended = ws.run("logs d -f").expect_code(0);
+    assert!(ended.stderr.contains("nobody works on run"), "{}", ended.stderr);
 }
 
 #[test]

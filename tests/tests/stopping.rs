@@ -34,13 +34,13 @@ fn expect_stopped(ws: &Workspace, stderr: &str, cause: &str) {
 
 #[test]
 fn ctrl_c_and_sigterm_checkpoint_first() {
-    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+    for (signal, code, cause) in [(Signal::INT, 130, "Ctrl-C"), (Signal::TERM, 143, "SIGTERM")] {
         let ws = Workspace::new();
         let run = start(&ws);
         let marker = run.marker.clone();
         run.signal(signal);
         let ended = run.finish().expect_code(code);
-        expect_stopped(&ws, &ended.stderr, "SIGTERM");
+        expect_stopped(&ws, &ended.stderr, cause);
         marker.expect_none_left();
         let carried_on = ws.run(&format!("{} --set train.steps=100", endless()));
         assert_eq!(carried_on.code, Some(0), "a run that is past its end is done: {}", carried_on.stderr);

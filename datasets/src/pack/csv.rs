@@ -1,7 +1,7 @@
 use std::{
     collections::BTreeMap,
-    fs::File,
-    io::{BufRead, BufReader, Read},
+    fs::{self, File},
+    io::{self, BufRead, BufReader, ErrorKind, Read},
     path::Path,
 };
 
@@ -15,6 +15,8 @@ use crate::{
 };
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// A longer row is none. Unit: bytes.
+const MOST_ROW_BYTES: usize = 64 << 20;
 
 /// Packs a CSV file of numbers: all columns but the label become one array column, the label an integer column.
 ///
@@ -174,11 +176,42 @@ fn widen(ranges: &mut BTreeMap<String, Range>, name: &str, value: f64) {
 type Input = Reader<Box<dyn Read>>;
 
 fn open(path: &Path, header: bool) -> Result<Input> {
-    let mut file = BufReader::new(File::open(path).map_err(Error::io("read", path))?);
+    let refused = Error::io("read", path);
+    // It is read more than once, which is nothing for a pipe, and has an end, which a device has not.
+    let file = match fs::metadata(path) {
+        Ok(found) if !found.is_file() => {
+            Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"))
+        }
+        Ok(_) => File::open(path),
+        Err(error) => Err(error),
+    };
+    let mut file = BufReader::new(file.map_err(refused)?);
     let gzipped = file.fill_buf().map_err(Error::io("read", path))?.starts_with(&GZIP_MAGIC);
     let input: Box<dyn Read> = if gzipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
     // Rows of another length are ours to report.
-    Ok(ReaderBuilder::new().has_headers(header).flexible(true).from_reader(input))
+    let lines = Box::new(Lines { input, since_newline: 0 });
+    Ok(ReaderBuilder::new().has_headers(header).flexible(true).from_reader(lines))
+}
+
+/// Text whose lines end: a file without line ends would be one row as large as the file.
+struct Lines {
+    input: Box<dyn Read>,
+    since_newline: usize,
+}
+
+impl Read for Lines {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(to)?;
+        self.since_newline = match to[..read].iter().rposition(|byte| *byte == b'\n') {
+            Some(at) => read - at - 1,
+            None => self.since_newline + read,
+        };
+        if self.since_newline > MOST_ROW_BYTES {
+            let what = format!("a row has more than {MOST_ROW_BYTES} bytes; is it a CSV file?");
+            return Err(io::Error::new(ErrorKind::InvalidData, what));
+        }
+        Ok(read)
+    }
 }
 
 fn first_record(reader: &mut Input, options: &PackOptions) -> Result<StringRecord> {

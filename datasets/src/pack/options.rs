@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use serde::Serialize;
 
@@ -131,6 +134,10 @@ impl Deal {
         let positive = parts.iter().all(|(_, fraction)| *fraction > 0.0);
         if parts.is_empty() || !positive || (total - 1.0).abs() > 1e-6 {
             return Err(Error::option("split fractions", "positive and add up to 1", format!("{parts:?}")));
+        }
+        let names: BTreeSet<_> = parts.iter().map(|(name, _)| name).collect();
+        if names.len() < parts.len() {
+            return Err(Error::option("split names", "each one once", format!("{parts:?}")));
         }
         let mut so_far = 0.0;
         let mut ends: Vec<u64> = parts

@@ -229,10 +229,17 @@ fn write_temp(file: &Path, body: &[u8], mode: u32) -> io::Result<tempfile::Named
     let mut temp = tempfile::Builder::new()
         .prefix(TEMP_PREFIX)
         .permissions(Permissions::from_mode(mode))
-        .tempfile_in(folder)?;
-    temp.write_all(body)?;
+        .tempfile_in(folder)
+        .map_err(without_name)?;
+    temp.as_file_mut().write_all(body)?;
     temp.as_file().sync_all()?;
     Ok(temp)
+}
+
+/// The error without the temporary name: one that tells another name each time is another error each time.
+fn without_name(error: io::Error) -> io::Error {
+    let inner = error.get_ref().and_then(|named| named.source()?.downcast_ref::<io::Error>()?.raw_os_error());
+    inner.map_or(error, io::Error::from_raw_os_error)
 }
 
 /// Makes a folder and the missing ones above it; each name is synced into its parent.

@@ -56,7 +56,7 @@ pub fn open_with(uri: &str, options: &Options) -> Result<Arc<dyn Storage>> {
             }
             Ok(Arc::new(S3::open(bucket, prefix, &options.config, options.limits)?))
         }
-        _ => Err(bad("only plain paths, file://, s3:// and memory:// are known")),
+        _ => Err(bad("write a path, file:///path or s3://bucket/prefix")),
     }
 }
 

@@ -67,6 +67,15 @@ fn gzip_is_seen_by_its_content() {
 }
 
 #[test]
+fn two_splits_of_one_name_are_refused() {
+    let (input, output) = (csv("1,2,0\n3,4,1\n"), fresh());
+    let parts = vec![("a".into(), 0.5), ("a".into(), 0.5)];
+    let splits = Splits::Fractions { seed: 9, parts };
+    let error = pack_csv(&PackOptions { splits, ..PackOptions::new(&input.path, &output) }).unwrap_err();
+    assert!(error.to_string().contains("split names"), "{error}");
+}
+
+#[test]
 fn splits_share_out_all_rows() {
     let text: String = (0..100).map(|i| format!("{i},{}\n", i % 3)).collect();
     let (input, output) = (csv(&text), fresh());

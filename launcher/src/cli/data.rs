@@ -7,7 +7,7 @@ mod verify;
 use indicatif::BinaryBytes;
 use lockstep_datasets::SplitSummary;
 
-use crate::{Context, Exit, output::columns};
+use crate::{Context, Exit, output::columns, plain::plain_line};
 
 /// Make, copy, describe, check and seal datasets
 #[derive(Debug, clap::Args)]
@@ -34,12 +34,12 @@ fn splits(splits: &[SplitSummary]) -> String {
         let name = if split.split.is_empty() { "." } else { &split.split };
         let columns = split.columns.iter().map(|(name, encoding)| format!("{name}:{encoding}"));
         [
-            name.to_owned(),
+            plain_line(name).into_owned(),
             split.samples.to_string(),
             split.shards.to_string(),
             BinaryBytes(split.stored_bytes).to_string(),
-            split.compression.clone().unwrap_or("-".to_owned()),
-            columns.collect::<Vec<_>>().join(" "),
+            plain_line(split.compression.as_deref().unwrap_or("-")).into_owned(),
+            plain_line(&columns.collect::<Vec<_>>().join(" ")).into_owned(),
             split.digest.clone(),
         ]
     };

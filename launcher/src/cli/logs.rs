@@ -2,17 +2,23 @@ use crate::cluster::{self, ClusterRun, LogLine, LogWish};
 use crate::output::say;
 use crate::plain::plain_line;
 use crate::runs::{Run, RunArg};
-use crate::{Context, Exit, Failure, block_on};
+use crate::{Context, Exit, Failure, Format, block_on};
 use console::{Color, Term, style};
 use lockstep_jobspec::Span;
+use lockstep_run::control::{self, Request};
 use lockstep_run::segment::{LOGS, Segment, Series};
 use lockstep_run::{Generation, Line, Membership, NodeId, RunDir};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often new segments are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// After so long without a line it is asked whether anybody works on the run.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+const ASK_DEADLINE: Duration = Duration::from_secs(2);
+/// A run on which nobody has worked for so long gets no more lines.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Show what the workers of a run printed
 ///
@@ -41,6 +47,11 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    if matches!(context.output.format, Format::Json | Format::Yaml) {
+        return Err(Failure::usage("what workers printed is text; logs has no -o json or yaml")
+            .note("as records", format!("{} -o json", args.run.command("events")))
+            .into());
+    }
     block_on(async {
         match args.run.find().await? {
             Run::Stored(dir) => stored(args, context, &dir).await,
@@ -58,14 +69,23 @@ async fn stored(args: &Args, context: &Context, dir: &RunDir) -> anyhow::Result<
     }
     let (mut seen, mut shown) = (BTreeMap::new(), false);
     let mut newest = None;
+    let mut heard = Instant::now();
     loop {
         // Asked before the segments are read, so that nothing written before the end is missed.
         let known = newest.as_ref().map_or(Generation(0), |m: &Membership| m.generation);
         newest = dir.newest_since(known).await?.or(newest);
-        let over = newest.as_ref().is_none_or(|m| m.outcome().is_some());
-        shown |= show_segments(args, context, dir, None, &mut seen).await?;
+        let over = newest.as_ref().is_some_and(|m| m.outcome().is_some());
+        let has_new = show_segments(args, context, dir, None, &mut seen).await?;
+        shown |= has_new;
         if over || !args.follow {
             say_if_nothing(args, shown);
+            return Ok(Exit::Done);
+        }
+        if has_new || (heard.elapsed() > ASK_EVERY && !is_deserted(dir).await) {
+            heard = Instant::now();
+        } else if heard.elapsed() > PATIENCE {
+            say_if_nothing(args, shown);
+            say!("nobody works on run {} any more; what it is: {}", args.run.run, args.run.command("status"));
             return Ok(Exit::Done);
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -98,6 +118,11 @@ async fn on_cluster(args: &Args, context: &Context, run: &ClusterRun) -> anyhow:
     }
     say_if_nothing(args, shown);
     Ok(Exit::Done)
+}
+
+/// Whether nobody answers for the run. Who can't be asked may well live.
+async fn is_deserted(dir: &RunDir) -> bool {
+    matches!(control::ask(dir, Request::Status, ASK_DEADLINE).await, Ok(None))
 }
 
 /// An empty answer would leave the user to guess whether it is one.

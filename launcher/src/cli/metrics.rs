@@ -4,7 +4,7 @@ use crate::{Context, Exit, Format, block_on};
 use lockstep_run::segment::Metric;
 use std::collections::BTreeSet;
 
-/// Show a run's metrics, of all its generations, one line a step
+/// Show a run's metrics, of all its generations since it last began anew, one line for each logging interval
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]

@@ -1,6 +1,6 @@
 use crate::cluster::{self, Board, Cluster, ClusterRun};
 use crate::output::say;
-use crate::plain::plain_line;
+use crate::plain::{plain, plain_line};
 use crate::runs::{self, PlaceArgs, Run, RunArg};
 use crate::view::{coarse, phase_name, thousands};
 use crate::{Context, Exit, Format, block_on, output};
@@ -169,7 +169,11 @@ async fn local() -> anyhow::Result<Vec<RunStatus>> {
             anyhow::Ok(runs::status(&dir, DEADLINE).await?)
         };
         read.await.unwrap_or_else(|error| {
-            say!("run {} is not shown: {error:#}", path.display());
+            say!(
+                "run {} is not shown: {}",
+                plain_line(&path.to_string_lossy()),
+                plain(&format!("{error:#}"))
+            );
             None
         })
     });
@@ -207,7 +211,7 @@ fn row(s: &RunStatus, wide: bool) -> Vec<String> {
     let age = |seconds: i64| coarse(Duration::from_secs(seconds.max(0) as u64));
     let checkpoint = s.last_checkpoint.as_ref();
     let mut row = vec![
-        s.name.clone(),
+        plain_line(&s.name).into_owned(),
         phase_name(s.phase).to_owned(),
         format!("{}/{}", s.nodes.0, s.nodes.1),
         // A command tells of no steps.
@@ -222,7 +226,7 @@ fn row(s: &RunStatus, wide: bool) -> Vec<String> {
     if wide {
         row.push(s.samples_per_second.map_or_else(dash, thousands));
         row.push(s.time_to_first_step_seconds.map_or_else(dash, |seconds| format!("{seconds:.2}s")));
-        row.push(s.run_dir.clone());
+        row.push(plain_line(&s.run_dir).into_owned());
     }
     row.push(plain_line(s.why.as_deref().unwrap_or_default()).into_owned());
     row

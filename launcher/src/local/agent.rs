@@ -2,6 +2,7 @@
 
 use super::lines::Lines;
 use super::supervise::Launch;
+use crate::signals::StopSignal;
 use anyhow::Context;
 use lockstep_run::NodeId;
 use rustix::process::{Pid, Signal, kill_process};
@@ -82,8 +83,12 @@ impl Agent {
     }
 
     /// Asks it to leave. Only call this for an agent whose end has not been reported yet.
-    pub(super) fn terminate(&self) {
-        let _ = kill_process(self.pid, Signal::TERM);
+    pub(super) fn terminate(&self, by: StopSignal) {
+        let signal = match by {
+            StopSignal::Interrupt => Signal::INT,
+            StopSignal::Terminate => Signal::TERM,
+        };
+        let _ = kill_process(self.pid, signal);
     }
 
     /// Kills it and all its descendants. To be called again while its end is not reported: then also a tether that doesn't do

@@ -304,7 +304,7 @@ impl Supervisor {
         for kept in self.nodes.values_mut() {
             match &mut kept.state {
                 State::Runs(agent) if again => agent.kill(),
-                State::Runs(agent) => agent.terminate(),
+                State::Runs(agent) => agent.terminate(by),
                 State::Asks(_) | State::Waits(_) => kept.state = State::Over(false),
                 State::Over(_) => {}
             }

@@ -47,7 +47,10 @@ impl View {
                     self.event(line.clone());
                     last = Some(line);
                 }
-                if !matches!(status.phase, RunPhase::Waiting | RunPhase::Starting | RunPhase::Running) {
+                if !matches!(
+                    status.phase,
+                    RunPhase::Waiting | RunPhase::Starting | RunPhase::Running | RunPhase::Unknown
+                ) {
                     return Ok(Followed::Ended(Box::new(status)));
                 }
             } else if !lives {

@@ -51,6 +51,7 @@ pub(crate) fn phase_name(phase: RunPhase) -> &'static str {
         RunPhase::Starting => "starting",
         RunPhase::Running => "running",
         RunPhase::Interrupted => "interrupted",
+        RunPhase::Unknown => "unknown",
         RunPhase::Stopped => "stopped",
         RunPhase::Done => "done",
         RunPhase::Failed => "failed",

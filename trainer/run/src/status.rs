@@ -4,8 +4,9 @@ use crate::control::{self, Reply, Request};
 use crate::link::Phase;
 use crate::number;
 use crate::segment::{EVENTS, EventKind, Metric};
-use crate::{Body, Commit, Generation, Membership, Outcome, Result, RunDir, Step};
+use crate::{Body, Commit, CommitRef, Generation, Membership, Outcome, Result, RunDir, Step};
 use serde::{Deserialize, Serialize};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -45,6 +46,8 @@ pub enum RunPhase {
     Running,
     /// Its processes are gone without an end record: a launch carries on.
     Interrupted,
+    /// Nobody can tell: its leader can't be asked, or doesn't answer.
+    Unknown,
     /// Stopped on request; a launch carries on.
     Stopped,
     /// All steps done.
@@ -108,6 +111,19 @@ pub struct RunStatus {
 /// Events of a run without a launch record are looked through only where they are in so few objects.
 const FEW_OBJECTS: usize = 16;
 
+/// So many checkpoints whose records are damaged are passed over.
+const MOST_UNREADABLE: usize = 4;
+
+/// What was heard of a run's leader.
+#[derive(Debug)]
+enum Answer {
+    Lives(Box<Live>),
+    /// None is there.
+    Nobody,
+    /// It can't be asked, or doesn't answer; holds why.
+    Unclear(String),
+}
+
 /// What a run's records say, as far as its status needs them.
 #[derive(Debug, Default)]
 struct Records {
@@ -122,35 +138,68 @@ struct Records {
     first_step_seconds: Option<f64>,
 }
 
+impl Records {
+    /// The generation with which the run began from nothing for the last time.
+    fn root(&self) -> Generation {
+        self.newest.as_ref().and_then(|newest| newest.root).unwrap_or_default()
+    }
+}
+
 impl RunDir {
     /// Reads the records and asks the leader, within `deadline`; `None` where no run was ever started here.
     ///
     /// The number of requests grows with the logarithm of the number of generations, and with nothing else.
     pub async fn status(&self, deadline: Duration) -> Result<Option<RunStatus>> {
         let Some(run) = self.run().await? else { return Ok(None) };
-        let mut records = Records { newest: self.newest_membership().await?, ..Records::default() };
+        let newest = self.newest_membership().await?;
+        let mut asked = self.ask_for_status(newest.as_ref(), deadline).await;
+        let mut records = Records { newest, ..Records::default() };
+        if let (Some(newest), Answer::Nobody) = (&records.newest, &asked) {
+            // Who led it may have left its last word, or have been followed by another, meanwhile.
+            if let Some(newer) = self.newest_since(newest.generation).await? {
+                asked = self.ask_for_status(Some(&newer), deadline).await;
+                records.newest = Some(newer);
+            }
+        }
         if let Some(newest) = &records.newest {
             records.formed = self.last_formed(newest.clone()).await?;
             records.restarts = self.restarts(newest).await?;
-            let from = newest.generation;
-            if let Some(checkpoint) = self.lineage_until(from, |_| true).await?.first() {
-                records.commit = self.read_commit(*checkpoint).await.ok();
-            }
-            records.first_step_seconds = self.first_step_seconds(&newest.launch).await?;
+            records.commit = self.newest_readable(newest.generation).await?;
+            // One damaged record of what is only nice to know hides nothing else.
+            records.first_step_seconds = self.first_step_seconds(&newest.launch).await.unwrap_or_default();
         }
-        let live = match &records.newest {
-            Some(newest @ Membership { body: Body::Formed { .. }, .. }) => {
-                match control::ask_leader(self, newest, Request::Status, deadline).await {
-                    Ok(Some(Reply::Status(live))) => Some(*live),
-                    Ok(_) | Err(_) => None,
-                }
-            }
-            _ => None,
-        };
-        records.metrics = self.last_metrics().await?;
-        let mut status = fold(&records, live.as_ref());
+        records.metrics = self.last_metrics(records.root()).await?;
+        let mut status = fold(&records, &asked);
         status.last_checkpoint = records.commit.as_ref().map(|commit| self.checkpoint_status(commit));
         Ok(Some(RunStatus { name: run.name, run_dir: self.uri(""), ..status }))
+    }
+
+    async fn ask_for_status(&self, newest: Option<&Membership>, deadline: Duration) -> Answer {
+        let Some(newest @ Membership { body: Body::Formed { .. }, .. }) = newest else {
+            return Answer::Nobody;
+        };
+        match control::ask_leader(self, newest, Request::Status, deadline).await {
+            Ok(Some(Reply::Status(live))) => Answer::Lives(live),
+            Ok(_) => Answer::Nobody,
+            Err(error) => Answer::Unclear(error.to_string()),
+        }
+    }
+
+    /// The newest checkpoint of the lineage whose record can be read, among its first ones.
+    async fn newest_readable(&self, from: Generation) -> Result<Option<Commit>> {
+        let mut passed = 0;
+        while passed < MOST_UNREADABLE {
+            let seen = Cell::new(0);
+            let enough = |_: &CommitRef| seen.replace(seen.get() + 1) >= passed;
+            let Some(checkpoint) = self.lineage_until(from, enough).await?.get(passed).copied() else {
+                break;
+            };
+            if let Ok(commit) = self.read_commit(checkpoint).await {
+                return Ok(Some(commit));
+            }
+            passed += 1;
+        }
+        Ok(None)
     }
 
     async fn first_step_seconds(&self, launch: &str) -> Result<Option<f64>> {
@@ -172,12 +221,16 @@ impl RunDir {
 }
 
 /// Everything that follows from the records alone, whose reader fills in name, folder and checkpoint.
-fn fold(records: &Records, live: Option<&Live>) -> RunStatus {
+fn fold(records: &Records, answer: &Answer) -> RunStatus {
+    let live = match answer {
+        Answer::Lives(live) => Some(live.as_ref()),
+        Answer::Nobody | Answer::Unclear(_) => None,
+    };
     let Records { newest, formed, restarts, commit, metrics, first_step_seconds } = records;
     let last = metrics.iter().rev().find(|m| m.loss.is_some());
     let eval = metrics.iter().rev().find(|m| !m.eval.is_empty()).map(|m| &m.eval);
     let committed = commit.as_ref().and_then(|c| c.provenance.evaluation.as_ref()).map(|e| &e.results);
-    let (phase, why) = phase(newest.as_ref(), live);
+    let (phase, why) = phase(newest.as_ref(), answer);
     let eta = metrics.last().filter(|_| phase == RunPhase::Running).and_then(|last| {
         let first = metrics.iter().find(|metric| metric.generation == last.generation)?;
         let seconds = last.at.duration_since(first.at).as_secs_f64();
@@ -217,18 +270,21 @@ pub fn eta_seconds(first: Step, last: Step, total: Step, seconds: f64) -> Option
     Some(total.0.saturating_sub(last.0) as f64 * seconds / done as f64)
 }
 
-fn phase(newest: Option<&Membership>, live: Option<&Live>) -> (RunPhase, Option<String>) {
+fn phase(newest: Option<&Membership>, answer: &Answer) -> (RunPhase, Option<String>) {
     let Some(newest) = newest else {
         return (RunPhase::Waiting, Some("no generation was formed yet".to_owned()));
     };
-    match (newest.outcome(), live) {
+    match (newest.outcome(), answer) {
         (Some(Outcome::Done), _) => (RunPhase::Done, None),
         (Some(Outcome::Stopped { cause, .. }), _) => (RunPhase::Stopped, Some(cause.clone())),
         (Some(Outcome::Failed { error }), _) => (RunPhase::Failed, Some(error.clone())),
-        (None, None) => {
+        (None, Answer::Unclear(why)) => {
+            (RunPhase::Unknown, Some(format!("its leader can't be asked: {why}")))
+        }
+        (None, Answer::Nobody) => {
             (RunPhase::Interrupted, Some("its processes are gone; launch it again to carry on".to_owned()))
         }
-        (None, Some(live)) => {
+        (None, Answer::Lives(live)) => {
             let phase = match live.phase {
                 Phase::Starting | Phase::FirstStep => RunPhase::Starting,
                 Phase::Training | Phase::Evaluating | Phase::Saving => RunPhase::Running,

@@ -1,3 +1,4 @@
+use crate::plain::plain_line;
 use crate::{Context, Exit};
 
 /// Show what a dataset holds, by its indexes alone
@@ -13,7 +14,8 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         let mut text = super::splits(&inspection.splits);
         for split in &inspection.splits {
             if let Some(source) = &split.source {
-                text += &format!("\n{}: {source}", if split.split.is_empty() { "." } else { &split.split });
+                let name = if split.split.is_empty() { "." } else { &split.split };
+                text += &format!("\n{}", plain_line(&format!("{name}: {source}")));
             }
         }
         text

@@ -1,6 +1,6 @@
 //! A launch on a cluster.
 
-use super::{Args, Until, code, command, deliver, fresh_command, plural, summary};
+use super::{Args, Until, code, command, deliver, differ, fresh_command, plural, summary};
 use crate::cluster::{
     self, Cluster, ClusterRun, End, Ended, Existing, Followed, LogWish, Patience, set_suspended,
 };
@@ -118,8 +118,7 @@ impl Launch<'_> {
                 self.finish(&run, Exit::Done).await
             }
             Decision::OtherJobRuns(fields) => {
-                let what =
-                    format!("run {name} is on the cluster with another job: {} differ", fields.join(", "));
+                let what = format!("run {name} is on the cluster with another job: {}", differ(&fields));
                 let place = self.place();
                 Err(Failure::usage(what)
                     .note("stop it", format!("lockstep cancel {name}{place}"))
@@ -127,7 +126,7 @@ impl Launch<'_> {
                     .into())
             }
             Decision::OtherMeaning(fields) => {
-                let what = format!("run {name} holds another job: {} differ", fields.join(", "));
+                let what = format!("run {name} holds another job: {}", differ(&fields));
                 Err(Failure::usage(what)
                     .note("keep it", "launch this job under another name")
                     .note("start over", fresh_command(self.args))

@@ -1,6 +1,6 @@
 //! A launch on this machine.
 
-use super::{Args, command, deliver, fresh_command, plural, summary};
+use super::{Args, command, deliver, differ, fresh_command, plural, summary};
 use crate::local::{self, Ended, Launch, Origin, RunLock, Taken};
 use crate::output::{patiently, say, tell};
 use crate::plain::plain_line;
@@ -48,16 +48,16 @@ pub(super) async fn launch(
                 _ => String::new(),
             };
             return Err(Failure::usage(format!(
-                "run {} is running{holder} with another job: {} differ",
+                "run {} is running{holder} with another job: {}",
                 job.name,
-                fields.join(", ")
+                differ(&fields)
             ))
             .note("stop it", format!("lockstep cancel {}", shell::quote(&run_dir)))
             .note("or", "launch this job under another name, or with another --run-dir")
             .into());
         }
         Decision::OtherMeaning(fields) => {
-            return Err(Failure::usage(format!("{run_dir} holds another job: {} differ", fields.join(", ")))
+            return Err(Failure::usage(format!("{run_dir} holds another job: {}", differ(&fields)))
                 .note("keep it", "launch this job under another name, or with another --run-dir")
                 .note("start over", fresh_command(args))
                 .into());

@@ -8,6 +8,7 @@ mod local;
 use crate::cluster::ClusterArgs;
 use crate::output::{Unprinted, patiently, say};
 use crate::plain::plain_line;
+use crate::view::phase_name;
 use crate::{Context, Exit, Failure, block_on, environment, shell};
 use job::JobArgs;
 use lockstep_jobspec::{JobSpec, Resume};
@@ -104,12 +105,16 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     block_on(local::launch(args, context, &here, launched_at))
 }
 
+/// The fields in which another job differs, as a clause.
+fn differ(fields: &[String]) -> String {
+    let verb = if fields.len() == 1 { "differs" } else { "differ" };
+    format!("{} {verb}", fields.join(", "))
+}
+
 fn summary(status: &RunStatus) -> String {
     let word = match status.phase {
-        RunPhase::Done => "done",
-        RunPhase::Failed => "failed",
-        RunPhase::Stopped | RunPhase::Interrupted => "stopped",
-        RunPhase::Waiting | RunPhase::Starting | RunPhase::Running => "running",
+        RunPhase::Interrupted => "stopped",
+        phase => phase_name(phase),
     };
     let mut head = vec![word.to_owned()];
     // A user's own command reports no steps.

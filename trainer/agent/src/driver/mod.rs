@@ -115,7 +115,7 @@ pub async fn run(args: RunArgs) -> Result<ExitCode, StartError> {
             Some(done) = done.recv() => driver.on_done(done),
             _ = ticks.tick() => driver.on_tick(),
             _ = term.recv() => driver.handle(machine::Event::StopRequested { cause: "SIGTERM".to_owned() }),
-            _ = int.recv() => driver.handle(machine::Event::StopRequested { cause: "interrupted".to_owned() }),
+            _ = int.recv() => driver.handle(machine::Event::StopRequested { cause: "Ctrl-C".to_owned() }),
         }
     }
     let outstay = driver.outstays();

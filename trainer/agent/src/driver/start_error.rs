@@ -30,9 +30,9 @@ impl From<Error> for StartError {
                 Storage::Unavailable { .. } | Storage::Timeout { .. } | Storage::NoSpace { .. },
             ) => Self::Again(error.into()),
             // Every object that is looked for at the start may be absent, so it is what holds them that is.
-            Error::Storage(Storage::NotFound { uri }) => Self::Never(anyhow::anyhow!(
-                "the bucket of {uri} does not exist; make it, or correct `storage`"
-            )),
+            Error::Storage(Storage::NotFound { uri }) if uri.starts_with("s3://") => Self::Never(
+                anyhow::anyhow!("the bucket of {uri} does not exist; make it, or correct `storage`"),
+            ),
             Error::Storage(_) | Error::BadRecord { .. } => Self::Never(error.into()),
             _ => Self::Again(error.into()),
         }

@@ -1,5 +1,5 @@
 use super::{EVENTS, Event, METRICS, Metric, Segment, Shelf, merge_metrics, shelve};
-use crate::{Error, Result, RunDir};
+use crate::{Error, Generation, Result, RunDir};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
@@ -13,15 +13,24 @@ const MAX_SEGMENT_BYTES: u64 = 1 << 30;
 /// The newest segments that a status looks at.
 const TAIL: usize = 4;
 
+/// Without what a branch told that `--fresh` left.
+fn of_lineage(mut lines: Vec<Metric>, root: Generation) -> Vec<Metric> {
+    lines.retain(|metric| metric.generation >= root);
+    lines
+}
+
 impl RunDir {
     /// The run's metrics, merged, in step order. Lines that can't be read are passed over and told of in the log.
     pub async fn metrics(&self) -> Result<Vec<Metric>> {
-        Ok(merge_metrics(self.lines::<Metric>(METRICS, usize::MAX).await?))
+        let root = self.newest_membership().await?.and_then(|newest| newest.root);
+        let lines = self.lines::<Metric>(METRICS, usize::MAX).await?;
+        Ok(merge_metrics(of_lineage(lines, root.unwrap_or_default())))
     }
 
     /// The last of the run's metrics, in step order: few requests, however long it has trained.
-    pub async fn last_metrics(&self) -> Result<Vec<Metric>> {
-        Ok(merge_metrics(self.lines::<Metric>(METRICS, TAIL).await?))
+    /// `root` is the generation with which it began from nothing for the last time.
+    pub async fn last_metrics(&self, root: Generation) -> Result<Vec<Metric>> {
+        Ok(merge_metrics(of_lineage(self.lines::<Metric>(METRICS, TAIL).await?, root)))
     }
 
     /// The run's events in order of time.

@@ -50,7 +50,7 @@ fn metrics() {
         assert!(read.is_sorted_by(|a, b| a.step < b.step));
         let again = waiter.dir_with(&path, &written(&read));
         same(&waiter.wait(again.metrics()).unwrap(), &read);
-        same(&waiter.wait(again.last_metrics()).unwrap(), &read);
+        same(&waiter.wait(again.last_metrics(Generation(0))).unwrap(), &read);
         same(&merge_metrics(read.iter().chain(&read).cloned()), &read);
     });
 }
