@@ -169,7 +169,7 @@ fn places_that_keep_nothing_are_refused() {
         ] {
             let refused = ws.run(&format!("{command} {place}"));
             assert!(
-                refused.code == Some(2) && refused.stderr.contains(word),
+                refused.code != Some(0) && refused.stderr.contains(word),
                 "{command} {place}: {}",
                 refused.stderr
             );

@@ -111,7 +111,7 @@ fn a_damaged_record_costs_only_what_it_tells() {
     let ws = Workspace::new();
     let launch = format!(
         "launch -f {} --local --run-dir d --set train.steps=60 --set checkpoint.every=20steps",
-        digits()
+        repository().join("trainer/examples/digits.yaml").display()
     );
     ws.run(&launch).expect_code(0);
     ws.write_over("d/commits/0000000060-1.json", "{");

@@ -183,7 +183,8 @@ impl JobSpec {
     }
 }
 
-/// `path` seen from `base`, absolute and without `.` and `..`; URIs stay as they are.
+/// `path` seen from `base`, absolute and without `.` and `..`; URIs stay as they are. What is not UTF-8 is refused: in a record
+/// it would name another folder.
 pub(crate) fn absolute(base: &Path, path: &str) -> std::io::Result<String> {
     use std::path::{Component, PathBuf};
 
@@ -199,7 +200,10 @@ pub(crate) fn absolute(base: &Path, path: &str) -> std::io::Result<String> {
             other => clean.push(other),
         }
     }
-    Ok(clean.to_string_lossy().into_owned())
+    clean.into_os_string().into_string().map_err(|path| {
+        let what = format!("the path {} is not UTF-8; rename the folder", path.display());
+        std::io::Error::new(std::io::ErrorKind::InvalidInput, what)
+    })
 }
 
 fn one() -> u32 {

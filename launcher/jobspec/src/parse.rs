@@ -55,7 +55,7 @@ impl Resolved {
         let mut job = self.job.clone();
         job.resolve_each_path(base)?;
         Ok(OnThisMachine {
-            storage: absolute(base("storage"), job.storage.trim_end_matches('/'))?,
+            storage: absolute(base("storage"), &job.storage)?,
             folder: job.command.is_some().then(|| absolute(base("command"), ".")).transpose()?,
             job,
         })

@@ -110,6 +110,8 @@ fn archive(folder: &Path, files: &[(PathBuf, u64)]) -> std::result::Result<Vec<u
     let mut tar = tar::Builder::new(zstd::Encoder::new(Vec::new(), LEVEL).map_err(whole)?);
     tar.mode(tar::HeaderMode::Deterministic);
     tar.follow_symlinks(false);
+    // Where a file has holes is no part of what it says.
+    tar.sparse(false);
     for (path, _) in files {
         let name = path.strip_prefix(folder).unwrap_or(path);
         tar.append_path_with_name(path, name).map_err(|error| (path.clone(), error))?;

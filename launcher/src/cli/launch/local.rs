@@ -29,7 +29,7 @@ pub(super) async fn launch(
     let job = &here.job;
     let run_dir = match &args.run_dir {
         Some(dir) => runs::absolute(dir)?,
-        None => format!("{}/{}", here.storage, job.name),
+        None => format!("{}/{}", runs::absolute(&here.storage)?, job.name),
     };
     let dir = RunDir::open(&run_dir)?;
     let json = serde_json::to_value(job)?;

@@ -100,7 +100,8 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     if !args.local {
         return block_on(cluster::launch(args, context, &resolved));
     }
-    let here = resolved.on_this_machine(args.job.folder(), Path::new("."))?;
+    let here = resolved.on_this_machine(args.job.folder(), Path::new("."));
+    let here = here.map_err(|error| Failure::usage(format!("can't tell where the run is to be: {error}")))?;
     check_env(&here.job)?;
     block_on(local::launch(args, context, &here, launched_at))
 }
