@@ -7,7 +7,7 @@ use lockstep_datasets::{
 };
 use lockstep_jobspec::ByteSize;
 
-use crate::{Context, Exit, Failure, output::columns};
+use crate::{Context, Exit, Failure, output::columns, runs::absolute};
 
 /// Pack a CSV file into a dataset of MDS shards
 ///
@@ -80,7 +80,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             hashes: args.hash.clone(),
         },
         source: args.source.clone(),
-        ..PackOptions::new(&args.input, &args.dataset)
+        ..PackOptions::new(&args.input, &absolute(&args.dataset)?)
     })?;
     context.output.result(&report, || {
         let row = |split: &PackedSplit| {
