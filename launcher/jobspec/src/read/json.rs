@@ -1,9 +1,10 @@
-use std::borrow::Cow;
-
 use serde::de::IgnoredAny;
 
 use super::yaml;
-use crate::{Location, Place, Problem, tree::Node};
+use crate::{
+    Location, Place, Problem,
+    tree::{Node, Value},
+};
 
 /// Reads one JSON document. JSON is YAML, so once it is known to be strict JSON the YAML reader tells the places.
 pub(super) fn read(text: &str) -> Result<Node, Problem> {
@@ -18,17 +19,42 @@ pub(super) fn read(text: &str) -> Result<Node, Problem> {
             fix: "check the JSON here and before: quotes, commas, brackets".to_owned(),
         });
     }
-    yaml::read(&printable(text))
+    let readable: String = text.chars().map(|c| stand_in(c).unwrap_or(c)).collect();
+    let mut tree = yaml::read(&readable)?;
+    if readable != text {
+        restore(&mut tree);
+    }
+    Ok(tree)
 }
 
-/// The text with an escape for each character that JSON takes in a string as it is and YAML doesn't.
-fn printable(text: &str) -> Cow<'_, str> {
-    let escaped = |c: char| matches!(c, '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}');
-    if !text.contains(escaped) {
-        return text.into();
+/// Where characters lie that mean nothing to anybody.
+const PRIVATE: u32 = 0xf_0000;
+
+/// What stands for a character that JSON takes in a string as it is and YAML doesn't, so that all others stay in their places.
+fn stand_in(c: char) -> Option<char> {
+    let only_in_json = matches!(c, '\u{7f}'..='\u{84}' | '\u{86}'..='\u{9f}' | '\u{fffe}' | '\u{ffff}');
+    only_in_json.then(|| char::from_u32(PRIVATE + u32::from(c))).flatten()
+}
+
+fn original(c: char) -> char {
+    let original = u32::from(c).checked_sub(PRIVATE).and_then(char::from_u32);
+    original.filter(|original| stand_in(*original) == Some(c)).unwrap_or(c)
+}
+
+/// Gives the texts in a tree their own characters back.
+fn restore(node: &mut Node) {
+    let restored = |text: &str| text.chars().map(original).collect::<String>();
+    match &mut node.value {
+        Value::Text(text) => *text = restored(text),
+        Value::List(items) => items.iter_mut().for_each(restore),
+        Value::Map(entries) => {
+            for entry in entries {
+                entry.key = restored(&entry.key);
+                restore(&mut entry.node);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
-    let escape = |c: char| if escaped(c) { format!("\\u{:04x}", u32::from(c)) } else { c.to_string() };
-    text.chars().map(escape).collect::<String>().into()
 }
 
 /// The column in characters of what the parser counts in bytes.

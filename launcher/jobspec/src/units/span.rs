@@ -43,17 +43,21 @@ impl std::ops::Mul<u32> for Span {
     }
 }
 
+/// Longer than any job waits; what is added to a time and to another span stays one.
+const MOST: Duration = Duration::from_secs(1000 * 31_557_600);
+
 impl FromStr for Span {
     type Err = UnitError;
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
-        humantime::parse_duration(text).map(Self).map_err(|_| {
-            UnitError::new(
-                text,
-                "a duration",
-                "write whole numbers with the units ms, s, m, h, d, for example 30s or 1h 30m",
-            )
-        })
+        let wrong = |fix: &str| UnitError::new(text, "a duration", fix);
+        match humantime::parse_duration(text) {
+            Ok(span) if span <= MOST => Ok(Self(span)),
+            Ok(_) => Err(wrong("the most is 1000 years")),
+            Err(_) => {
+                Err(wrong("write whole numbers with the units ms, s, m, h, d, for example 30s or 1h 30m"))
+            }
+        }
     }
 }
 
