@@ -68,7 +68,7 @@ bench: build python ## measure against PyTorch and torchrun; prints and writes t
 	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) tests/benches/run.py --bin $(BIN)
 
 .PHONY: soak
-soak: test-binaries ## a million logged steps with 200 kills: storage, memory and descriptors stay bounded (half an hour); writes tests/benches/results
+soak: test-binaries ## a million logged steps with 200 kills: storage, memory and descriptors stay bounded; writes tests/benches/results
 	tests/benches/soak.py --bin $(BIN)
 
 # Linked without the machine's C library, so that an init container can bring it into any image.

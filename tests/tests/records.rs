@@ -1,7 +1,7 @@
 //! What lies in a run's folder: older formats, other programs' files, and numbers that JSON doesn't have.
 #![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
-use lockstep_e2e::{Workspace, repository};
+use lockstep_e2e::{Launched, Workspace, repository};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -127,12 +127,18 @@ fn a_damaged_record_costs_only_what_it_tells() {
     );
 }
 
+/// A run in `d` that goes on for good.
+fn endless(ws: &Workspace) -> Launched {
+    ws.write("job.yaml", "name: endless\ncommand: [sh, -c, 'echo here; exec sleep 1000']\n");
+    let mut run = ws.start("launch -f job.yaml --local --run-dir d");
+    run.wait_for_text("[rank 0] here");
+    run
+}
+
 #[test]
 fn who_cannot_ask_a_leader_does_not_call_it_gone() {
     let ws = Workspace::new();
-    ws.write("job.yaml", "name: lives\ncommand: [sh, -c, 'echo here; exec sleep 1000']\n");
-    let mut run = ws.start("launch -f job.yaml --local --run-dir d");
-    run.wait_for_text("[rank 0] here");
+    let _run = endless(&ws);
     ws.write_over("d/control.key", "damaged");
     let status = ws.run("status d -o json").expect_code(0).json();
     assert_eq!(status["phase"], "unknown", "{status:#}");
@@ -142,9 +148,7 @@ fn who_cannot_ask_a_leader_does_not_call_it_gone() {
 #[test]
 fn following_the_log_of_a_run_that_nobody_works_on_ends() {
     let ws = Workspace::new();
-    ws.write("job.yaml", "name: gone\ncommand: [sh, -c, 'echo here; exec sleep 1000']\n");
-    let mut run = ws.start("launch -f job.yaml --local --run-dir d");
-    run.wait_for_text("[rank 0] here");
+    let run = endless(&ws);
     run.kill_everything();
     let ended = ws.run("logs d -f").expect_code(0);
     assert!(ended.stderr.contains("nobody works on run"), "{}", ended.stderr);

@@ -30,6 +30,15 @@ const GONE_DEADLINE: Duration = Duration::from_secs(300);
 /// How often it is asked whether something that is being deleted is gone.
 const GONE_YET: Duration = Duration::from_millis(50);
 
+/// A Job or a CronJob: what is around it belongs to it.
+pub(super) trait Owner:
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + 'static
+{
+}
+
+impl Owner for Job {}
+impl Owner for CronJob {}
+
 /// What is there under a job's name.
 #[derive(Debug)]
 pub(crate) struct Existing {
@@ -81,45 +90,51 @@ pub(crate) async fn create(cluster: &Cluster, objects: &Objects) -> anyhow::Resu
     refuse_strangers(cluster, objects).await?;
     match &objects.work {
         Work::Job(job) => {
-            let job = match put(cluster, "Job", job.as_ref()).await {
-                Ok(job) => job,
-                Err(error) => return Err(explain_race(cluster, &job.name_any(), error).await),
-            };
-            // Where somebody else has just launched the same, what is around it is theirs too.
-            if job.is_new {
-                surround(cluster, objects, "Job", &job.object).await?;
-            }
-            Ok(Some(job.object))
+            let made = put_job(cluster, job).await?;
+            surround(cluster, objects, "Job", &made).await?;
+            Ok(Some(made.object))
         }
         Work::CronJob(cron_job) => {
             let made = put(cluster, "CronJob", cron_job.as_ref()).await?;
-            surround(cluster, objects, "CronJob", &made.object).await?;
+            surround(cluster, objects, "CronJob", &made).await?;
             Ok(None)
         }
     }
 }
 
-async fn explain_race(cluster: &Cluster, name: &str, error: anyhow::Error) -> anyhow::Error {
-    match Existing::find(cluster, name).await {
-        Ok(Some(_)) => error.context(format!("somebody else has just launched run {name} with another job")),
-        _ => error,
+/// Makes the Job, or finds it made: by this call, whose answer was lost, or by somebody who launches the same.
+async fn put_job(cluster: &Cluster, job: &Job) -> anyhow::Result<Put<Job>> {
+    let refused = match put(cluster, "Job", job).await {
+        Ok(made) => return Ok(made),
+        Err(error) => error,
+    };
+    match Existing::find(cluster, &job.name_any()).await {
+        Ok(Some(there)) if runs(&there.job) == runs(job) => Ok(Put { object: there.job, is_new: false }),
+        Ok(Some(_)) => {
+            let what = format!("somebody else has just launched run {} with another job", job.name_any());
+            Err(refused.context(what))
+        }
+        _ => Err(refused),
     }
 }
 
-/// Makes what is around a Job or a CronJob that was just made, or takes that one away again.
-async fn surround<K>(cluster: &Cluster, objects: &Objects, kind: &str, work: &K) -> anyhow::Result<()>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + DeserializeOwned
-        + Clone
-        + Debug
-        + Send
-        + 'static,
-{
-    let made = put_around(cluster, objects, owner(work)).await;
-    if made.is_err() {
-        // What is around it goes with it. The first error is the one that counts.
-        let _ = remove_work::<K>(cluster, kind, &work.name_any(), work.uid()).await;
+/// What a Job's pods run: their job file and the agent's arguments.
+fn runs(job: &Job) -> Option<(&str, Option<&Vec<String>>)> {
+    let agent = job.spec.as_ref()?.template.spec.as_ref()?.containers.first()?;
+    Some((config_map(job)?, agent.args.as_ref()))
+}
+
+/// Makes what is around a Job or a CronJob. Where a part is refused, one that was made for this goes again, and with it what
+/// it owns; the first error is the one that counts.
+async fn surround<K: Owner>(
+    cluster: &Cluster,
+    objects: &Objects,
+    kind: &str,
+    work: &Put<K>,
+) -> anyhow::Result<()> {
+    let made = put_around(cluster, objects, owner(&work.object)).await;
+    if made.is_err() && work.is_new {
+        let _ = remove_work::<K>(cluster, kind, &work.object.name_any(), work.object.uid()).await;
     }
     made
 }
@@ -130,10 +145,10 @@ where
 /// Where the cluster refuses a part.
 pub(super) async fn change(cluster: &Cluster, objects: &Objects, there: &CronJob) -> anyhow::Result<()> {
     put_around(cluster, objects, owner(there)).await?;
-    match &objects.work {
-        Work::Job(job) => put(cluster, "Job", job.as_ref()).await.map(drop),
-        Work::CronJob(cron_job) => put(cluster, "CronJob", cron_job.as_ref()).await.map(drop),
+    if let Work::CronJob(cron_job) = &objects.work {
+        put(cluster, "CronJob", cron_job.as_ref()).await?;
     }
+    Ok(())
 }
 
 async fn put_around(cluster: &Cluster, objects: &Objects, owner: OwnerReference) -> anyhow::Result<()> {
@@ -152,7 +167,7 @@ async fn put_around(cluster: &Cluster, objects: &Objects, owner: OwnerReference)
 }
 
 /// That of what goes when the Job or CronJob is deleted, by whomever.
-fn owner<K: Resource<DynamicType = ()>>(job: &K) -> OwnerReference {
+fn owner<K: Owner>(job: &K) -> OwnerReference {
     OwnerReference {
         api_version: K::api_version(&()).into_owned(),
         kind: K::kind(&()).into_owned(),
@@ -176,20 +191,12 @@ pub(crate) async fn remove(cluster: &Cluster, name: &str) -> anyhow::Result<()> 
 ///
 /// # Errors
 /// Where the cluster refuses, or the pods don't end.
-pub(super) async fn remove_work<K>(
+pub(super) async fn remove_work<K: Owner>(
     cluster: &Cluster,
     kind: &str,
     name: &str,
     uid: Option<String>,
-) -> anyhow::Result<()>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-        + DeserializeOwned
-        + Clone
-        + Debug
-        + Send
-        + 'static,
-{
+) -> anyhow::Result<()> {
     let work = cluster.api::<K>();
     let foreground = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Foreground),
@@ -411,6 +418,24 @@ mod tests {
                 assert_eq!(fake.all(kind), [json!(null); 0], "{kind} where {refused} are refused");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_job_whose_answer_was_lost_gets_what_its_pods_need() {
+        let fake = Fake::new(5);
+        fake.lose_answer("jobs");
+        let job = create(&fake.cluster(), &objects(1)).await.unwrap().unwrap();
+        let owner = &fake.all("configmaps")[0]["metadata"]["ownerReferences"][0]["uid"];
+        assert_eq!(owner.as_str(), job.metadata.uid.as_deref());
+    }
+
+    #[tokio::test]
+    async fn who_finds_a_job_made_does_not_take_it_away_where_a_part_is_refused() {
+        let (fake, objects) = (Fake::new(5), objects(1));
+        create(&fake.cluster(), &objects).await.unwrap();
+        fake.refuse("services");
+        create(&fake.cluster(), &objects).await.unwrap_err();
+        assert_eq!((fake.all("jobs").len(), fake.all("configmaps").len()), (1, 1));
     }
 
     #[tokio::test]

@@ -16,6 +16,8 @@ pub(super) struct Fake {
     objects: Mutex<(BTreeMap<String, Value>, u64)>,
     /// A kind of which it takes none.
     refused: Mutex<Option<String>>,
+    /// A kind of which it takes one without a word.
+    silent: Mutex<Option<String>>,
     turns: Mutex<u64>,
 }
 
@@ -39,6 +41,11 @@ impl Fake {
         *self.refused.lock().unwrap() = Some(kind.to_owned());
     }
 
+    /// The next object of this kind is made, and whoever asked for it hears of a server that is away.
+    pub(super) fn lose_answer(&self, kind: &str) {
+        *self.silent.lock().unwrap() = Some(kind.to_owned());
+    }
+
     /// The objects of one kind, as in `configmaps`.
     pub(super) fn all(&self, kind: &str) -> Vec<Value> {
         let objects = &self.objects.lock().unwrap().0;
@@ -58,34 +65,28 @@ impl Fake {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let bytes = request.into_body().collect().await.unwrap().to_bytes();
         let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let (status, body) = self.change(&method, &path, body);
+        let (mut status, mut body) = self.change(&method, &path, body);
+        let is_lost = |kind: &mut String| method == Method::PATCH && path.contains(&format!("/{kind}/"));
+        if self.silent.lock().unwrap().take_if(is_lost).is_some() {
+            (status, body) = refusal(StatusCode::SERVICE_UNAVAILABLE);
+        }
         let answer = Response::builder().status(status).body(Body::from(serde_json::to_vec(&body).unwrap()));
         answer.unwrap()
     }
 
     fn change(&self, method: &Method, path: &str, body: Value) -> (StatusCode, Value) {
         let (objects, version) = &mut *self.objects.lock().unwrap();
-        let refuse = |code: StatusCode| {
-            let reason = match code {
-                StatusCode::NOT_FOUND => "NotFound",
-                StatusCode::CONFLICT => "Conflict",
-                StatusCode::UNPROCESSABLE_ENTITY => "Invalid",
-                _ => "",
-            };
-            let status = json!({ "status": "Failure", "code": code.as_u16(), "message": code.to_string(), "reason": reason });
-            (code, status)
-        };
         let is_refused =
             self.refused.lock().unwrap().as_ref().is_some_and(|kind| path.contains(&format!("/{kind}/")));
         match (method, objects.get(path)) {
-            (&Method::PATCH, _) if is_refused => refuse(StatusCode::FORBIDDEN),
-            (&Method::GET, None) | (&Method::DELETE, None) => refuse(StatusCode::NOT_FOUND),
+            (&Method::PATCH, _) if is_refused => refusal(StatusCode::FORBIDDEN),
+            (&Method::GET, None) | (&Method::DELETE, None) => refusal(StatusCode::NOT_FOUND),
             (&Method::GET, Some(object)) => (StatusCode::OK, object.clone()),
             (&Method::DELETE, Some(object)) => {
                 let wanted = &body["preconditions"];
                 let fits = |name: &str| wanted[name].is_null() || wanted[name] == object["metadata"][name];
                 if !fits("uid") || !fits("resourceVersion") {
-                    return refuse(StatusCode::CONFLICT);
+                    return refusal(StatusCode::CONFLICT);
                 }
                 let gone = objects.remove(path).unwrap_or_default();
                 // What it owns goes with it.
@@ -100,7 +101,7 @@ impl Fake {
                 if let Some(there) = there {
                     // What a Job's pods are never changes.
                     if path.contains("/jobs/") && there["spec"] != object["spec"] {
-                        return refuse(StatusCode::UNPROCESSABLE_ENTITY);
+                        return refusal(StatusCode::UNPROCESSABLE_ENTITY);
                     }
                     object["metadata"]["uid"] = there["metadata"]["uid"].clone();
                     object["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"].clone();
@@ -116,7 +117,19 @@ impl Fake {
                 objects.insert(path.to_owned(), object.clone());
                 (if is_new { StatusCode::CREATED } else { StatusCode::OK }, object)
             }
-            _ => refuse(StatusCode::METHOD_NOT_ALLOWED),
+            _ => refusal(StatusCode::METHOD_NOT_ALLOWED),
         }
     }
+}
+
+fn refusal(code: StatusCode) -> (StatusCode, Value) {
+    let reason = match code {
+        StatusCode::NOT_FOUND => "NotFound",
+        StatusCode::CONFLICT => "Conflict",
+        StatusCode::UNPROCESSABLE_ENTITY => "Invalid",
+        _ => "",
+    };
+    let status =
+        json!({ "status": "Failure", "code": code.as_u16(), "message": code.to_string(), "reason": reason });
+    (code, status)
 }

@@ -4,7 +4,7 @@
 //! the first message. Records travel as their JSON text.
 
 use lockstep_run::link::{Phase, StoreOp, StoreReply, WorkerOutcome};
-use lockstep_run::{Generation, Incarnation, NodeId, Rank, Step};
+use lockstep_run::{Generation, Incarnation, MOST_RANKS_OF_A_NODE, NodeId, Rank, Step};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -16,9 +16,6 @@ pub struct Introduction {
     /// This life of its agent.
     pub incarnation: Incarnation,
 }
-
-/// More workers than any node has; a message that says so is none, as each takes memory in every record of a generation.
-pub const MOST_RANKS_OF_A_NODE: u32 = 1 << 12;
 
 /// What a node brings into a generation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

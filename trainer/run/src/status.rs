@@ -6,7 +6,6 @@ use crate::number;
 use crate::segment::{EVENTS, EventKind, Metric};
 use crate::{Body, Commit, CommitRef, Generation, Membership, Outcome, Result, RunDir, Step};
 use serde::{Deserialize, Serialize};
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -111,8 +110,8 @@ pub struct RunStatus {
 /// Events of a run without a launch record are looked through only where they are in so few objects.
 const FEW_OBJECTS: usize = 16;
 
-/// So many checkpoints whose records are damaged are passed over.
-const MOST_UNREADABLE: usize = 4;
+/// So many records of checkpoints are read in search of one that isn't damaged.
+const MOST_READ: usize = 4;
 
 /// What was heard of a run's leader.
 #[derive(Debug)]
@@ -185,19 +184,19 @@ impl RunDir {
         }
     }
 
-    /// The newest checkpoint of the lineage whose record can be read, among its first ones.
+    /// The newest checkpoint of the lineage whose record can be read, among its first ones. Usually that is the first.
     async fn newest_readable(&self, from: Generation) -> Result<Option<Commit>> {
-        let mut passed = 0;
-        while passed < MOST_UNREADABLE {
-            let seen = Cell::new(0);
-            let enough = |_: &CommitRef| seen.replace(seen.get() + 1) >= passed;
-            let Some(checkpoint) = self.lineage_until(from, enough).await?.get(passed).copied() else {
-                break;
+        for most in [1, MOST_READ] {
+            let mut left = most;
+            let enough = |_: &CommitRef| {
+                left -= 1;
+                left == 0
             };
-            if let Ok(commit) = self.read_commit(checkpoint).await {
-                return Ok(Some(commit));
+            for checkpoint in self.lineage_until(from, enough).await? {
+                if let Ok(commit) = self.read_commit(checkpoint).await {
+                    return Ok(Some(commit));
+                }
             }
-            passed += 1;
         }
         Ok(None)
     }

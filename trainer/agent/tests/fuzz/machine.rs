@@ -2,11 +2,12 @@
 
 use crate::support::{corpus, current, received, sent, wait};
 use lockstep_agent::machine::{Action, Config, Event, Machine, Proposal, Timings};
-use lockstep_agent::wire::{Beat, MOST_RANKS_OF_A_NODE, MemberMsg, Offer};
+use lockstep_agent::wire::{Beat, MemberMsg, Offer};
 use lockstep_fuzzing::fuzz;
 use lockstep_run::link::{Phase, WorkerOutcome};
 use lockstep_run::{
-    Body, Generation, Incarnation, Join, Membership, NodeId, Rank, RunUid, StartFrom, Step, Writer,
+    Body, Generation, Incarnation, Join, MOST_RANKS_OF_A_NODE, Membership, NodeId, Rank, RunUid, StartFrom,
+    Step, Writer,
 };
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,10 +1,10 @@
 //! What agents say to each other: what reads is sent again as no more bytes, and reads as the same.
 
 use crate::support::{corpus, current, framed, received, sent, wait};
-use lockstep_agent::wire::{Beat, Introduction, LeaderMsg, MOST_RANKS_OF_A_NODE, MemberMsg, Offer};
+use lockstep_agent::wire::{Beat, Introduction, LeaderMsg, MemberMsg, Offer};
 use lockstep_fuzzing::fuzz;
 use lockstep_run::link::{Failure, FailureKind, Phase, StoreOp, StoreReply, WorkerOutcome};
-use lockstep_run::{Generation, Incarnation, NodeId, Rank, Step};
+use lockstep_run::{Generation, Incarnation, MOST_RANKS_OF_A_NODE, NodeId, Rank, Step};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;

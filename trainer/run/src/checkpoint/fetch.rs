@@ -53,7 +53,7 @@ impl RunDir {
     pub async fn lineage_until(
         &self,
         from: Generation,
-        enough: impl Fn(&CommitRef) -> bool,
+        mut enough: impl FnMut(&CommitRef) -> bool,
     ) -> Result<Vec<CommitRef>> {
         let mut lineage = Lineage::new(self.commits().await?, from);
         let mut found = Vec::new();

@@ -88,7 +88,7 @@ impl Member {
 }
 
 /// No node has more workers; a record that says so is damaged.
-const MOST_RANKS_OF_A_NODE: u32 = 1 << 12;
+pub const MOST_RANKS_OF_A_NODE: u32 = 1 << 12;
 
 /// Format 0 tells how many workers a member has, and not which.
 fn members<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Member>, D::Error> {

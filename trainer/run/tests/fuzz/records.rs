@@ -4,10 +4,7 @@ use crate::samples::{self, GENERATION};
 use crate::support::{Waiter, corpus, current};
 use bytes::Bytes;
 use lockstep_fuzzing::fuzz_text;
-use lockstep_run::{Generation, Incarnation, NodeId, RunDir, layout};
-
-/// No node has more, as the reader of format 0 has it.
-const MOST_RANKS_OF_A_NODE: usize = 1 << 12;
+use lockstep_run::{Generation, Incarnation, MOST_RANKS_OF_A_NODE, NodeId, RunDir, layout};
 
 /// The bytes of an object.
 fn stored(waiter: &Waiter, dir: &RunDir, path: &str) -> Vec<u8> {
@@ -93,7 +90,7 @@ fn memberships() {
         assert_eq!(waiter.wait(again.membership(generation)).unwrap().as_ref(), Some(&read));
         // A list of ranks takes its place in the text, a number of them doesn't.
         let ranks = read.members().iter().map(|member| member.ranks.len());
-        assert!(ranks.sum::<usize>() <= data.len() + read.members().len() * MOST_RANKS_OF_A_NODE);
+        assert!(ranks.sum::<usize>() <= data.len() + read.members().len() * MOST_RANKS_OF_A_NODE as usize);
         let _ = (read.leader_address(), read.outcome(), read.is_restart());
         // Those who go back from it come to an end.
         let _ = waiter.wait(dir.lineage(generation));
