@@ -5,6 +5,8 @@ CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 BIN := $(TARGET)/release
 WORKSPACE := --workspace --release --locked
+# Most tests wait for processes rather than compute.
+TEST_THREADS = $(or $(RUST_TEST_THREADS),$(shell echo $$(( 2 * $$(nproc) ))))
 # The link's absolute target, so that checkouts which share a target folder share torch-sys too.
 WITH_LIBTORCH := LIBTORCH=$${LIBTORCH:-$$(readlink -f .libtorch)}
 
@@ -35,7 +37,7 @@ test-binaries: .libtorch
 
 .PHONY: test
 test: test-binaries python ## all tests (needs no network once libtorch and PyTorch are there)
-	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) $(WITH_LIBTORCH) $(CARGO) test $(WORKSPACE) --exclude lockstep-cluster-tests
+	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) RUST_TEST_THREADS=$(TEST_THREADS) $(WITH_LIBTORCH) $(CARGO) test $(WORKSPACE) --exclude lockstep-cluster-tests
 
 .PHONY: soak-fuzz
 soak-fuzz: .libtorch ## every fuzz target for LOCKSTEP_FUZZ_SECONDS (default: 60), with the number of its inputs

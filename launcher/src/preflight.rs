@@ -1,5 +1,6 @@
 //! Whether a launch starts, attaches, has nothing to do, or is refused.
 
+use lockstep_jobspec::Resume;
 use lockstep_jobspec::meaning::{differences, with_meaning};
 use lockstep_run::Outcome;
 use serde_json::Value;
@@ -30,14 +31,14 @@ pub(crate) struct Found {
     pub(crate) lives: bool,
 }
 
-/// Decides from what is there. `fresh` is `--fresh`.
-pub(crate) fn decide(found: &Found, job: &Value, fresh: bool) -> Decision {
+/// Decides from what is there and what the launch is to start from.
+pub(crate) fn decide(found: &Found, job: &Value, resume: Resume) -> Decision {
     let Some(theirs) = &found.job else { return Decision::Start };
     let differing = differences(theirs, job);
     if found.lives {
         return if differing.is_empty() { Decision::Attach } else { Decision::OtherJobRuns(differing) };
     }
-    if fresh {
+    if resume == Resume::Fresh {
         return Decision::Start;
     }
     let meaning = with_meaning(&differing);
@@ -45,7 +46,8 @@ pub(crate) fn decide(found: &Found, job: &Value, fresh: bool) -> Decision {
         return Decision::OtherMeaning(meaning);
     }
     match found.outcome {
-        Some(Outcome::Done) if differing.is_empty() => Decision::Done,
+        // Whoever names a step wants what follows it anew.
+        Some(Outcome::Done) if differing.is_empty() && !matches!(resume, Resume::At(_)) => Decision::Done,
         _ => Decision::Start,
     }
 }
@@ -62,37 +64,45 @@ mod tests {
         let found = |outcome, lives| Found { job: Some(job(10, 0)), outcome, lives };
         let (done, failed) = (Some(Outcome::Done), Some(Outcome::Failed { error: "x".into() }));
         let cases = [
-            ("nothing there", Found::default(), job(10, 0), false, Decision::Start),
-            ("lives, same job", found(None, true), job(10, 0), false, Decision::Attach),
+            ("nothing there", Found::default(), job(10, 0), Resume::Auto, Decision::Start),
+            ("lives, same job", found(None, true), job(10, 0), Resume::Auto, Decision::Attach),
             (
                 "lives, other job",
                 found(None, true),
                 job(11, 1),
-                true,
+                Resume::Fresh,
                 Decision::OtherJobRuns(fields(&["train.steps", "train.seed"])),
             ),
-            ("interrupted", found(None, false), job(10, 0), false, Decision::Start),
-            ("done", found(done.clone(), false), job(10, 0), false, Decision::Done),
+            ("interrupted", found(None, false), job(10, 0), Resume::Auto, Decision::Start),
+            ("done", found(done.clone(), false), job(10, 0), Resume::Auto, Decision::Done),
             (
                 "done, but more steps are wanted",
                 found(done.clone(), false),
                 job(20, 0),
-                false,
+                Resume::Auto,
                 Decision::Start,
             ),
-            ("done, again from nothing", found(done, false), job(10, 0), true, Decision::Start),
-            ("failed", found(failed.clone(), false), job(10, 0), false, Decision::Start),
+            (
+                "done, again from nothing",
+                found(done.clone(), false),
+                job(10, 0),
+                Resume::Fresh,
+                Decision::Start,
+            ),
+            ("done, from a step", found(done.clone(), false), job(10, 0), Resume::At(5), Decision::Start),
+            ("done, must resume", found(done.clone(), false), job(10, 0), Resume::Must, Decision::Done),
+            ("failed", found(failed.clone(), false), job(10, 0), Resume::Auto, Decision::Start),
             (
                 "another seed",
                 found(failed.clone(), false),
                 job(10, 5),
-                false,
+                Resume::Auto,
                 Decision::OtherMeaning(fields(&["train.seed"])),
             ),
-            ("another seed, from nothing", found(failed, false), job(10, 5), true, Decision::Start),
+            ("another seed, from nothing", found(failed, false), job(10, 5), Resume::Fresh, Decision::Start),
         ];
-        for (what, found, job, fresh, expected) in cases {
-            assert_eq!(decide(&found, &job, fresh), expected, "{what}");
+        for (what, found, job, resume, expected) in cases {
+            assert_eq!(decide(&found, &job, resume), expected, "{what}");
         }
     }
 }

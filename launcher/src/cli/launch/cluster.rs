@@ -145,7 +145,7 @@ impl Launch<'_> {
             }
         });
         let found = Found { job: existing.spec.clone(), outcome, lives: end.is_none() };
-        match decide(&found, json, self.args.start.fresh) {
+        match decide(&found, json, self.args.start.resume()) {
             // Nothing has to be made anew for it to go on.
             Decision::Start
                 if end == Some(End::Suspended)

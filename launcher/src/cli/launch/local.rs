@@ -35,7 +35,7 @@ pub(super) async fn launch(
     let json = serde_json::to_value(job)?;
     let lock = RunLock::take(&dir.uri("")).await;
     let found = found(&dir, matches!(lock, Taken::Held(_))).await?;
-    match decide(&found, &json, args.start.fresh) {
+    match decide(&found, &json, args.start.resume()) {
         Decision::Start => {}
         Decision::Done => {
             say!("{} is done already; start over with: {}", job.name, fresh_command(args));

@@ -1,5 +1,4 @@
 //! The same run on S3: checkpoints, recovery and resume give the same model as on files.
-#![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use lockstep_e2e::{Workspace, repository};
 use lockstep_storage_testing::{Call, Fault, S3Server};

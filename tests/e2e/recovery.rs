@@ -1,5 +1,4 @@
 //! Faults: whatever is killed or stopped, the run ends with the same bytes as an undisturbed one, and nothing is left.
-#![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use lockstep_e2e::{Launched, Workspace, repository, wait_for};
 use rustix::process::Signal;

@@ -1,5 +1,4 @@
 //! What other users of the machine, and files that aren't what they seem, can do to a run: nothing.
-#![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use lockstep_e2e::{Launched, Workspace, wait_for};
 use rustix::process::{Pid, Signal, getuid, kill_process_group};

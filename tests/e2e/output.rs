@@ -1,5 +1,4 @@
 //! Who reads what a launch prints, or doesn't, changes nothing about the run.
-#![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use lockstep_e2e::{Marker, Workspace, binary, wait_for};
 use rustix::process::{Pid, Signal, kill_process};

@@ -1,5 +1,4 @@
 //! The agent as the first process of a pod: it reaps what nobody waits for, and ends when it is asked to.
-#![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use lockstep_e2e::Workspace;
 use lockstep_jobspec::{Source, parse};

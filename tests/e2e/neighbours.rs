@@ -1,5 +1,4 @@
 //! What a node's processes may do to one another and to the agent: print without end, fail beside others, be called by strangers.
-#![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use lockstep_e2e::{Launched, Workspace, wait_for};
 use rustix::process::Signal;

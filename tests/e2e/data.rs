@@ -1,5 +1,4 @@
 //! Data that isn't what it was, as a user meets it: by default MDSWriter writes no hashes, so the index tells nothing.
-#![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use lockstep_datasets::{ColumnSpec, Value, Writer, WriterOptions};
 use lockstep_e2e::Workspace;

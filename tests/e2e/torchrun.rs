@@ -1,5 +1,4 @@
 //! What a command finds around it is what the user wrote, and what torchrun's documentation says.
-#![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use lockstep_e2e::Workspace;
 

@@ -1,5 +1,4 @@
 //! What a launch starts ends with it, and ends the way it ended.
-#![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use lockstep_e2e::{Workspace, binary, wait_for};
 use rustix::process::{Pid, Signal, kill_process};

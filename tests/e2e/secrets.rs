@@ -1,5 +1,4 @@
 //! A secret that a job names is known to its workers, and to nobody else: no log, error, record or argument holds it.
-#![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use lockstep_e2e::Workspace;
 use std::path::Path;

@@ -1,5 +1,4 @@
 //! Machines that aren't as most are: without IPv4, and with what killed launches left behind.
-#![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use lockstep_e2e::{Workspace, repository};
 use std::path::Path;

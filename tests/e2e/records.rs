@@ -1,5 +1,4 @@
 //! What lies in a run's folder: older formats, other programs' files, and numbers that JSON doesn't have.
-#![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use lockstep_e2e::{Launched, Workspace, repository};
 use std::fs;

@@ -1,5 +1,4 @@
 //! A run that begins with another's parameters: with just those, the same after a fault, or a word why not.
-#![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use lockstep_e2e::{Workspace, repository};
 use rustix::process::Signal;

@@ -1,5 +1,4 @@
 //! `command:` runs any torchrun-style program: a real PyTorch DDP script gives the same losses as under torchrun.
-#![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use lockstep_e2e::Workspace;
 use std::path::Path;

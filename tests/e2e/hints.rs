@@ -1,5 +1,4 @@
 //! Every command that a message names can be pasted into a shell as it is.
-#![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use lockstep_e2e::{Finished, Launched, Workspace, binary};
 

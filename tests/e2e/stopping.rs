@@ -1,5 +1,4 @@
 //! Orderly ends: Ctrl-C, SIGTERM, cancel, a limit; and a second launch of a run that lives.
-#![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use lockstep_e2e::{Launched, Workspace, repository};
 use rustix::process::Signal;

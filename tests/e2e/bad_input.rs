@@ -1,5 +1,4 @@
 //! Wrong input: each ends soon, with one error that names the thing and the fix, and nothing left.
-#![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 use lockstep_e2e::{Finished, Launched, Workspace, repository};
 

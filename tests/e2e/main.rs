@@ -1,0 +1,22 @@
+//! The three binaries as a user runs them: one program for all of these tests, so that what one waits for another uses.
+
+#![allow(clippy::unwrap_used)] // a panic is this test's verdict
+
+mod bad_input;
+mod command;
+mod data;
+mod family;
+mod hints;
+mod hostile;
+mod local;
+mod machine;
+mod neighbours;
+mod output;
+mod pid_one;
+mod records;
+mod recovery;
+mod s3;
+mod secrets;
+mod stopping;
+mod torchrun;
+mod warm_start;
