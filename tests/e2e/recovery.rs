@@ -3,7 +3,6 @@
 use lockstep_e2e::{Launched, Workspace, repository, wait_for};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,13 +16,6 @@ fn launch(steps: u32, more: &str) -> String {
     )
 }
 
-/// The bytes of the newest model file of the run in `d`.
-fn model(ws: &Workspace) -> Vec<u8> {
-    let list = ws.run("checkpoint list d --output json").expect_code(0).json();
-    let folder = list[0]["uri"].as_str().unwrap().to_owned();
-    std::fs::read(Path::new(folder.trim_start_matches("file://")).join("model.safetensors")).unwrap()
-}
-
 /// The bytes of a run that nothing happens to; each is run once for all tests.
 fn undisturbed(steps: u32) -> Vec<u8> {
     static KNOWN: Mutex<BTreeMap<u32, Vec<u8>>> = Mutex::new(BTreeMap::new());
@@ -31,7 +23,7 @@ fn undisturbed(steps: u32) -> Vec<u8> {
     let run = || {
         let ws = Workspace::new();
         ws.run(&launch(steps, "")).expect_code(0);
-        model(&ws)
+        ws.model("d")
     };
     known.entry(steps).or_insert_with(run).clone()
 }
@@ -66,7 +58,7 @@ fn survives(steps: u32, strike: impl FnOnce(&Launched)) -> serde_json::Value {
     marker.expect_none_left();
     let status = status(&ws);
     assert_eq!(status["step"], steps, "{status:#}");
-    assert!(model(&ws) == undisturbed(steps), "the bytes differ from an undisturbed run's; {status:#}");
+    assert!(ws.model("d") == undisturbed(steps), "the bytes differ from an undisturbed run's; {status:#}");
     status
 }
 
@@ -114,7 +106,7 @@ fn a_run_that_was_killed_whole_and_launched_again() {
     let interrupted = status(&ws);
     assert_eq!(interrupted["phase"], "interrupted", "{interrupted:#}");
     ws.run(&launch(3000, "")).expect_code(0);
-    assert!(model(&ws) == undisturbed(3000));
+    assert!(ws.model("d") == undisturbed(3000));
 }
 
 #[test]
@@ -145,5 +137,5 @@ fn eight_kills_in_eight_thousand_steps() {
     run.finish().expect_code(0);
     let status = status(&ws);
     assert_eq!((&status["step"], &status["restarts"]), (&STEPS.into(), &8.into()), "{status:#}");
-    assert!(model(&ws) == undisturbed(STEPS));
+    assert!(ws.model("d") == undisturbed(STEPS));
 }

@@ -28,13 +28,6 @@ fn nightly(minute: u32, more: &str) -> String {
     )
 }
 
-/// The hash of a run's newest model file, by its own checkpoint list.
-fn model(ws: &Workspace, run: &str) -> Vec<u8> {
-    let list = ws.run(&format!("checkpoint list runs/{run} --output json")).expect_code(0).json();
-    let folder = list[0]["uri"].as_str().unwrap().trim_start_matches("file://").to_owned();
-    std::fs::read(format!("{folder}/model.safetensors")).unwrap()
-}
-
 /// What each generation of a run started from, in order.
 fn starts(ws: &Workspace, run: &str) -> Vec<Value> {
     let mut records: Vec<_> = std::fs::read_dir(ws.path(&format!("runs/{run}/membership")))
@@ -53,7 +46,7 @@ fn it_takes_the_parameters_and_nothing_else() {
     let still = r#"--set optimizer={"kind":"sgd","lr":1e-30}"#;
     let second = ws.run(&launch("second", 20, &format!("{} {still}", from("first")))).expect_code(0);
     assert!(second.stderr.contains("with the parameters of first at step 100"), "{}", second.stderr);
-    assert!(model(&ws, "second") == model(&ws, "first"));
+    assert!(ws.model("runs/second") == ws.model("runs/first"));
     let status = ws.run("status runs/second -o json").expect_code(0).json();
     assert_eq!(status["step"], 20, "{status:#}");
 }
@@ -73,8 +66,8 @@ fn a_fault_before_the_first_checkpoint_changes_nothing() {
     let worker = run.processes("lockstep-worker", 2)[0];
     run.signal_descendant(worker, Signal::KILL);
     run.finish().expect_code(0);
-    assert!(model(&ws, "killed") == model(&ws, "undisturbed"), "another way to the end");
-    assert!(model(&ws, "killed") != model(&ws, "first"));
+    assert!(ws.model("runs/killed") == ws.model("runs/undisturbed"), "another way to the end");
+    assert!(ws.model("runs/killed") != ws.model("runs/first"));
     let starts = starts(&ws, "killed");
     assert!(starts.len() > 1 && starts.iter().all(|start| *start == starts[0]), "{starts:#?}");
     assert_eq!(starts[0]["warm"]["checkpoint"]["step"], 100);

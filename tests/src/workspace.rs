@@ -3,9 +3,11 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The checkout.
+/// The checkout. Cargo says where it is now, which needn't be where this was compiled: checkouts may share a target folder.
 pub fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let inside = |path: &&Path| path.join("Cargo.lock").exists();
+    Path::new(&package).ancestors().find(inside).map(Path::to_path_buf).unwrap_or_default()
 }
 
 /// One of the built binaries: it lies in the folder of this test's profile.
@@ -88,5 +90,16 @@ impl Workspace {
     /// Runs `lockstep` here to its end.
     pub fn run(&self, words: &str) -> Finished {
         self.start(words).finish()
+    }
+
+    /// The bytes of the newest model file of a run in a folder.
+    ///
+    /// # Panics
+    /// Where it has none.
+    #[expect(clippy::expect_used, reason = "only tests call this")]
+    pub fn model(&self, run: &str) -> Vec<u8> {
+        let list = self.run(&format!("checkpoint list {run} --output json")).expect_code(0).json();
+        let folder = list[0]["uri"].as_str().expect("a checkpoint").trim_start_matches("file://").to_owned();
+        std::fs::read(Path::new(&folder).join("model.safetensors")).expect("a model file")
     }
 }
