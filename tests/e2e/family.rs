@@ -134,7 +134,7 @@ fn an_agent_that_somebody_asks_to_leave_comes_back() {
     let ws = Workspace::new();
     let digits = lockstep_e2e::repository().join("trainer/examples/digits.yaml");
     let words = format!(
-        "launch -f {} --local --set train.steps=3000 --set log.every=20steps --run-dir d",
+        "launch -f {} --local --set train.steps=2000 --set model.hidden=[16] --set train.globalBatch=16 --set log.every=20steps --run-dir d",
         digits.display()
     );
     for node in [0, 1] {
@@ -146,7 +146,7 @@ fn an_agent_that_somebody_asks_to_leave_comes_back() {
         run.finish().expect_code(0);
         marker.expect_none_left();
         let status = ws.run("status d --output json").expect_code(0).json();
-        assert_eq!((&status["phase"], &status["step"]), (&"done".into(), &3000.into()), "{status:#}");
+        assert_eq!((&status["phase"], &status["step"]), (&"done".into(), &2000.into()), "{status:#}");
     }
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 fn launch(name: &str, steps: u32, more: &str) -> String {
     let digits = repository().join("trainer/examples/digits.yaml");
     format!(
-        "launch -f {} --local --set train.steps={steps} --set checkpoint.every=1000steps --set log.every=20steps --run-dir runs/{name} {more}",
+        "launch -f {} --local --set train.steps={steps} --set model.hidden=[16] --set train.globalBatch=16 --set checkpoint.every=1000steps --set log.every=20steps --run-dir runs/{name} {more}",
         digits.display()
     )
 }
@@ -57,7 +57,7 @@ fn a_fault_before_the_first_checkpoint_changes_nothing() {
     ws.run(&launch("first", 100, "")).expect_code(0);
     let unsaved =
         format!("--set checkpoint.every=1000000steps --set eval.every=1000000steps {}", from("first"));
-    let job = |name| launch(name, 8000, &unsaved);
+    let job = |name| launch(name, 6000, &unsaved);
     ws.run(&job("undisturbed")).expect_code(0);
     let mut run = ws.start(&job("killed"));
     run.wait_for_text("step 100/");
