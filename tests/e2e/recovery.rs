@@ -123,13 +123,13 @@ fn a_killed_launcher_leaves_nothing_behind() {
 
 #[test]
 fn eight_kills_in_one_run() {
-    const STEPS: u32 = 4000;
+    const STEPS: u32 = 4800;
     let ws = Workspace::new();
     let run = ws.start(&launch(STEPS));
-    for tenth in 1..=8u64 {
-        wait_for_step(&run, u64::from(STEPS) / 10 * tenth);
+    for kill in 1..=8u64 {
+        wait_for_step(&run, 400 * kill);
         let workers = run.processes("lockstep-worker", 2);
-        run.signal_descendant(workers[tenth as usize % 2], Signal::KILL);
+        run.signal_descendant(workers[kill as usize % 2], Signal::KILL);
         // The next kill must hit a new worker.
         wait_for("the killed worker is replaced", DEADLINE, || {
             let now = run.marker.find("lockstep-worker");
