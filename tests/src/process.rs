@@ -1,4 +1,7 @@
+use lockstep_run::process::ignores;
 use rustix::process::{Pid, Signal, kill_process};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM};
+use std::sync::{Arc, Once};
 use std::time::{Duration, Instant};
 
 /// Waits until `check` gives something.
@@ -64,6 +67,17 @@ impl Default for Marker {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Has what this process starts from now on heed the signals that end programs. A shell's background job and `nohup` are
+/// started to ignore some of them, which is inherited; a signal that is handled isn't.
+pub(crate) fn heed_signals() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        for ignored in [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter().filter(|signal| ignores(*signal)) {
+            let _ = signal_hook::flag::register(ignored, Arc::default());
+        }
+    });
 }
 
 /// Sends a signal to a process that this test's launch started.

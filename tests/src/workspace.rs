@@ -1,3 +1,4 @@
+use crate::process::heed_signals;
 use crate::{Finished, Launched, Marker};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -10,11 +11,12 @@ pub fn repository() -> PathBuf {
     Path::new(&package).ancestors().find(inside).map(Path::to_path_buf).unwrap_or_default()
 }
 
-/// One of the built binaries: it lies in the folder of this test's profile.
+/// One of the built binaries, to be started: it lies in the folder of this test's profile.
 ///
 /// # Panics
 /// Where it was not built.
 pub fn binary(name: &str) -> PathBuf {
+    heed_signals();
     let test = std::env::current_exe().unwrap_or_default();
     let path = test.parent().and_then(Path::parent).unwrap_or(Path::new("")).join(name);
     assert!(path.exists(), "{} is missing; `make test` builds it", path.display());
