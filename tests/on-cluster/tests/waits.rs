@@ -34,6 +34,13 @@ fn the_image_is_not_there() {
     waits(&space, absent, &["image localhost:1/absent:1 can't be pulled", "kubernetes.pullSecrets"]);
 }
 
+/// Whether the name server says so at once or lets the kubelet wait: the image is named.
+#[test]
+fn the_registry_has_no_address() {
+    let space = Space::new("registry");
+    waits(&space, "--set kubernetes.image=registry.invalid/absent:1", &["image registry.invalid/absent:1"]);
+}
+
 #[test]
 fn the_secret_is_not_there() {
     let space = Space::new("secret");
