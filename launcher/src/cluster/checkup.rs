@@ -5,7 +5,8 @@ use super::story::{End, how_it_ended, is_over, message, newest_pods, tell};
 use super::wait::Wait;
 use super::watch::{Change, Scene, watch};
 use super::{Cluster, create, remove};
-use crate::{Exit, Failure};
+use crate::Failure;
+use crate::signals::Signals;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -44,21 +45,22 @@ pub(crate) enum Inside {
 /// Makes `objects`, of one pod that is asked for a checkup, waits `most` for its answer, and takes them away again.
 ///
 /// # Errors
-/// Where Ctrl-C was pressed, or they can't be taken away; then they go by themselves later.
+/// Where it was told to stop, or they can't be taken away; then they go by themselves later.
 pub(crate) async fn look_inside(
     cluster: &Cluster,
     objects: &Objects,
     most: Duration,
 ) -> anyhow::Result<Inside> {
     let (name, since) = (objects.service.name_any(), Timestamp::now());
+    // Heard from before there is anything that has to be taken away.
+    let mut signals = Signals::listen()?;
     if let Err(error) = create(cluster, objects).await {
         return Ok(Inside::Unseen { why: format!("{error:#}"), fix: None });
     }
     let seen: anyhow::Result<Inside> = tokio::select! {
         seen = wait(cluster, &name, since, most) => Ok(seen),
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
-            Err(Failure::new("interrupted; the pod is gone").with_exit(Exit::Interrupted).into())
+        signal = signals.next() => {
+            Err(Failure::new("interrupted; the pod is gone").with_exit(signal.into()).into())
         }
     };
     remove(cluster, &name).await?;
