@@ -34,11 +34,16 @@ fn the_image_is_not_there() {
     waits(&space, absent, &["image localhost:1/absent:1 can't be pulled", "kubernetes.pullSecrets"]);
 }
 
-/// Whether the name server says so at once or lets the kubelet wait: the image is named.
+/// The kubelet may wait for a name server for longer than the launch does: then its pods are told to go, and the launch ends.
 #[test]
 fn the_registry_has_no_address() {
     let space = Space::new("registry");
-    waits(&space, "--set kubernetes.image=registry.invalid/absent:1", &["image registry.invalid/absent:1"]);
+    let absent = "--set kubernetes.startTimeout=8s --set kubernetes.image=registry.invalid/absent:1";
+    let gave_up = space.run(&format!("launch {}", space.digits("digits", absent))).expect_code(3);
+    for told in ["registry.invalid/absent:1", "could not start within 8s"] {
+        assert!(gave_up.stderr.contains(told), "no {told:?} in:\n{}", gave_up.stderr);
+    }
+    assert!(space.objects().is_empty() || gave_up.stderr.contains("told to go"), "{}", gave_up.stderr);
 }
 
 #[test]
