@@ -22,9 +22,18 @@ fn what_has_no_meaning_is_refused() {
     for text in ["", "64", "MiB", "1.5GiB", "-1B", "1 XB", "99999999999TiB", "64MiB and more"] {
         assert!(text.parse::<ByteSize>().is_err(), "{text}");
     }
-    for text in
-        ["", "s", "5", "5 parsecs", "-5s", "99999999999999999999s", "18446744073709551615s", "1001years"]
-    {
+    for text in [
+        "",
+        "s",
+        "5",
+        "5s 5",
+        "5 parsecs",
+        "-5s",
+        "99999999999999999999s",
+        "18446744073709551615s",
+        "18446744073709551615s 999ms 2ms",
+        "1001years",
+    ] {
         assert!(text.parse::<Span>().is_err(), "{text}");
     }
     for text in ["", "0 steps", "5", "steps", "1.5 epochs", "5 stepss", "5m"] {

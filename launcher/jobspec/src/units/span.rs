@@ -51,13 +51,28 @@ impl FromStr for Span {
 
     fn from_str(text: &str) -> Result<Self, UnitError> {
         let wrong = |fix: &str| UnitError::new(text, "a duration", fix);
-        match humantime::parse_duration(text) {
-            Ok(span) if span <= MOST => Ok(Self(span)),
-            Ok(_) => Err(wrong("the most is 1000 years")),
-            Err(_) => {
+        match sum_of_terms(text) {
+            Some(span) if span <= MOST => Ok(Self(span)),
+            Some(_) => Err(wrong("the most is 1000 years")),
+            None => {
                 Err(wrong("write whole numbers with the units ms, s, m, h, d, for example 30s or 1h 30m"))
             }
         }
+    }
+}
+
+/// Reads each number with its unit alone: humantime panics where what it adds up passes 2^64 seconds by the last carry.
+fn sum_of_terms(text: &str) -> Option<Duration> {
+    let (mut sum, mut rest) = (Duration::ZERO, text);
+    loop {
+        let unit = rest.find(char::is_alphabetic).unwrap_or(rest.len());
+        let end = rest[unit..].find(|c: char| !c.is_alphabetic()).map_or(rest.len(), |length| unit + length);
+        let (term, more) = rest.split_at(end);
+        sum = sum.saturating_add(humantime::parse_duration(term).ok()?);
+        if more.trim_start().is_empty() {
+            return Some(sum);
+        }
+        rest = more;
     }
 }
 
