@@ -1,7 +1,7 @@
 use std::fmt;
 
 use console::style;
-use lockstep_jobspec::Problems;
+use lockstep_job::Problems;
 
 use crate::output::{Unprinted, patiently, tell};
 use crate::plain::plain;

@@ -5,7 +5,7 @@ use std::{
 };
 
 use clap::Args;
-use lockstep_jobspec::{JobSpec, Resolved, Resume, RunName, Source, resolve};
+use lockstep_job::{JobSpec, Resolved, Resume, RunName, Source, resolve};
 use lockstep_render::{Objects, Wrong};
 
 use crate::Failure;

@@ -1,7 +1,7 @@
 //! Whether a launch starts, attaches, has nothing to do, or is refused.
 
-use lockstep_jobspec::Resume;
-use lockstep_jobspec::meaning::{differences, with_meaning};
+use lockstep_job::Resume;
+use lockstep_job::meaning::{differences, with_meaning};
 use lockstep_run::Outcome;
 use serde_json::Value;
 

@@ -1,7 +1,7 @@
 //! The agent as the first process of a pod: it reaps what nobody waits for, and ends when it is asked to.
 
 use lockstep_e2e::Workspace;
-use lockstep_jobspec::{Source, parse};
+use lockstep_job::{Source, parse};
 use rustix::process::Signal;
 
 /// Leaves twenty orphans that end at once, and says so when each of them was there and is gone: one that nobody reaps

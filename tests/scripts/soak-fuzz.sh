@@ -6,7 +6,7 @@ cd "$(dirname "$0")/../.."
 export LOCKSTEP_FUZZ_SECONDS=${LOCKSTEP_FUZZ_SECONDS:-60}
 
 config=()
-for crate in datasets storage run agent jobspec trainer; do
+for crate in datasets storage run agent job trainer; do
   config+=(--config "profile.release.package.lockstep-$crate.overflow-checks=true")
 done
 log=$(mktemp)

@@ -7,7 +7,7 @@ use crate::task::Task;
 use crate::worker::{self, Context};
 use crate::{Error, Result, env, log, mds};
 use lockstep_c10d::LIBTORCH_VERSION;
-use lockstep_jobspec::{AgentExit, JobSpec, Model, Recovery};
+use lockstep_job::{AgentExit, JobSpec, Model, Recovery};
 use lockstep_run::link::{Failure, WorkerOutcome};
 use lockstep_run::process::say;
 use std::io::Write;

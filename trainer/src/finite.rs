@@ -3,7 +3,7 @@
 //! A NaN or an infinity of one rank reaches all of them through the gradient's sum, so all ranks see the same flag and
 //! count the same number of bad steps in a row without any exchange.
 
-use lockstep_jobspec::{NonFinite, NonFinitePolicy};
+use lockstep_job::{NonFinite, NonFinitePolicy};
 
 /// What happens to the step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 use crate::env;
-use lockstep_jobspec::JobSpec;
+use lockstep_job::JobSpec;
 use lockstep_run::link::Start;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::EnvFilter;

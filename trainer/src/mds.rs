@@ -10,7 +10,7 @@ use lockstep_datasets::{
     CacheOptions, Column, Columns, Contents, Identity, Loader, LoaderOptions, Order, OrderOptions, Part,
     Shuffle, Values,
 };
-use lockstep_jobspec::{self as jobspec, JobSpec};
+use lockstep_job::{self as job, JobSpec};
 use lockstep_run::DatasetUse;
 use lockstep_run::link::Start;
 use tch::{TchError, Tensor};
@@ -48,11 +48,11 @@ pub(crate) fn open(job: &JobSpec, start: &Start, columns: Option<Vec<&str>>) -> 
     let train = open_split(&data.train)?;
     let eval = data.eval.as_ref().map(open_split).transpose()?;
     let tail = match data.tail {
-        jobspec::Tail::Drop => datasets::Tail::Drop,
-        jobspec::Tail::Pad => datasets::Tail::Pad,
+        job::Tail::Drop => datasets::Tail::Drop,
+        job::Tail::Pad => datasets::Tail::Pad,
     };
     // A block of one sample moves nothing: that is the stored order.
-    let jobspec::Shuffle { block, lanes } = data.shuffle;
+    let job::Shuffle { block, lanes } = data.shuffle;
     let shuffle = (block > 1).then_some(Shuffle { lanes, block });
     let order_options =
         OrderOptions { seed: job.data_seed(), global_batch: job.train.global_batch, shuffle, tail };
@@ -75,7 +75,7 @@ pub(crate) fn open(job: &JobSpec, start: &Start, columns: Option<Vec<&str>>) -> 
     })
 }
 
-fn used(role: &str, split: &jobspec::Split, dataset: &datasets::Dataset) -> DatasetUse {
+fn used(role: &str, split: &job::Split, dataset: &datasets::Dataset) -> DatasetUse {
     let (uri, digest) = (dataset.uri(), dataset.digest().to_owned());
     DatasetUse { role: role.to_owned(), uri, split: split.split.clone(), digest }
 }
@@ -87,7 +87,7 @@ fn recorded(train: &datasets::Dataset, split: Option<String>) -> Dataset {
     Dataset { uri: train.uri(), split, digest: index, listing, shards: Contents::new(), unsealed }
 }
 
-fn open_split(split: &jobspec::Split) -> Result<datasets::Dataset> {
+fn open_split(split: &job::Split) -> Result<datasets::Dataset> {
     let dataset = datasets::Dataset::open(&split.uri, split.split.as_deref().unwrap_or_default())?;
     let (uri, digest) = (dataset.uri(), dataset.digest());
     let reason = match &split.digest {

@@ -4,7 +4,7 @@
 //! values will do; there are no statistics of the dataset to keep.
 
 use crate::task::{Batch, Mode, Model, Output, Setup, Task, TaskError};
-use lockstep_jobspec::Activation;
+use lockstep_job::Activation;
 use tch::{Kind, Reduction, Tensor, nn};
 
 const INPUT: &str = "x";

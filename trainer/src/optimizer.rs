@@ -1,15 +1,15 @@
 use crate::{Error, Result};
 use lockstep_c10d::{AdamW, AdamWOptions, Optimizer, Parameters, Sgd, SgdOptions};
-use lockstep_jobspec as jobspec;
+use lockstep_job as job;
 
 /// The optimizer that the job asks for, with fresh moments.
-pub(crate) fn build(spec: &jobspec::Optimizer, parameters: &Parameters) -> Result<Box<dyn Optimizer>> {
+pub(crate) fn build(spec: &job::Optimizer, parameters: &Parameters) -> Result<Box<dyn Optimizer>> {
     match *spec {
-        jobspec::Optimizer::Adamw { betas: [beta1, beta2], eps, weight_decay, .. } => {
+        job::Optimizer::Adamw { betas: [beta1, beta2], eps, weight_decay, .. } => {
             let options = AdamWOptions { betas: (beta1, beta2), eps, weight_decay };
             Ok(Box::new(AdamW::new(parameters, options)?))
         }
-        jobspec::Optimizer::Sgd { momentum, weight_decay, nesterov, .. } => {
+        job::Optimizer::Sgd { momentum, weight_decay, nesterov, .. } => {
             Ok(Box::new(Sgd::new(parameters, SgdOptions { momentum, weight_decay, nesterov })?))
         }
         _ => Err(Error::Job {

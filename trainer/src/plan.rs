@@ -1,6 +1,6 @@
 //! What is due after which step: pure arithmetic on the job.
 
-use lockstep_jobspec::{Cadence, JobSpec};
+use lockstep_job::{Cadence, JobSpec};
 use lockstep_run::Step;
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! The learning rate of each step: a pure function of the job.
 
-use lockstep_jobspec::{Optimizer, Schedule};
+use lockstep_job::{Optimizer, Schedule};
 use lockstep_run::Step;
 use std::f64::consts::PI;
 
@@ -33,7 +33,7 @@ fn factor(schedule: &Schedule, step: u64, total: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockstep_jobspec::Warmup;
+    use lockstep_job::Warmup;
 
     fn table(schedule: &Schedule, total: u64) -> Vec<f64> {
         (1..=total).map(|s| (factor(schedule, s, total) * 1e4).round() / 1e4).collect()

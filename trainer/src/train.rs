@@ -16,7 +16,7 @@ use crate::variables::Variables;
 use crate::world::World;
 use crate::{Error, Result, replicas, same_data};
 use lockstep_c10d::{BucketPlan, GradNorm, Optimizer, Reducer, rng};
-use lockstep_jobspec::JobSpec;
+use lockstep_job::JobSpec;
 use lockstep_run::link::{Phase, WorkerMsg, WorkerOutcome};
 use lockstep_run::{Evaluation, Generation, Step};
 use std::slice;

@@ -16,7 +16,7 @@ use crate::world::World;
 use crate::{Error, Result};
 use lockstep_c10d::LIBTORCH_VERSION;
 use lockstep_c10d::{GlooGroup, GlooOptions, Listen, PrefixStore, ProcessGroup, Reducer, Store, rng};
-use lockstep_jobspec::JobSpec;
+use lockstep_job::JobSpec;
 use lockstep_run::link::{Start, WorkerOutcome};
 use lockstep_run::{Provenance, RunDir, Step, Versions, Writer};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -4,7 +4,7 @@
 
 mod support;
 
-use lockstep_jobspec::JobSpec;
+use lockstep_job::JobSpec;
 use lockstep_run::Step;
 use lockstep_run::link::{AgentMsg, FailureKind, WorkerMsg, WorkerOutcome};
 use lockstep_storage_testing::S3Server;

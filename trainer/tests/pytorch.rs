@@ -3,7 +3,7 @@
 
 mod support;
 
-use lockstep_jobspec::JobSpec;
+use lockstep_job::JobSpec;
 use lockstep_run::Step;
 use lockstep_trainer::{Data, Stop};
 use serde_json::{Value, json};

@@ -4,7 +4,7 @@
 
 mod support;
 
-use lockstep_jobspec::Activation;
+use lockstep_job::Activation;
 use lockstep_run::Step;
 use lockstep_run::link::{FailureKind, Phase, WorkerMsg, WorkerOutcome};
 use lockstep_trainer::{Batch, Control, Error, Mlp, Mode, Model, Output, Setup, Stop, Task, TaskError};

@@ -1,5 +1,5 @@
 use k8s_openapi::api::core::v1::ConfigMap;
-use lockstep_jobspec::JobSpec;
+use lockstep_job::JobSpec;
 
 use crate::objects::Source;
 use crate::{Wrong, meta::pairs};

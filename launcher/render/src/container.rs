@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{
     ObjectFieldSelector, Probe, ResourceRequirements, SecretEnvSource, SecretKeySelector, SecurityContext,
 };
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use lockstep_jobspec::{Kubernetes, PullPolicy, Resume, SecretEnv};
+use lockstep_job::{Kubernetes, PullPolicy, Resume, SecretEnv};
 
 use crate::config_map::FILE;
 use crate::meta::{AGENT_PORT, CONTAINER, JOB_NAME_LABEL, UID_LABEL};

@@ -1,5 +1,5 @@
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, JobSpec, JobTemplateSpec};
-use lockstep_jobspec::CronSchedule;
+use lockstep_job::CronSchedule;
 
 use crate::objects::Source;
 

@@ -5,7 +5,7 @@ use k8s_openapi::api::batch::v1::{
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use lockstep_jobspec::AgentExit;
+use lockstep_job::AgentExit;
 
 use crate::meta::{CONTAINER, RUN_DIR_ANNOTATION};
 use crate::objects::Source;

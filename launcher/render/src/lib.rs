@@ -1,4 +1,4 @@
-//! From a job file to the Kubernetes objects that run it: pure functions from a [`JobSpec`](lockstep_jobspec::JobSpec)
+//! From a job file to the Kubernetes objects that run it: pure functions from a [`JobSpec`](lockstep_job::JobSpec)
 //! to typed objects, one file for each. The same job gives the same bytes.
 //!
 //! `objects` lists what there is, `pod` is what runs, the others are what it needs around it.

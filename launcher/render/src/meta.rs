@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
-use lockstep_jobspec::{JobSpec, Kubernetes};
+use lockstep_job::{JobSpec, Kubernetes};
 
 /// The port on which agents speak to each other.
 pub const AGENT_PORT: u16 = 29400;

@@ -2,7 +2,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use lockstep_jobspec::{JobSpec, Kubernetes, Resume, RunName};
+use lockstep_job::{JobSpec, Kubernetes, Resume, RunName};
 use serde_json::Value;
 
 use crate::meta::Meta;
@@ -49,7 +49,7 @@ pub(crate) enum Purpose {
     Checkup,
 }
 
-/// Makes the objects of a job that [`check_for_cluster`](lockstep_jobspec::Resolved::check_for_cluster) found nothing
+/// Makes the objects of a job that [`check_for_cluster`](lockstep_job::Resolved::check_for_cluster) found nothing
 /// wrong with. `resume` says what the launch starts from.
 ///
 /// # Errors

@@ -2,7 +2,7 @@
 
 use k8s_openapi::DeepMerge;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
-use lockstep_jobspec::{JobSpec, is_reserved_variable};
+use lockstep_job::{JobSpec, is_reserved_variable};
 use serde_json::Value;
 
 use crate::meta::JOB_LABEL;

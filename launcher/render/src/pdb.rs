@@ -1,6 +1,6 @@
 use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use lockstep_jobspec::Pdb;
+use lockstep_job::Pdb;
 
 use crate::objects::Source;
 use crate::quantity::count;

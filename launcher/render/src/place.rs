@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Affinity, Toleration, TopologySpreadConstraint};
-use lockstep_jobspec::{Effect, Kubernetes, Operator, Spot, WhenUnsatisfiable};
+use lockstep_job::{Effect, Kubernetes, Operator, Spot, WhenUnsatisfiable};
 
 use crate::objects::Source;
 use crate::quantity::{count, seconds};
@@ -64,7 +64,7 @@ pub(crate) fn tolerations(kubernetes: &Kubernetes) -> Vec<Toleration> {
     all
 }
 
-fn given(toleration: &lockstep_jobspec::Toleration) -> Toleration {
+fn given(toleration: &lockstep_job::Toleration) -> Toleration {
     let exists = toleration.key.is_none() || toleration.operator == Operator::Exists;
     let effect = toleration.effect.map(|effect| match effect {
         Effect::NoSchedule => "NoSchedule",
@@ -81,7 +81,7 @@ fn given(toleration: &lockstep_jobspec::Toleration) -> Toleration {
 }
 
 pub(crate) fn spread(source: &Source<'_>) -> Vec<TopologySpreadConstraint> {
-    let constraint = |given: &lockstep_jobspec::TopologySpread| TopologySpreadConstraint {
+    let constraint = |given: &lockstep_job::TopologySpread| TopologySpreadConstraint {
         topology_key: given.topology_key.clone(),
         max_skew: count(given.max_skew),
         when_unsatisfiable: match given.when_unsatisfiable {

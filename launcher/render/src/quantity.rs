@@ -1,5 +1,5 @@
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
-use lockstep_jobspec::{ByteSize, Cpu, Span};
+use lockstep_job::{ByteSize, Cpu, Span};
 
 /// `64MiB` as `64Mi`.
 pub(crate) fn bytes(size: ByteSize) -> Quantity {

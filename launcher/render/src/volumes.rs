@@ -2,7 +2,7 @@ use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, EmptyDirVolumeSource, PersistentVolumeClaimVolumeSource, SecretVolumeSource,
     Volume, VolumeMount,
 };
-use lockstep_jobspec::ByteSize;
+use lockstep_job::ByteSize;
 
 use crate::objects::Source;
 use crate::quantity::bytes;

@@ -4,7 +4,7 @@ use crate::plain::plain_line;
 use crate::runs::{Run, RunArg};
 use crate::{Context, Exit, Failure, Format, block_on};
 use console::{Color, Term, style};
-use lockstep_jobspec::Span;
+use lockstep_job::Span;
 use lockstep_run::control::{self, Request};
 use lockstep_run::segment::{LOGS, Segment, Series};
 use lockstep_run::{Generation, Line, Membership, NodeId, RunDir};

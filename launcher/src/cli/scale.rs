@@ -4,7 +4,7 @@ use crate::runs::{Run, RunArg};
 use crate::{Context, Exit, Failure, block_on};
 use anyhow::Context as _;
 use k8s_openapi::api::batch::v1::Job;
-use lockstep_jobspec::{JobSpec, Resolved, Resume, Source, resolve};
+use lockstep_job::{JobSpec, Resolved, Resume, Source, resolve};
 use lockstep_render::{Objects, Work};
 use serde_json::json;
 

@@ -5,6 +5,6 @@ use crate::{Context, Exit};
 pub(super) struct Args {}
 
 pub(super) fn run(_: &Args, context: &Context) -> anyhow::Result<Exit> {
-    context.output.text(&serde_json::to_string_pretty(&lockstep_jobspec::schema())?)?;
+    context.output.text(&serde_json::to_string_pretty(&lockstep_job::schema())?)?;
     Ok(Exit::Done)
 }

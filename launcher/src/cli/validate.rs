@@ -1,4 +1,4 @@
-use lockstep_jobspec::{Explained, JobSpec, Place, Problems, Resolved, explain};
+use lockstep_job::{Explained, JobSpec, Place, Problems, Resolved, explain};
 use serde_json::{Value, json};
 
 use crate::{Context, Exit, Format, JobFile, output::columns};
@@ -105,7 +105,7 @@ fn field_json(field: &Explained) -> Value {
 }
 
 fn problems_json(file: &str, problems: &Problems) -> Value {
-    let problem = |problem: &lockstep_jobspec::Problem| {
+    let problem = |problem: &lockstep_job::Problem| {
         let at = match &problem.place {
             Place::File(at) => Some(at),
             Place::Set(_) | Place::Whole => None,

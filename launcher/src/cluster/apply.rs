@@ -13,7 +13,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions, Pro
 use kube::client::Body;
 use kube::core::{Request, Status};
 use kube::{Resource, ResourceExt};
-use lockstep_jobspec::JobSpec;
+use lockstep_job::JobSpec;
 use lockstep_render::{JOB_LABEL, Objects, Work};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -360,7 +360,7 @@ pub(super) fn belongs<K: Resource>(
 mod tests {
     use super::super::fake::Fake;
     use super::*;
-    use lockstep_jobspec::{Source, parse};
+    use lockstep_job::{Source, parse};
     use serde_json::json;
 
     fn objects(steps: u32) -> Objects {
@@ -369,7 +369,7 @@ mod tests {
              storage: s3://b/runs\nkubernetes: {{ image: i }}\n"
         );
         let job = parse(&Source { path: "j.yaml".into(), text }, &[]).unwrap();
-        lockstep_render::render(&job, lockstep_jobspec::Resume::Auto).unwrap()
+        lockstep_render::render(&job, lockstep_job::Resume::Auto).unwrap()
     }
 
     fn told(job: Option<Job>, error: &anyhow::Error) -> Job {

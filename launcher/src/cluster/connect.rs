@@ -2,7 +2,7 @@ use super::explain::{explain, no_cluster};
 use k8s_openapi::NamespaceResourceScope;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config, Resource};
-use lockstep_jobspec::JobSpec;
+use lockstep_job::JobSpec;
 use std::time::Duration;
 
 /// The longest that one request may take. Watches and log streams are not bounded by it.

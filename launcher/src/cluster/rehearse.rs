@@ -8,7 +8,7 @@ use kube::api::{Api, ListParams, Patch, PatchParams};
 use kube::client::Body;
 use kube::core::Request;
 use kube::{Resource, ResourceExt};
-use lockstep_jobspec::JobSpec;
+use lockstep_job::JobSpec;
 use lockstep_render::{Objects, Work};
 use lockstep_run::checkup::Finding;
 use serde::Serialize;

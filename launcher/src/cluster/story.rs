@@ -8,7 +8,7 @@ use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Event as Notice, Pod};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
-use lockstep_jobspec::AgentExit;
+use lockstep_job::AgentExit;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use crate::signals::{Signals, StopSignal};
 use crate::view::View;
 use anyhow::Context;
 use futures::future::OptionFuture;
-use lockstep_jobspec::{AgentExit, Resume};
+use lockstep_job::{AgentExit, Resume};
 use lockstep_run::temporary::{self, Temporary};
 use lockstep_run::{Line, NodeId, Outcome, RunDir, Step};
 use std::collections::BTreeMap;

@@ -9,9 +9,9 @@ use crate::common::{root, run};
 
 #[test]
 fn the_schema_is_the_one_that_is_checked_in() {
-    let checked_in = std::fs::read_to_string(root().join("launcher/jobspec/schema/job.schema.json")).unwrap();
+    let checked_in = std::fs::read_to_string(root().join("trainer/job/schema/job.schema.json")).unwrap();
     let (code, stdout, _) = run(&["schema"]);
-    assert!(code == 0 && stdout == checked_in, "it differs; refresh the one in jobspec, see its tests");
+    assert!(code == 0 && stdout == checked_in, "it differs; refresh the one in trainer/job, see its tests");
 }
 
 #[test]

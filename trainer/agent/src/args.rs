@@ -1,7 +1,7 @@
 //! The agent's command line; the one module that reads its environment.
 
 use clap::{Parser, Subcommand};
-use lockstep_jobspec::Resume;
+use lockstep_job::Resume;
 use std::path::PathBuf;
 
 /// Runs one node of a Lockstep job: starts its workers, keeps them alive, agrees with the other nodes.

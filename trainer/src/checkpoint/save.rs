@@ -3,7 +3,7 @@ use super::{JOB, MODEL, OPTIMIZER, RNG, STATE, State};
 use crate::link::Outbox;
 use crate::{Error, Result};
 use bytes::Bytes;
-use lockstep_jobspec::JobSpec;
+use lockstep_job::JobSpec;
 use lockstep_run::checkpoint::{Draft, expired, hash_file};
 use lockstep_run::link::WorkerMsg;
 use lockstep_run::{Commit, CommitRef, Evaluation, Generation, Provenance, RunDir, Step, Writer};

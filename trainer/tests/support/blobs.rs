@@ -1,7 +1,7 @@
 //! A dataset that is a pure function: noisy points around one centre for each class.
 
 use lockstep_datasets::{Contents, Order, OrderOptions, Part, Shuffle, Tail};
-use lockstep_jobspec::{self as jobspec, JobSpec};
+use lockstep_job::{self as job, JobSpec};
 use lockstep_trainer::{Batch, Cursor, Data, Dataset, EvalSource, Result, Share, TrainSource};
 use std::sync::Arc;
 use tch::{Kind, Tensor};
@@ -46,8 +46,8 @@ impl Blobs {
         let seen = (self.seen)(rank);
         let dataset = Dataset { uri: "memory".into(), digest, listing: seen.listing, ..Dataset::default() };
         let tail = match job.data.as_ref().unwrap().tail {
-            jobspec::Tail::Drop => Tail::Drop,
-            jobspec::Tail::Pad => Tail::Pad,
+            job::Tail::Drop => Tail::Drop,
+            job::Tail::Pad => Tail::Pad,
         };
         let shuffle = Some(Shuffle { lanes: 4, block: 16 });
         let options =

@@ -9,7 +9,7 @@ pub use run::Run;
 
 use blobs::Blobs;
 use lockstep_c10d::MemoryStore;
-use lockstep_jobspec::JobSpec;
+use lockstep_job::JobSpec;
 use lockstep_run::Step;
 use lockstep_run::link::{Progress, WorkerMsg, WorkerOutcome};
 use lockstep_trainer::{Context, Control, Error, Outbox, Task};
@@ -143,7 +143,7 @@ impl World {
 /// The built-in task that a job names.
 pub fn task_of(job: &JobSpec) -> Arc<dyn Task> {
     match job.model.as_ref().unwrap() {
-        lockstep_jobspec::Model::Mlp { hidden, dropout, activation } => {
+        lockstep_job::Model::Mlp { hidden, dropout, activation } => {
             let (hidden, dropout, activation) = (hidden.clone(), *dropout, *activation);
             Arc::new(lockstep_trainer::Mlp { hidden, dropout, activation })
         }

@@ -1,4 +1,4 @@
-use lockstep_jobspec::JobSpec;
+use lockstep_job::JobSpec;
 use lockstep_run::link::Start;
 use lockstep_run::{
     Body, CommitRef, Generation, Incarnation, Membership, NodeId, Rank, RunDir, RunUid, StartFrom, Step,

@@ -34,7 +34,7 @@ fn agents_read_the_resolved_job() {
     let config_map = &parts.objects.config_map;
     assert_eq!(config_map.immutable, Some(true));
     let text = &config_map.data.as_ref().unwrap()["job.json"];
-    let job = lockstep_jobspec::JobSpec::from_json(serde_json::from_str::<serde_json::Value>(text).unwrap());
+    let job = lockstep_job::JobSpec::from_json(serde_json::from_str::<serde_json::Value>(text).unwrap());
     assert_eq!(job.unwrap(), resolved("minimal", &[]).job);
     assert_eq!(parts.arg("job"), "/etc/lockstep/job.json");
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::batch::v1::{CronJob, Job, JobSpec};
 use k8s_openapi::api::core::v1::{Container, PodSpec, PodTemplateSpec};
-use lockstep_jobspec::{Resolved, Resume, Source, resolve};
+use lockstep_job::{Resolved, Resume, Source, resolve};
 use lockstep_render::{Objects, Work, render};
 
 /// The names of all of them.

@@ -1,6 +1,6 @@
 //! What is rendered, as files: `tests/jobs/*.yaml` gives `tests/goldens/*.yaml`.
 
-use lockstep_jobspec::JobSpec;
+use lockstep_job::JobSpec;
 use lockstep_render::{render, to_json, to_yaml};
 use proptest::prelude::*;
 
@@ -71,7 +71,7 @@ proptest! {
         section["networkPolicy"] = network_policy.into();
         section["env"] = serde_json::to_value(&env).unwrap();
         let job = JobSpec::from_json(&job).unwrap_or_else(|problems| panic!("{problems}"));
-        let yaml = |job: &JobSpec| to_yaml(&render(job, lockstep_jobspec::Resume::Auto).unwrap()).unwrap();
+        let yaml = |job: &JobSpec| to_yaml(&render(job, lockstep_job::Resume::Auto).unwrap()).unwrap();
         let again = JobSpec::from_json(serde_json::to_value(&job).unwrap()).unwrap();
         prop_assert_eq!(yaml(&job), yaml(&again));
         // Values with any characters come back as they were.

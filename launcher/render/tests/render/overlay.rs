@@ -1,6 +1,6 @@
 //! Parts of a job file that are Kubernetes' own.
 
-use lockstep_jobspec::Resume;
+use lockstep_job::Resume;
 use lockstep_render::render;
 
 use crate::common::{Parts, resolved};

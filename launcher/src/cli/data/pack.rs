@@ -5,7 +5,7 @@ use lockstep_datasets::{
     Compression, Dtype, Encoding, HashAlgorithm, LabelColumn, PackOptions, PackedSplit, Splits,
     WriterOptions, pack_csv,
 };
-use lockstep_jobspec::ByteSize;
+use lockstep_job::ByteSize;
 
 use crate::{Context, Exit, Failure, output::columns, runs::absolute};
 
@@ -142,5 +142,5 @@ fn dtype(text: &str) -> Result<Dtype, String> {
 }
 
 fn size(text: &str) -> Result<ByteSize, String> {
-    text.parse().map_err(|error: lockstep_jobspec::UnitError| format!("{error}; {}", error.fix))
+    text.parse().map_err(|error: lockstep_job::UnitError| format!("{error}; {}", error.fix))
 }

@@ -1,7 +1,7 @@
 use super::Asked;
 use super::check::Check;
 use crate::cluster::{self, Cluster, ClusterArgs, Inside};
-use lockstep_jobspec::{JobSpec, RunName};
+use lockstep_job::{JobSpec, RunName};
 use lockstep_render::Objects;
 use std::time::Duration;
 

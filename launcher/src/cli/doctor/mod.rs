@@ -5,7 +5,7 @@ use crate::cluster::ClusterArgs;
 use crate::job_file::{self, rendered};
 use crate::{Context, Exit, JobFile, block_on};
 use check::{Check, table};
-use lockstep_jobspec::{JobSpec, Resume};
+use lockstep_job::{JobSpec, Resume};
 use lockstep_render::Objects;
 use lockstep_run::checkup;
 use std::path::PathBuf;

@@ -13,7 +13,7 @@ use crate::view::{View, coarse};
 use crate::{Context, Exit, Failure, error, shell};
 use indicatif::BinaryBytes;
 use k8s_openapi::api::batch::v1::Job;
-use lockstep_jobspec::{JobSpec, Resolved};
+use lockstep_job::{JobSpec, Resolved};
 use lockstep_render::{Objects, Work};
 use lockstep_run::Outcome;
 use lockstep_run::code::Packed;

@@ -1,7 +1,7 @@
 //! The folder that a launch brings along.
 
 use crate::Failure;
-use lockstep_jobspec::{ByteSize, Code, JobSpec};
+use lockstep_job::{ByteSize, Code, JobSpec};
 use lockstep_run::RunDir;
 use lockstep_run::code::{self, Packed};
 use std::path::Path;

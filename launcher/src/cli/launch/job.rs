@@ -1,5 +1,5 @@
 use crate::JobFile;
-use lockstep_jobspec::{Resolved, Source, resolve};
+use lockstep_job::{Resolved, Source, resolve};
 use std::path::{Path, PathBuf};
 
 /// What a job is called that has neither a file nor a name.

@@ -8,7 +8,7 @@ use crate::preflight::{Decision, Found, decide};
 use crate::signals::Signals;
 use crate::view::{Followed, View};
 use crate::{Context, Exit, Failure, environment, runs, shell};
-use lockstep_jobspec::{JobSpec, OnThisMachine};
+use lockstep_job::{JobSpec, OnThisMachine};
 use lockstep_run::control::{self, Request};
 use lockstep_run::layout::CONTROL_KEY;
 use lockstep_run::status::RunPhase;

@@ -11,7 +11,7 @@ use crate::plain::plain_line;
 use crate::view::phase_name;
 use crate::{Context, Exit, Failure, block_on, environment, shell};
 use job::JobArgs;
-use lockstep_jobspec::{JobSpec, Resume};
+use lockstep_job::{JobSpec, Resume};
 use lockstep_run::status::{RunPhase, RunStatus};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;

@@ -19,7 +19,7 @@ use crate::wire::{Beat, LeaderMsg, MemberMsg};
 use crate::workers::{Heard, Program, Workers};
 use anyhow::Context;
 use jiff::Timestamp;
-use lockstep_jobspec::JobSpec;
+use lockstep_job::JobSpec;
 use lockstep_run::control::{Reply, Request};
 use lockstep_run::link::{AgentMsg, Phase, Progress, StoreOp, WorkerMsg};
 use lockstep_run::segment::{Event, EventKind};

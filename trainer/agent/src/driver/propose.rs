@@ -1,8 +1,8 @@
 use super::Facts;
 use crate::machine::{Proposal, leader_is_gone};
 use jiff::Timestamp;
-use lockstep_jobspec::meaning::{differences, with_meaning};
-use lockstep_jobspec::{Resume, WarmStart};
+use lockstep_job::meaning::{differences, with_meaning};
+use lockstep_job::{Resume, WarmStart};
 use lockstep_run::{Body, CommitRef, Generation, Membership, Outcome, Result, StartFrom, Step};
 use serde_json::Value;
 

@@ -10,7 +10,7 @@ use crate::wire::{Introduction, Offer};
 use crate::workers::{Heard, Program, adopt, private_folder};
 use anyhow::Context;
 use jiff::Timestamp;
-use lockstep_jobspec::{Code, JobSpec};
+use lockstep_job::{Code, JobSpec};
 use lockstep_run::code;
 use lockstep_run::link::Phase;
 use lockstep_run::segment::{EventKind, Owner};

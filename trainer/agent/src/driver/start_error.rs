@@ -1,4 +1,4 @@
-use lockstep_jobspec::AgentExit;
+use lockstep_job::AgentExit;
 use lockstep_run::Error;
 
 /// Why an agent could not begin.

@@ -17,7 +17,7 @@ mod scenario;
 mod sim;
 
 pub use event::{Action, Event, Mercy, Note, Proposal, leader_is_gone};
-pub use lockstep_jobspec::AgentExit as ExitCode;
+pub use lockstep_job::AgentExit as ExitCode;
 pub use timings::{Config, Time, Timings};
 
 use lead::Lead;

@@ -2,7 +2,7 @@
 //!
 //! Source: <https://docs.pytorch.org/docs/stable/elastic/run.html>, "Environment Variables".
 
-use lockstep_jobspec::{Expanded, JobSpec};
+use lockstep_job::{Expanded, JobSpec};
 use lockstep_run::{Membership, Rank};
 use std::collections::BTreeMap;
 
@@ -112,7 +112,7 @@ impl Contract {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockstep_jobspec::reserved_variables;
+    use lockstep_job::reserved_variables;
 
     fn contract(num_threads: u32) -> Contract {
         Contract {

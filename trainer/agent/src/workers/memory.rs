@@ -1,6 +1,6 @@
 //! What the kernel's control groups tell of memory: a worker that it killed for want of it was killed by SIGKILL, as by anybody.
 
-use lockstep_jobspec::ByteSize;
+use lockstep_job::ByteSize;
 use std::path::{Path, PathBuf};
 
 /// Where control groups are mounted: version 2 itself, version 1 with a folder for each controller.

@@ -6,7 +6,7 @@ use super::memory::OutOfMemory;
 use crate::args::{own_certificates, variable};
 use crate::report::Reporter;
 use anyhow::Context;
-use lockstep_jobspec::{ByteSize, Expanded};
+use lockstep_job::{ByteSize, Expanded};
 use lockstep_run::link::{self, AgentMsg, Phase, Start, WorkerMsg, WorkerOutcome};
 use lockstep_run::{Generation, Rank};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getuid, kill_process_group, waitid};

@@ -4,7 +4,7 @@
 #[path = "../../../tests/support/mod.rs"]
 mod support;
 
-use lockstep_jobspec::{Source, parse};
+use lockstep_job::{Source, parse};
 use lockstep_run::link::{FailureKind, WorkerMsg, WorkerOutcome};
 use std::path::Path;
 use support::Run;

@@ -1,6 +1,6 @@
 //! What is wrong with a job file is told all at once, each with its place and the way out.
 
-use lockstep_jobspec::{Problems, Source, parse};
+use lockstep_job::{Problems, Source, parse};
 
 const HEAD: &str = "name: a\nmodel: { kind: mlp }\ndata: { train: { uri: d } }\ntrain: { steps: 5 }\n";
 

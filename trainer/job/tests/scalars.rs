@@ -1,7 +1,7 @@
 //! A field that holds text takes what was written, whatever YAML or TOML would take it for.
 #![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
-use lockstep_jobspec::{JobSpec, Source, parse};
+use lockstep_job::{JobSpec, Source, parse};
 
 /// Plain words that some YAML reads as something else.
 const WORDS: [&str; 42] = [

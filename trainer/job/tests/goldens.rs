@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lockstep_jobspec::{Place, Source, explain, resolve, schema};
+use lockstep_job::{Place, Source, explain, resolve, schema};
 
 fn current(file: &str, made: &str, refresh: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
@@ -13,7 +13,7 @@ fn current(file: &str, made: &str, refresh: &str) {
     assert!(checked_in == made, "{} is out of date; refresh it with: {refresh}", path.display());
 }
 
-const REFRESH: &str = "LOCKSTEP_REFRESH=1 cargo test -p lockstep-jobspec --test goldens";
+const REFRESH: &str = "LOCKSTEP_REFRESH=1 cargo test -p lockstep-job --test goldens";
 
 #[test]
 fn the_schema_is_current() {

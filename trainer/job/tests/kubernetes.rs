@@ -1,6 +1,6 @@
 //! The Kubernetes section: its problems, its defaults, and what a job needs to run on a cluster.
 
-use lockstep_jobspec::{ByteSize, Problems, Resolved, Source, Span, resolve};
+use lockstep_job::{ByteSize, Problems, Resolved, Source, Span, resolve};
 
 const HEAD: &str = "name: a\nnodes: 2\ncommand: [train]\nstorage: s3://b/runs\n";
 

@@ -17,7 +17,7 @@ const READERS: [&str; 6] = [
 ];
 /// Where fields are defined and checked: nothing here acts on them, but for what a job says of itself.
 const OF_ITSELF: [&str; 3] =
-    ["launcher/jobspec/src/job.rs", "launcher/jobspec/src/kubernetes.rs", "launcher/jobspec/src/schedule.rs"];
+    ["trainer/job/src/job.rs", "trainer/job/src/kubernetes.rs", "trainer/job/src/schedule.rs"];
 
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -86,7 +86,7 @@ fn every_field_is_read_somewhere() {
     };
     let code = code.iter().map(acts).collect::<Vec<_>>().join("\n");
     let mut names = BTreeSet::new();
-    fields(&lockstep_jobspec::schema(), &mut names);
+    fields(&lockstep_job::schema(), &mut names);
     assert!(names.len() > 100, "{names:?}");
     // In Rust it is a word of the language, so its field has another name there.
     assert!(names.remove("final") && reads(&code, "final_factor"));

@@ -1,6 +1,6 @@
 //! YAML, JSON and TOML say the same thing, overrides are typed by the field, and no text makes the reader panic.
 
-use lockstep_jobspec::{Env, EnvError, JobSpec, Optimizer, Source, parse, resolve};
+use lockstep_job::{Env, EnvError, JobSpec, Optimizer, Source, parse, resolve};
 use proptest::prelude::*;
 
 const YAML: &str = "
@@ -158,7 +158,7 @@ proptest! {
         field in any::<prop::sample::Index>(),
         value in prop_oneof!["[0-9]{1,20}", "-?[0-9.e]{1,6}", "[a-z0-9 %]{0,10}", "[\\[\\]{}:, a-z0-9]{0,8}"],
     ) {
-        let fields = lockstep_jobspec::explain(&resolve(&source("j.yaml", YAML), &[]).unwrap());
+        let fields = lockstep_job::explain(&resolve(&source("j.yaml", YAML), &[]).unwrap());
         let set = format!("{}={value}", fields[field.index(fields.len())].path);
         if let Ok(resolved) = resolve(&source("j.yaml", YAML), &[set]) {
             let json = serde_json::to_value(&resolved.job).unwrap();

@@ -7,7 +7,7 @@
 use std::{fmt::Display, path::Path, str::FromStr};
 
 use lockstep_fuzzing::{corpus, fuzz_text};
-use lockstep_jobspec::{
+use lockstep_job::{
     ByteSize, Cadence, Cpu, Interval, JobSpec, Location, Place, Problem, Problems, Resolved, RunName, Source,
     Span, UnitError, Warmup, explain, meaning, resolve,
 };

@@ -1,6 +1,6 @@
 //! The resolved job: defaults, derived values, and the way through JSON.
 
-use lockstep_jobspec::{JobSpec, Model, Source, Warmup, resolve};
+use lockstep_job::{JobSpec, Model, Source, Warmup, resolve};
 use serde_json::json;
 
 fn digits() -> serde_json::Value {

@@ -1,6 +1,6 @@
 //! Units: what is read is what is written.
 
-use lockstep_jobspec::{ByteSize, Cadence, Cpu, Interval, RunName, Span, Warmup};
+use lockstep_job::{ByteSize, Cadence, Cpu, Interval, RunName, Span, Warmup};
 use proptest::prelude::*;
 
 #[test]
