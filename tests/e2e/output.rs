@@ -4,7 +4,7 @@ use lockstep_e2e::{Marker, Workspace, binary, wait_for};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use std::fs::{File, OpenOptions};
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -191,19 +191,22 @@ fn no_command_panics_where_nobody_can_read() {
 #[test]
 fn a_hangup_that_is_ignored_from_the_start_stays_ignored() {
     let ws = Workspace::new();
-    let job = "name: overnight\ncommand: [sh, -c, 'echo here; until [ -e go ]; do sleep 0.05; done']\n";
+    // The shell waits by itself: a child that comes and goes would be gone before its signal.
+    let job = "name: overnight\ncommand: [sh, -c, 'echo here; read -r _ < gate']\n";
+    assert!(Command::new("mkfifo").arg(ws.path("gate")).status().unwrap().success());
     let words = format!("launch -f {} --local --run-dir d", ws.write("job.yaml", job).display());
     let mut run = ws.start_in(&["sh", "-c", "trap '' HUP; exec \"$0\" \"$@\""], "lockstep", &words);
     run.wait_for_text("[rank 0] here");
     for process in run.marker.all() {
         run.signal_descendant(process, Signal::HUP);
     }
-    ws.write("go", "");
+    // Open for both, so that neither side waits for the other.
+    let mut gate = OpenOptions::new().read(true).write(true).open(ws.path("gate")).unwrap();
+    gate.write_all(b"go\n").unwrap();
     let ended = run.finish().expect_code(0);
     assert!(!ended.stderr.contains("generation 2") && !ended.stderr.contains("stop"), "{}", ended.stderr);
 
     // One that isn't ignored stops the run, as before.
-    std::fs::remove_file(ws.path("go")).unwrap();
     let mut run = ws.start(&format!("{words} --fresh"));
     run.wait_for_text("[rank 0] here");
     run.signal(Signal::HUP);
