@@ -1,6 +1,7 @@
 //! The one place that reads environment variables.
 
 use crate::Failure;
+use lockstep_storage::Scheme;
 use std::path::PathBuf;
 
 /// A variable's value, as the agents that are started from here will see it.
@@ -8,9 +9,17 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-/// The object store that bucket URIs mean, where it isn't the provider's own.
-pub(crate) fn storage_endpoint() -> Option<String> {
-    ["AWS_ENDPOINT_URL", "AWS_ENDPOINT"].into_iter().find_map(variable)
+/// The object store that a bucket's URI means, where it isn't the cloud's own.
+pub(crate) fn storage_endpoint(uri: &str) -> Option<String> {
+    let names: &[_] = match Scheme::of(uri)? {
+        Scheme::S3 => &["AWS_ENDPOINT_URL", "AWS_ENDPOINT"],
+        Scheme::Gs => &["GOOGLE_BASE_URL"],
+        // Whose account it is doesn't stand in the URI.
+        Scheme::Az => &["AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT", "AZURE_STORAGE_ACCOUNT_NAME"],
+        Scheme::Abfss => &["AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"],
+    };
+    let set: Vec<_> = names.iter().filter_map(|name| variable(name)).collect();
+    (!set.is_empty()).then(|| set.join(" "))
 }
 
 /// The folder of this user's session, where there is one: it is this user's alone, and gone at the next start of the machine.

@@ -14,6 +14,7 @@ mod environment;
 mod error;
 mod exit;
 mod job_file;
+mod keys;
 mod local;
 mod output;
 mod plain;

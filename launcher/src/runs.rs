@@ -1,11 +1,12 @@
 //! Finds runs: by name in `./runs` and on the cluster, or by folder or URI.
 
 use crate::cluster::{self, Cluster, ClusterArgs, ClusterRun};
-use crate::{Failure, block_on, shell};
+use crate::{Failure, block_on, keys, shell};
 use anyhow::Context;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use lockstep_run::status::{RunPhase, RunStatus};
 use lockstep_run::{RunDir, Step};
+use lockstep_storage::Scheme;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -146,15 +147,20 @@ impl RunArg {
         let dir = RunDir::open(&uri)?;
         match dir.run().await {
             Ok(Some(_)) => Ok(dir),
-            Ok(None) => Err(Failure::new(format!("run {} has written nothing to {uri} yet", self.run)).into()),
+            Ok(None) => {
+                Err(Failure::new(format!("run {} has written nothing to {uri} yet", self.run)).into())
+            }
             Err(error) => Err(Failure::new(format!("can't read {uri} from this machine: {error}"))
-                .note("fix", "export AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for other stores than Amazon's, AWS_ENDPOINT_URL")
-                .note("without", format!(
-                    "{}      {}      {} need the cluster only",
-                    self.command("status"),
-                    self.command("logs"),
-                    self.command("events")
-                ))
+                .note("fix", keys::how_to_give(&uri))
+                .note(
+                    "without",
+                    format!(
+                        "{}      {}      {} need the cluster only",
+                        self.command("status"),
+                        self.command("logs"),
+                        self.command("events")
+                    ),
+                )
                 .into()),
         }
     }
@@ -230,7 +236,9 @@ pub(crate) fn absolute(path_or_uri: &str) -> anyhow::Result<String> {
     if let Some((scheme, rest)) = path_or_uri.split_once("://") {
         if scheme == "memory" {
             let what = format!("{path_or_uri} ends with the process that uses it");
-            return Err(Failure::usage(what).note("fix", "write a folder, or s3://bucket/prefix").into());
+            return Err(Failure::usage(what)
+                .note("fix", format!("write a folder, or {}", Scheme::EXAMPLES))
+                .into());
         }
         return Ok(format!("{scheme}://{}", rest.trim_end_matches('/')));
     }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
 mod bad_input;
+mod buckets;
 mod command;
 mod data;
 mod family;
@@ -15,8 +16,9 @@ mod output;
 mod pid_one;
 mod records;
 mod recovery;
-mod s3;
+
 mod secrets;
+mod sizes;
 mod stopping;
 mod torchrun;
 mod warm_start;

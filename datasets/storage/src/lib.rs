@@ -1,16 +1,18 @@
-//! Object storage: one trait with a written contract, on memory, local files and S3.
+//! Object storage: one trait with a written contract, on local files, memory, S3, Google Cloud Storage and Azure.
 //!
-//! Start with [`open`]; what every implementation promises is written at [`Storage`]. The conformance suite that holds
-//! them to it, and an S3 server with faults, are in the crate `lockstep-storage-testing`.
+//! Start with [`open`]; what every implementation promises is written at [`Storage`], and [`conformance`] holds a store to
+//! it. The servers that tests run it against are in the crate `lockstep-storage-testing`.
 
+mod bucket;
+mod clouds;
+pub mod conformance;
 mod error;
 mod file;
 mod limits;
 mod local;
-mod memory;
 mod open;
 mod path;
-mod s3;
+mod scheme;
 mod settle;
 mod storage;
 
@@ -18,4 +20,5 @@ pub use error::{Error, Result};
 pub use file::open_file;
 pub use limits::Limits;
 pub use open::{Options, open, open_with};
+pub use scheme::Scheme;
 pub use storage::{Created, Meta, RECORD_BYTES, Storage};

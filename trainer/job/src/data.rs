@@ -36,7 +36,7 @@ pub struct Data {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Split {
-    /// Root of the dataset: a path, relative to the job file, or a `file://` or `s3://` URI.
+    /// Root of the dataset: a path, relative to the job file, or a `file://`, `s3://`, `gs://`, `az://` or `abfss://` URI.
     #[schemars(length(min = 1), extend("examples" = ["../datasets/digits", "s3://bucket/dataset"]))]
     pub uri: String,
     /// Folder of the split under the root. Default: the root itself.

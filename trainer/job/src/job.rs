@@ -60,7 +60,8 @@ pub struct JobSpec {
     /// When checkpoints are written, and how many stay.
     #[serde(default)]
     pub checkpoint: Checkpoint,
-    /// Where runs are kept: a folder, relative to the job file, or a `file://` or `s3://` URI; the run lives in `<storage>/<name>`.
+    /// Where runs are kept: a folder, relative to the job file, or a `file://`, `s3://`, `gs://`, `az://` or `abfss://` URI; the
+    /// run lives in `<storage>/<name>`.
     /// The default is relative to the current folder. Default: ./runs.
     #[serde(default = "default_storage")]
     pub storage: String,

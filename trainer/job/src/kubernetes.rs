@@ -77,7 +77,7 @@ pub struct Kubernetes {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<String>,
     /// Environment variables of the agent, taken as they are, and so of its workers too: what the storage needs, such as
-    /// AWS_REGION or AWS_ENDPOINT_URL. Those of the workers alone belong into the job's own `env`. Default: none.
+    /// AWS_REGION, AWS_ENDPOINT_URL or AZURE_STORAGE_ACCOUNT_NAME. Those of the workers alone belong into the job's own `env`. Default: none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// Secrets whose values become environment variables of the agent and its workers. Default: none.

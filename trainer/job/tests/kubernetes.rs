@@ -175,7 +175,7 @@ fn a_cluster_needs_an_image_and_what_all_pods_reach() {
             "there is no `kubernetes` section to say which image the pods run | \
              add kubernetes: { image: registry/name:tag }, or run it on this machine: launch --local",
             "storage is `./runs`, which pods on different machines don't share | \
-             write a bucket that all pods reach, like s3://bucket/runs",
+             write a bucket that all pods reach, like s3://bucket/runs, gs://bucket/runs or az://container/runs",
         ],
     );
     assert_cluster(
@@ -188,9 +188,21 @@ fn a_cluster_needs_an_image_and_what_all_pods_reach() {
             "data.train.uri is `d`, a path beside the job file, which pods don't have | \
              write a bucket, like s3://bucket/dataset, or an absolute path in the image or a volume",
             "storage is `file:///runs`, which pods on different machines don't share | \
-             write a bucket that all pods reach, like s3://bucket/runs",
+             write a bucket that all pods reach, like s3://bucket/runs, gs://bucket/runs or az://container/runs",
         ],
     );
+}
+
+#[test]
+fn each_clouds_buckets_are_reached_by_all_pods() {
+    for storage in ["s3://b/r", "gs://b/r", "az://c/r", "abfss://c@account.dfs.core.windows.net/r"] {
+        let text = format!("name: a\ncommand: [train]\nstorage: {storage}\nkubernetes: {{ image: i }}\n");
+        job(&text).unwrap().check_for_cluster().unwrap();
+    }
+    for storage in ["gs://", "adl://c/r", "memory://c"] {
+        let text = format!("name: a\ncommand: [train]\nstorage: {storage}\nkubernetes: {{ image: i }}\n");
+        assert!(job(&text).is_err() || job(&text).unwrap().check_for_cluster().is_err(), "{storage}");
+    }
 }
 
 #[test]

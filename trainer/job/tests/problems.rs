@@ -396,10 +396,16 @@ fn secrets_stay_out_of_the_file() {
             "j.yaml:5:18 | env.HF_TOKEN holds a secret, and the job file is copied into the run | \
              export HF_TOKEN where the run is started, and write HF_TOKEN: ${HF_TOKEN}",
             "j.yaml:6:10 | storage holds credentials, and the job file is copied into the run | \
-             remove what is before the @; give credentials by the environment, like AWS_PROFILE",
+             remove what is before the @; give credentials by the environment, like AWS_ACCESS_KEY_ID",
         ]
     );
     assert!(!problems.to_string().contains("hunter2"));
+    // What Azure writes before the @ is the container.
+    let with = |storage| {
+        parse(&Source { path: "j.yaml".into(), text: format!("{HEAD}storage: {storage}\n") }, &[]).is_ok()
+    };
+    assert!(with("abfss://container@account.dfs.core.windows.net/x"));
+    assert!(!with("abfss://container:hunter2@account.dfs.core.windows.net/x"));
 }
 
 #[test]

@@ -40,6 +40,8 @@ pub enum Fault {
     UploadBitFlip(usize),
     /// Never an answer.
     Silent,
+    /// The conditions of a write are not looked at, as by servers that don't know them. On Google's protocol only.
+    Unconditional,
 }
 
 #[derive(Debug)]

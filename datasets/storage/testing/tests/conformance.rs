@@ -1,9 +1,11 @@
-//! The conformance suite on every implementation.
+//! The conformance suite on every implementation and protocol.
 
 use std::time::Duration;
 
 use lockstep_storage::open;
-use lockstep_storage_testing::{S3Server, conformance};
+use lockstep_storage_testing::{Access, Azurite, GcsServer, S3Server, conformance};
+
+const PATIENT: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn memory() {
@@ -21,6 +23,21 @@ async fn local_files() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn s3() {
     let server = S3Server::start().unwrap();
-    conformance::run(server.storage("", Duration::from_secs(30))).await;
-    conformance::run(server.storage("some/prefix", Duration::from_secs(30))).await;
+    conformance::run(server.storage("some/prefix", PATIENT)).await;
+    let server = S3Server::start().unwrap();
+    conformance::run(server.storage("", PATIENT)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn gcs() {
+    let server = GcsServer::start(Access::Open).unwrap();
+    conformance::run(server.storage("some/prefix", PATIENT)).await;
+    let server = GcsServer::start(Access::Open).unwrap();
+    conformance::run(server.storage("", PATIENT)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn azurite() {
+    conformance::run(Azurite::start().storage("some/prefix")).await;
+    conformance::run(Azurite::start().storage("")).await;
 }

@@ -19,10 +19,10 @@ const MOST_FILE_BYTES: u64 = 1 << 32;
 Files that are there already with the same content are left alone, so an interrupted copy is carried on by the same
 command. A file that is there with other content is an error: nothing is overwritten.")]
 pub(in crate::cli) struct Args {
-    /// The dataset: a folder, or a file:// or s3:// URI
+    /// The dataset: a folder, or a file://, s3://, gs:// or az:// URI
     from: String,
 
-    /// Where it goes: a folder, or a file:// or s3:// URI
+    /// Where it goes: a folder, or a file://, s3://, gs:// or az:// URI
     to: String,
 }
 

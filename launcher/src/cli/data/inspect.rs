@@ -4,7 +4,7 @@ use crate::{Context, Exit};
 /// Show what a dataset holds, by its indexes alone
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
-    /// The dataset, or one split of it: a folder, or a file:// or s3:// URI
+    /// The dataset, or one split of it: a folder, or a file://, s3://, gs:// or az:// URI
     uri: String,
 }
 

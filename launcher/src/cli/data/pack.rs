@@ -20,7 +20,7 @@ pub(in crate::cli) struct Args {
     /// The CSV file, gzipped or not
     input: PathBuf,
 
-    /// Where the dataset goes: a folder, or a file:// or s3:// URI
+    /// Where the dataset goes: a folder, or a file://, s3://, gs:// or az:// URI
     dataset: String,
 
     /// The first line holds the names of the columns

@@ -12,7 +12,7 @@ use crate::{Context, Exit, output::columns};
 A split whose index has hashes already is left alone. A run that was trained on the dataset before carries on: what it read
 is compared with what is there.")]
 pub(in crate::cli) struct Args {
-    /// The dataset, or one split of it: a folder, or a file:// or s3:// URI
+    /// The dataset, or one split of it: a folder, or a file://, s3://, gs:// or az:// URI
     uri: String,
 }
 

@@ -17,7 +17,7 @@ them with what a run read, and lockstep data seal writes the hashes.
 Exit code: 0 nothing is wrong, 1 the dataset is damaged or not what it was"
 )]
 pub(in crate::cli) struct Args {
-    /// The dataset, or one split of it: a folder, or a file:// or s3:// URI
+    /// The dataset, or one split of it: a folder, or a file://, s3://, gs:// or az:// URI
     uri: String,
 
     /// Compare with what this run was trained on: a run in ./runs, or a run's folder or URI

@@ -1,5 +1,6 @@
 use crate::output;
 use lockstep_run::checkup::Finding;
+use lockstep_storage::conformance;
 use serde::Serialize;
 
 /// One line of what the doctor says.
@@ -17,6 +18,13 @@ impl Check {
             Ok(detail) => Self { check, ok: true, detail, fix: None },
             Err(detail) => Self { check, ok: false, detail, fix: Some(fix.to_owned()) },
         }
+    }
+
+    /// What a storage promised, and whether it kept that.
+    pub(super) fn promise(promise: &conformance::Check, outcome: &conformance::Outcome) -> Self {
+        let seen = outcome.clone().map(|()| promise.promise.to_owned());
+        let seen = seen.map_err(|seen| format!("not kept: {}. Seen: {seen}", promise.promise));
+        Self::new(promise.name, seen, &format!("keep runs elsewhere; here {}", promise.danger))
     }
 }
 

@@ -70,7 +70,7 @@ async fn inside(cluster: &Cluster, pod: &Objects, most: Duration) -> anyhow::Res
     let mut checks = vec![Check::new("pod", Ok(place), "")];
     let fix = "let the namespace's NetworkPolicies and kubernetes.podOverlay have pods ask the cluster's name server (port 53), and check CoreDNS";
     checks.push(Check::new("pod dns", found.dns, fix));
-    let fix = "check that the bucket is there, and kubernetes.secrets and kubernetes.env: AWS_ENDPOINT_URL as pods reach it, and a key that may list, read, write and delete there";
+    let fix = "check that the bucket is there, and kubernetes.secrets, kubernetes.serviceAccount and kubernetes.env: the store's address as pods reach it, and a key that may list, read, write and delete there";
     checks.push(Check::new("pod storage", found.storage, fix));
     let fix = "set the clock of the cluster's machines, or of this one: object stores refuse who is late";
     checks.push(Check::new("pod clock", clock, fix));

@@ -1,6 +1,6 @@
 //! The folder that a launch brings along.
 
-use crate::Failure;
+use crate::{Failure, keys};
 use lockstep_job::{ByteSize, Code, JobSpec};
 use lockstep_run::RunDir;
 use lockstep_run::code::{self, Packed};
@@ -30,7 +30,7 @@ pub(super) async fn bring(packed: &Packed, run_dir: &str) -> anyhow::Result<()> 
     };
     stored.map_err(|error| {
         Failure::new(format!("can't store the code of this launch: {error}"))
-            .note("fix", "export AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for other stores than Amazon's, AWS_ENDPOINT_URL")
+            .note("fix", keys::how_to_give(run_dir))
             .note("or", "build the code into the image, and leave --sync out")
             .into()
     })

@@ -27,7 +27,7 @@ impl Place {
         let key = match real {
             Some(real) => real.ok().map(|path| path.to_string_lossy().into_owned()),
             // The same URI at another endpoint is another run.
-            None => Some(format!("{}\n{uri}", environment::storage_endpoint().unwrap_or_default())),
+            None => Some(format!("{}\n{uri}", environment::storage_endpoint(uri).unwrap_or_default())),
         };
         let private = key.map(|key| {
             let name = blake3::hash(key.trim_end_matches('/').as_bytes()).to_hex();

@@ -1,5 +1,6 @@
 use lockstep_job::AgentExit;
 use lockstep_run::Error;
+use lockstep_storage::Scheme;
 
 /// Why an agent could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -30,7 +31,7 @@ impl From<Error> for StartError {
                 Storage::Unavailable { .. } | Storage::Timeout { .. } | Storage::NoSpace { .. },
             ) => Self::Again(error.into()),
             // Every object that is looked for at the start may be absent, so it is what holds them that is.
-            Error::Storage(Storage::NotFound { uri }) if uri.starts_with("s3://") => Self::Never(
+            Error::Storage(Storage::NotFound { uri }) if Scheme::of(uri).is_some() => Self::Never(
                 anyhow::anyhow!("the bucket of {uri} does not exist; make it, or correct `storage`"),
             ),
             Error::Storage(_) | Error::BadRecord { .. } => Self::Never(error.into()),

@@ -10,7 +10,8 @@ pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
     }
     if !is_bucket(&job.storage) {
         let what = format!("storage is `{}`, which pods on different machines don't share", job.storage);
-        found.add("storage", what, "write a bucket that all pods reach, like s3://bucket/runs");
+        let fix = "write a bucket that all pods reach, like s3://bucket/runs, gs://bucket/runs or az://container/runs";
+        found.add("storage", what, fix);
     }
     let data = job.data.as_ref();
     let paths = [
@@ -34,6 +35,9 @@ pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
     }
 }
 
+/// How URIs of buckets begin.
+const BUCKETS: [&str; 4] = ["s3", "gs", "az", "abfss"];
+
 fn is_bucket(uri: &str) -> bool {
-    uri.split_once("://").is_some_and(|(scheme, rest)| scheme == "s3" && !rest.is_empty())
+    uri.split_once("://").is_some_and(|(scheme, rest)| BUCKETS.contains(&scheme) && !rest.is_empty())
 }

@@ -2,7 +2,7 @@ use super::Findings;
 use crate::JobSpec;
 
 /// Ends of names that hold secrets.
-const SECRET: [&str; 6] = ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "API_KEY", "ACCESS_KEY"];
+const SECRET: [&str; 7] = ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "API_KEY", "ACCESS_KEY", "ACCOUNT_KEY"];
 
 fn names_a_secret(variable: &str) -> bool {
     let name = variable.to_ascii_uppercase();
@@ -33,10 +33,14 @@ pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
         ("data.eval.uri", data.and_then(|data| data.eval.as_ref()).map(|eval| &eval.uri)),
     ];
     for (path, uri) in uris {
-        let authority =
-            uri.and_then(|uri| uri.split_once("://")).and_then(|(_, rest)| rest.split('/').next());
-        if authority.is_some_and(|authority| authority.contains('@')) {
-            let fix = "remove what is before the @; give credentials by the environment, like AWS_PROFILE";
+        let (scheme, rest) = uri.and_then(|uri| uri.split_once("://")).unwrap_or_default();
+        let authority = rest.split('/').next().unwrap_or_default();
+        // abfss://container@account holds none, unless there is a colon.
+        let credentials =
+            authority.split_once('@').is_some_and(|(user, _)| scheme != "abfss" || user.contains(':'));
+        if credentials {
+            let fix =
+                "remove what is before the @; give credentials by the environment, like AWS_ACCESS_KEY_ID";
             found.add(
                 path,
                 format!("{path} holds credentials, and the job file is copied into the run"),

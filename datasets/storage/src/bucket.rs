@@ -1,72 +1,68 @@
-use std::{ops::Range, time::Duration};
+use std::{fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{
-    BackoffConfig, ClientOptions, GetOptions, GetRange, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
-    PutPayload, RetryConfig, UpdateVersion, WriteMultipart,
-    aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey},
-    path::Path,
+    GetOptions, GetRange, MultipartId, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload,
+    UpdateVersion, multipart::MultipartStore, path::Path,
 };
 
-use crate::{Created, Error, Limits, Meta, RECORD_BYTES, Result, Storage, error::causes, path, settle};
+use crate::{Created, Error, Limits, Meta, RECORD_BYTES, Result, Storage, path, settle};
 
 /// Larger objects go in parts of this size, [`PARTS_IN_FLIGHT`] at a time.
 const PART_BYTES: usize = 16 << 20;
 const PARTS_IN_FLIGHT: usize = 4;
 
-/// Objects below `s3://bucket/prefix`, by Amazon's protocol; the settings come from the usual `AWS_*` variables.
-#[derive(Debug)]
-pub(crate) struct S3 {
-    store: AmazonS3,
-    bucket: String,
+/// What differs between the protocols of object stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// Conditions name an object by its ETag: Amazon's S3, and objects in memory.
+    Etags,
+    /// Conditions on writes name an object by its generation, which listings don't tell: Google's.
+    Generations,
+    /// As [`Etags`](Self::Etags), but listings tell them without quotes: Azure's.
+    BareEtags,
+}
+
+/// Objects of one bucket (Azure: container) below a prefix, whoever serves it.
+pub(crate) struct Bucket {
+    root: String,
     prefix: String,
+    objects: Arc<dyn ObjectStore>,
+    uploads: Arc<dyn MultipartStore>,
+    protocol: Protocol,
     limits: Limits,
 }
 
-impl S3 {
-    /// `config` holds object_store's keys (`aws_endpoint`, `aws_region`, ...) and wins over the environment.
-    pub(crate) fn open(
-        bucket: &str,
+/// The clients hold keys.
+impl fmt::Debug for Bucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bucket")
+            .field("root", &self.root)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Bucket {
+    /// `root` is the full URI of `prefix`, without a slash at its end.
+    pub(crate) fn new<S: ObjectStore + MultipartStore>(
+        root: String,
         prefix: &str,
-        config: &[(String, String)],
+        store: S,
+        protocol: Protocol,
         limits: Limits,
-    ) -> Result<Self> {
-        let bad = |reason: String| Error::BadUri { uri: format!("s3://{bucket}/{prefix}"), reason };
-        // Another part of the process may have installed one before; either does.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
-        for (key, value) in config {
-            let known: AmazonS3ConfigKey = key.parse().map_err(|error| bad(causes(&error)))?;
-            builder = builder.with_config(known, value);
-        }
-        let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
-        let client = ClientOptions::new()
-            // The user wrote `http://` on purpose; without an endpoint it is https anyway.
-            .with_allow_http(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")))
-            .with_connect_timeout(Duration::from_secs(5))
-            // The client's own timeout spans the whole body. Ours know the size; this one catches a stalled body.
-            .with_timeout_disabled()
-            .with_read_timeout(limits.call / 3);
-        let retry = RetryConfig {
-            backoff: BackoffConfig { max_backoff: Duration::from_secs(5), ..BackoffConfig::default() },
-            max_retries: 6,
-            retry_timeout: limits.call,
-        };
-        let store = builder
-            .with_client_options(client)
-            .with_retry(retry)
-            .build()
-            .map_err(|error| bad(format!("{}; see the AWS_* variables", causes(&error))))?;
-        Ok(Self { store, bucket: bucket.to_owned(), prefix: prefix.to_owned(), limits })
+    ) -> Self {
+        let store = Arc::new(store);
+        Self { root, prefix: prefix.to_owned(), objects: store.clone(), uploads: store, protocol, limits }
     }
 
     fn key(&self, path: &str) -> Result<Path> {
-        path::check(&self.uri(""), path)?;
+        path::check(&self.root, path)?;
         let full = if self.prefix.is_empty() { path.to_owned() } else { format!("{}/{path}", self.prefix) };
         Path::parse(full).map_err(|_| Error::BadPath {
-            uri: self.uri(""),
+            uri: self.root.clone(),
             path: path.to_owned(),
             reason: "it has a character that object stores do not take",
         })
@@ -88,7 +84,12 @@ impl S3 {
     fn meta(&self, found: ObjectMeta) -> Meta {
         let full = found.location.as_ref();
         let path = full.strip_prefix(&self.prefix).unwrap_or(full).trim_start_matches('/').to_owned();
-        Meta { path, bytes: found.size, version: found.e_tag.clone(), etag: found.e_tag }
+        let quote = |etag: String| {
+            let bare = self.protocol == Protocol::BareEtags && !etag.starts_with(['"', 'W']);
+            if bare { format!("\"{etag}\"") } else { etag }
+        };
+        let etag = found.e_tag.map(quote);
+        Meta { path, bytes: found.size, version: etag.clone(), etag }
     }
 
     /// The time for the body, and the room that it takes, are known only once the answer has begun.
@@ -97,7 +98,7 @@ impl S3 {
         let failed = self.failed(path, "get");
         let uri = || self.uri(path);
         let begin = async {
-            self.store.get_opts(&key, options).await.map_err(|error| match error {
+            self.objects.get_opts(&key, options).await.map_err(|error| match error {
                 object_store::Error::Precondition { .. } => Error::Changed { uri: uri() },
                 error => failed(error),
             })
@@ -120,36 +121,56 @@ impl S3 {
     async fn put_if(&self, path: &str, operation: &'static str, body: Bytes, mode: PutMode) -> Result<bool> {
         use object_store::Error as Os;
         let key = self.key(path)?;
-        match self.store.put_opts(&key, PutPayload::from_bytes(body), mode.into()).await {
+        match self.objects.put_opts(&key, PutPayload::from_bytes(body), mode.into()).await {
             Ok(_) => Ok(true),
             Err(Os::AlreadyExists { .. } | Os::Precondition { .. }) => Ok(false),
             Err(error) => Err(self.failed(path, operation)(error)),
         }
     }
 
-    async fn put_parts(&self, key: &Path, body: Bytes) -> object_store::Result<()> {
-        let upload = self.store.put_multipart(key).await?;
-        let mut writer = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
-        for start in (0..body.len()).step_by(PART_BYTES) {
-            if let Err(error) = writer.wait_for_capacity(PARTS_IN_FLIGHT).await {
-                // Unfinished parts cost money until the bucket's lifecycle rule takes them.
-                if let Err(leftover) = writer.abort().await {
-                    tracing::warn!(%key, error = %leftover, "could not remove the parts of a failed upload");
-                }
-                return Err(error);
-            }
-            writer.put(body.slice(start..body.len().min(start + PART_BYTES)));
+    /// What a write must name to replace `old` and nothing else; none if `old` is no longer there.
+    ///
+    /// A generation is asked for here. Between the question and the write it holds the object fast, and before the
+    /// question the ETag does.
+    async fn version_of(&self, old: &Meta) -> Result<Option<UpdateVersion>> {
+        if self.protocol != Protocol::Generations {
+            return Ok(Some(UpdateVersion { e_tag: old.etag.clone(), version: None }));
         }
-        writer.finish().await.map(drop)
+        let key = self.key(&old.path)?;
+        match self.objects.head(&key).await {
+            Ok(now) if now.e_tag == old.etag => Ok(Some(UpdateVersion { e_tag: None, version: now.version })),
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(self.failed(&old.path, "replace")(error)),
+        }
+    }
+
+    async fn put_parts(&self, key: &Path, body: Bytes) -> object_store::Result<()> {
+        let upload = self.uploads.create_multipart(key).await?;
+        let done = self.put_each_part(key, &upload, body).await;
+        if done.is_err() {
+            // Unfinished parts cost money until the bucket's lifecycle rule takes them.
+            if let Err(leftover) = self.uploads.abort_multipart(key, &upload).await {
+                tracing::warn!(%key, error = %leftover, "could not remove the parts of a failed upload");
+            }
+        }
+        done
+    }
+
+    async fn put_each_part(&self, key: &Path, upload: &MultipartId, body: Bytes) -> object_store::Result<()> {
+        let starts = (0..body.len()).step_by(PART_BYTES).enumerate();
+        let parts = starts.map(|(index, start)| {
+            let part = body.slice(start..body.len().min(start + PART_BYTES));
+            self.uploads.put_part(key, upload, index, part.into())
+        });
+        let parts = stream::iter(parts).buffered(PARTS_IN_FLIGHT).try_collect().await?;
+        self.uploads.complete_multipart(key, upload, parts).await.map(drop)
     }
 }
 
 #[async_trait]
-impl Storage for S3 {
+impl Storage for Bucket {
     fn uri(&self, path: &str) -> String {
-        let names = [self.bucket.as_str(), &self.prefix, path];
-        let names: Vec<_> = names.into_iter().filter(|name| !name.is_empty()).collect();
-        format!("s3://{}", names.join("/"))
+        if path.is_empty() { self.root.clone() } else { format!("{}/{path}", self.root) }
     }
 
     async fn get_at_most(&self, path: &str, max: u64) -> Result<Bytes> {
@@ -161,6 +182,8 @@ impl Storage for S3 {
         match self.fetch(&listed.path, options, listed.bytes).await {
             Ok(body) if body.len() as u64 == listed.bytes => Ok(body),
             Ok(_) | Err(Error::TooLarge { .. }) => Err(Error::Changed { uri: self.uri(&listed.path) }),
+            // Of an object that is gone some stores say that the condition doesn't hold.
+            Err(error @ Error::Changed { .. }) => Err(self.head(&listed.path).await.err().unwrap_or(error)),
             Err(error) => Err(error),
         }
     }
@@ -180,12 +203,12 @@ impl Storage for S3 {
 
     async fn head(&self, path: &str) -> Result<Meta> {
         let key = self.key(path)?;
-        let call = async { self.store.head(&key).await.map_err(self.failed(path, "head")) };
+        let call = async { self.objects.head(&key).await.map_err(self.failed(path, "head")) };
         Ok(self.meta(self.limits.bound(|| self.uri(path), "head", 0, call).await?))
     }
 
     async fn create(&self, path: &str, body: Bytes) -> Result<Created> {
-        path::check_new(&self.uri(""), path)?;
+        path::check_new(&self.root, path)?;
         let most = RECORD_BYTES.max(body.len() as u64);
         let put = || self.put_if(path, "create", body.clone(), PutMode::Create);
         let call = settle::create(&body, put, || self.get_at_most(path, most));
@@ -193,14 +216,14 @@ impl Storage for S3 {
     }
 
     async fn put(&self, path: &str, body: Bytes) -> Result<()> {
-        path::check_new(&self.uri(""), path)?;
+        path::check_new(&self.root, path)?;
         let key = self.key(path)?;
         let bytes = body.len() as u64;
         let call = async {
             let done = if body.len() > PART_BYTES {
                 self.put_parts(&key, body).await
             } else {
-                self.store.put(&key, PutPayload::from_bytes(body)).await.map(drop)
+                self.objects.put(&key, PutPayload::from_bytes(body)).await.map(drop)
             };
             done.map_err(self.failed(path, "put"))
         };
@@ -209,10 +232,14 @@ impl Storage for S3 {
 
     async fn replace(&self, old: &Meta, body: Bytes) -> Result<bool> {
         let path = old.path.as_str();
-        path::check_new(&self.uri(""), path)?;
-        let version = UpdateVersion { e_tag: old.etag.clone(), version: None };
+        path::check_new(&self.root, path)?;
         let most = RECORD_BYTES.max(body.len() as u64);
-        let put = || self.put_if(path, "replace", body.clone(), PutMode::Update(version.clone()));
+        let put = || async {
+            match self.version_of(old).await? {
+                Some(version) => self.put_if(path, "replace", body.clone(), PutMode::Update(version)).await,
+                None => Ok(false),
+            }
+        };
         let call = settle::create(&body, put, || self.get_at_most(path, most));
         let settled = self.limits.bound(|| self.uri(path), "replace", body.len() as u64, call).await;
         match settled {
@@ -223,11 +250,11 @@ impl Storage for S3 {
     }
 
     async fn list(&self, folder: &str) -> Result<Vec<Meta>> {
-        let folder = path::check_folder(&self.uri(""), folder)?;
+        let folder = path::check_folder(&self.root, folder)?;
         let key = self.folder(folder)?;
         let call = async {
             let found: Vec<_> =
-                self.store.list(key.as_ref()).try_collect().await.map_err(self.failed(folder, "list"))?;
+                self.objects.list(key.as_ref()).try_collect().await.map_err(self.failed(folder, "list"))?;
             let mut objects: Vec<_> = found.into_iter().map(|one| self.meta(one)).collect();
             objects.retain(|object| !object.path.split('/').any(path::is_foreign));
             objects.sort_by(|a, b| a.path.cmp(&b.path));
@@ -237,10 +264,10 @@ impl Storage for S3 {
     }
 
     async fn folders(&self, folder: &str) -> Result<Vec<String>> {
-        let folder = path::check_folder(&self.uri(""), folder)?;
+        let folder = path::check_folder(&self.root, folder)?;
         let key = self.folder(folder)?;
         let call = async {
-            let found = self.store.list_with_delimiter(key.as_ref()).await;
+            let found = self.objects.list_with_delimiter(key.as_ref()).await;
             let below = found.map_err(self.failed(folder, "list"))?.common_prefixes;
             let mut names: Vec<_> =
                 below.iter().filter_map(|path| path.filename().map(str::to_owned)).collect();
@@ -254,7 +281,7 @@ impl Storage for S3 {
     async fn delete(&self, path: &str) -> Result<()> {
         let key = self.key(path)?;
         let call = async {
-            match self.store.delete(&key).await {
+            match self.objects.delete(&key).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
                 Err(error) => Err(self.failed(path, "delete")(error)),
             }

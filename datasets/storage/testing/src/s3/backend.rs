@@ -9,6 +9,8 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use s3s::{S3, S3Request, S3Response, S3Result, dto::*, s3_error};
 
+/// The one bucket that is there.
+pub(super) const BUCKET: &str = "lockstep";
 /// Small pages, so that every listing of a test is a paged one.
 const PAGE: usize = 20;
 
@@ -28,7 +30,7 @@ struct Upload {
 /// One bucket in memory. A body is complete and verified before the lock is taken, and the lock covers check and insert:
 /// conditional puts of one key are decided one after another.
 #[derive(Debug, Default)]
-pub(crate) struct Backend {
+pub(super) struct Backend {
     objects: Mutex<BTreeMap<String, Stored>>,
     uploads: Mutex<HashMap<String, Upload>>,
 }
@@ -99,7 +101,7 @@ impl Backend {
 }
 
 fn known(bucket: &str) -> S3Result<()> {
-    if bucket == crate::server::BUCKET { Ok(()) } else { Err(s3_error!(NoSuchBucket)) }
+    if bucket == BUCKET { Ok(()) } else { Err(s3_error!(NoSuchBucket)) }
 }
 
 #[async_trait::async_trait]

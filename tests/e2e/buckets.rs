@@ -1,0 +1,123 @@
+//! The same run on each cloud's protocol: data, checkpoints, recovery and resume give the same model as on files.
+
+use lockstep_e2e::{Workspace, repository};
+use lockstep_storage::conformance;
+use lockstep_storage_testing::{Access, Azurite, Call, Fault, GcsServer, S3Server};
+
+fn launch(storage: &str) -> String {
+    let digits = repository().join("trainer/examples/digits.yaml");
+    format!(
+        "launch -f {} --local --set train.steps=600 --set checkpoint.every=200steps --set log.every=20steps --run-dir {storage}",
+        digits.display()
+    )
+}
+
+/// A workspace whose commands reach a server.
+fn workspace(env: Vec<(&str, String)>) -> Workspace {
+    let mut ws = Workspace::new();
+    env.into_iter().for_each(|(name, value)| ws.set_env(name, &value));
+    ws
+}
+
+fn model_hash(ws: &Workspace, run: &str) -> String {
+    let list = ws.run(&format!("checkpoint list {run} --output json")).expect_code(0).json();
+    assert_eq!(list[0]["step"], 600, "{list:#}");
+    list[0]["model_hash"].as_str().unwrap().to_owned()
+}
+
+/// Kills a run that has a checkpoint there, and has the next launch carry on to what a folder gives too, on data of the same
+/// bucket.
+fn survives_the_loss_of_everything(env: Vec<(&str, String)>, bucket: &str) {
+    let ws = workspace(env);
+    let (uri, data) = (format!("{bucket}runs/digits"), format!("{bucket}digits"));
+    ws.run(&format!("data copy {} {data}", repository().join("datasets/digits").display())).expect_code(0);
+    let there = format!("{} --set data.train.uri={data} --set data.eval.uri={data}", launch(&uri));
+    let mut run = ws.start(&there);
+    run.wait_until("a checkpoint in the bucket", || {
+        let list = ws.run(&format!("checkpoint list {uri} --output json"));
+        list.stdout.contains("model_hash").then_some(())
+    });
+    run.kill_everything();
+    ws.run(&there).expect_code(0);
+    ws.run(&format!("checkpoint verify {uri}")).expect_code(0);
+    let status = ws.run(&format!("status {uri} --output json")).expect_code(0).json();
+    assert_eq!((&status["phase"], &status["step"]), (&"done".into(), &600.into()), "{status:#}");
+    ws.run(&launch("d")).expect_code(0);
+    assert_eq!(model_hash(&ws, &uri), model_hash(&ws, "d"));
+}
+
+#[test]
+fn a_run_on_s3_survives_the_loss_of_everything() {
+    let server = S3Server::start().unwrap();
+    survives_the_loss_of_everything(server.env(), &server.uri(""));
+}
+
+#[test]
+fn a_run_on_google_cloud_storage_survives_the_loss_of_everything() {
+    let server = GcsServer::start(Access::ByToken).unwrap();
+    survives_the_loss_of_everything(server.env(), &server.uri(""));
+}
+
+#[test]
+fn a_run_on_azure_survives_the_loss_of_everything() {
+    let server = Azurite::start();
+    survives_the_loss_of_everything(server.env(), &server.uri(""));
+}
+
+#[test]
+fn the_doctor_holds_a_bucket_to_the_contract_and_leaves_nothing() {
+    let server = GcsServer::start(Access::Open).unwrap();
+    let ws = workspace(server.env());
+    let words = format!("doctor --storage {} --output json", server.uri("runs"));
+    let found = ws.run(&words).expect_code(0).json();
+    let found: Vec<_> =
+        found.as_array().unwrap().iter().map(|check| check["check"].as_str().unwrap()).collect();
+    assert_eq!(found[0], "storage");
+    assert_eq!(found[1..], conformance::CHECKS.each_ref().map(|check| check.name));
+    assert_eq!(server.num_objects(), 0);
+
+    // Of a store that forgets conditions it says what is lost there.
+    server.faults().add(Call::Put, "create-race", Fault::Unconditional, usize::MAX);
+    let told = ws.run(&format!("doctor --storage {}", server.uri("runs"))).expect_code(1);
+    for words in ["create-race", "told that they won", "two leaders form the same generation"] {
+        assert!(told.stdout.contains(words), "no {words:?} in:\n{}", told.stdout);
+    }
+}
+
+#[test]
+fn who_attaches_to_a_launcher_that_dies_before_the_run_began_is_told() {
+    let server = S3Server::start().unwrap();
+    let ws = workspace(server.env());
+    let uri = server.uri("runs/digits");
+    server.faults().add(Call::Head, "", Fault::Silent, 1);
+    let mut first = ws.start(&launch(&uri));
+    first.wait_until("its first question", || (server.faults().left() == 0).then_some(()));
+    let mut second = ws.start(&launch(&uri));
+    second.wait_for_text("is running already");
+    first.kill_everything();
+    let told = second.finish().expect_code(1);
+    assert!(told.stderr.contains("ended before the run began"), "{}", told.stderr);
+}
+
+#[test]
+fn the_same_uri_at_another_endpoint_is_another_run() {
+    let servers = [S3Server::start().unwrap(), S3Server::start().unwrap()];
+    let runs = servers.each_ref().map(|server| {
+        let ws = workspace(server.env());
+        (ws.start(&launch(&server.uri("runs/digits"))), ws)
+    });
+    for (run, _ws) in runs {
+        let done = run.finish().expect_code(0);
+        assert!(!done.stderr.contains("is running already"), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn a_bucket_that_refuses_the_key_is_named() {
+    let server = S3Server::start().unwrap();
+    let mut ws = workspace(server.env());
+    ws.set_env("AWS_SECRET_ACCESS_KEY", "wrong");
+    let refused = ws.run(&launch(&server.uri("runs/digits"))).expect_code(1);
+    assert!(refused.stderr.contains("runs/digits"), "{}", refused.stderr);
+    assert!(!refused.stderr.contains("wrong"), "{}", refused.stderr);
+}
