@@ -4,6 +4,8 @@ SHELL := /bin/bash
 CARGO ?= cargo
 TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 BIN := $(TARGET)/release
+# What users get: the same programs with their debug data in files beside them.
+DIST := $(TARGET)/dist
 WORKSPACE := --workspace --release --locked
 # Most tests wait for processes rather than compute.
 TEST_THREADS = $(or $(RUST_TEST_THREADS),$(shell echo $$(( 2 * $$(nproc) ))))
@@ -18,8 +20,9 @@ help: ## show this help
 	@trainer/c10d/scripts/fetch-libtorch.sh
 
 .PHONY: build
-build: .libtorch ## build lockstep, lockstep-agent and lockstep-worker into target/release
+build: .libtorch ## build lockstep, lockstep-agent and lockstep-worker into target/dist
 	$(WITH_LIBTORCH) $(CARGO) build --release --locked -p lockstep -p lockstep-agent -p lockstep-trainer
+	trainer/image/strip.sh $(DIST) $(BIN)/lockstep $(BIN)/lockstep-agent $(BIN)/lockstep-worker
 
 # What an image needs, without the launcher.
 .PHONY: worker
@@ -28,7 +31,7 @@ worker: .libtorch
 
 .PHONY: demo
 demo: build ## train a digit classifier on two nodes of this machine, real data, real DDP
-	$(BIN)/lockstep launch -f trainer/examples/digits.yaml --local --run-dir runs/demo
+	$(DIST)/lockstep launch -f trainer/examples/digits.yaml --local --run-dir runs/demo
 
 # What tests start. The same targets and so the same features as `cargo test`: dependencies are compiled once.
 .PHONY: test-binaries
@@ -36,7 +39,7 @@ test-binaries: .libtorch
 	$(WITH_LIBTORCH) $(CARGO) build $(WORKSPACE) --all-targets
 
 .PHONY: test
-test: test-binaries python ## all tests (needs no network once libtorch and PyTorch are there)
+test: test-binaries python stores ## all tests (needs no network once libtorch, PyTorch and the stores are there)
 	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) RUST_TEST_THREADS=$(TEST_THREADS) $(WITH_LIBTORCH) $(CARGO) test $(WORKSPACE) --exclude lockstep-cluster-tests
 
 .PHONY: soak-fuzz
@@ -46,6 +49,12 @@ soak-fuzz: .libtorch ## every fuzz target for LOCKSTEP_FUZZ_SECONDS (default: 60
 .PHONY: python
 python: ## PyTorch, safetensors and tensorboard as judges, in a venv outside the checkout
 	@tests/scripts/pytorch-venv.sh > /dev/null
+
+# Other people's object stores that tests run against.
+.PHONY: stores
+stores:
+	@tests/scripts/azurite.sh > /dev/null
+	@tests/scripts/moto.sh > /dev/null
 
 .PHONY: check
 check: .libtorch ## quick gate for each commit: format, clippy, unit tests
@@ -67,7 +76,7 @@ doc: .libtorch ## API documentation, without warnings
 
 .PHONY: bench
 bench: build python ## measure against PyTorch and torchrun; prints and writes tests/benches/results
-	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) tests/benches/run.py --bin $(BIN)
+	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) tests/benches/run.py --bin $(DIST)
 
 .PHONY: soak
 soak: test-binaries ## a million logged steps with 200 kills: storage, memory and descriptors stay bounded; writes tests/benches/results
@@ -100,11 +109,11 @@ test-image: build static-agent ## build the Dockerfile with buildah over Debian 
 	tests/cluster/dockerfile-test.sh --bin $(BIN)
 
 # Quick ones, several at a time; slow ones likewise; and those that need a cluster for themselves, or one of another kind.
-ON_CLUSTER := thin commands waits refusals endings faults manifests
+ON_CLUSTER := thin commands waits refusals endings faults manifests clouds
 SLOW_ON_CLUSTER := keys outsider fleet python
 
 .PHONY: test-cluster
-test-cluster: test-binaries static-agent ## tests on a real cluster (as root; builds its parts on first use)
+test-cluster: test-binaries static-agent stores ## tests on a real cluster (as root; builds its parts on first use)
 	tests/cluster/self-test.sh --quick
 	$(WITH_LIBTORCH) tests/cluster/run-tests.sh $(ON_CLUSTER)
 

@@ -44,7 +44,9 @@ programs() {
   libraries=$(resolved "$bin/lockstep-worker")
   libtorch=$(libtorch_of "$libraries")
   mkdir -p "$at/bin" "$at/lib"
-  cp "$agent" "$bin/lockstep-worker" "$at/bin/"
+  for program in "$agent" "$bin/lockstep-worker"; do
+    objcopy --strip-all "$program" "$at/bin/$(basename "$program")"
+  done
   grep "^$libtorch/" <<<"$libraries" | while read -r library; do cp -L "$library" "$at/lib/"; done
 }
 
