@@ -1,7 +1,7 @@
 use k8s_openapi::api::core::v1::ConfigMap;
 use lockstep_job::JobSpec;
 
-use crate::objects::Source;
+use crate::source::Source;
 use crate::{Wrong, meta::pairs};
 
 /// The key under which the job is, and so its file's name.

@@ -10,10 +10,9 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use lockstep_job::{Kubernetes, PullPolicy, Resume, SecretEnv};
 
 use crate::config_map::FILE;
-use crate::meta::{AGENT_PORT, CONTAINER, JOB_NAME_LABEL, UID_LABEL};
-use crate::objects::{Purpose, Source};
-use crate::pod::some;
+use crate::meta::{AGENT_PORT, CONTAINER, JOB_NAME_LABEL, UID_LABEL, some};
 use crate::quantity::{bytes, cores};
+use crate::source::{Purpose, Source};
 use crate::volumes::{self, AGENT_DIR, CACHE, JOB_DIR};
 
 /// Variable that holds the Job's uid: what is launched once is one launch.

@@ -1,7 +1,7 @@
 use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, JobSpec, JobTemplateSpec};
 use lockstep_job::CronSchedule;
 
-use crate::objects::Source;
+use crate::source::Source;
 
 /// Ended launches of which the Job stays, and with it the pods' logs.
 const KEPT: i32 = 3;

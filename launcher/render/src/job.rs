@@ -8,8 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use lockstep_job::AgentExit;
 
 use crate::meta::{CONTAINER, RUN_DIR_ANNOTATION};
-use crate::objects::Source;
 use crate::quantity::count;
+use crate::source::Source;
 
 /// A node that comes back this often without the run giving up on it is given up. Each return waits up to 10 minutes.
 const RETURNS: i32 = 1000;

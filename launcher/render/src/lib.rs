@@ -17,6 +17,7 @@ mod pod;
 mod print;
 mod quantity;
 mod service;
+mod source;
 mod typed;
 mod volumes;
 

@@ -115,3 +115,8 @@ impl<'a> Meta<'a> {
 pub(crate) fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> Pairs {
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
+
+/// A list, unless it is empty.
+pub(crate) fn some<T>(items: impl Iterator<Item = T>) -> Option<Vec<T>> {
+    Some(items.collect::<Vec<_>>()).filter(|items| !items.is_empty())
+}

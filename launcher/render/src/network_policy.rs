@@ -2,7 +2,7 @@ use k8s_openapi::api::networking::v1::{
     NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicySpec,
 };
 
-use crate::objects::Source;
+use crate::source::Source;
 
 /// The job's own pods reach each other on every port, since Gloo and NCCL take any; nobody else gets in. The node's
 /// probes always do.

@@ -2,10 +2,11 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use lockstep_job::{JobSpec, Kubernetes, Resume, RunName};
+use lockstep_job::{JobSpec, Resume, RunName};
 use serde_json::Value;
 
 use crate::meta::Meta;
+use crate::source::{Purpose, Source};
 use crate::{Wrong, config_map, cron_job, job, network_policy, pdb, pod, service};
 
 /// Everything that a job is on a cluster, in the order in which it is made: what pods need comes before the pods.
@@ -30,23 +31,6 @@ pub enum Work {
     Job(Box<Job>),
     /// Again and again.
     CronJob(Box<CronJob>),
-}
-
-/// The part of a job that every object is made from.
-pub(crate) struct Source<'a> {
-    pub(crate) job: &'a JobSpec,
-    pub(crate) kubernetes: &'a Kubernetes,
-    pub(crate) purpose: Purpose,
-    pub(crate) meta: Meta<'a>,
-}
-
-/// What the agents are there for.
-#[derive(Clone, Copy)]
-pub(crate) enum Purpose {
-    /// To train, from what the launch starts from.
-    Train { resume: Resume },
-    /// To say what a pod of the job finds around it.
-    Checkup,
 }
 
 /// Makes the objects of a job that [`check_for_cluster`](lockstep_job::Resolved::check_for_cluster) found nothing

@@ -2,8 +2,8 @@ use k8s_openapi::api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec}
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use lockstep_job::Pdb;
 
-use crate::objects::Source;
 use crate::quantity::count;
+use crate::source::Source;
 
 /// `maxUnavailable` needs an owner with a scale, which a Job isn't: so it becomes `minAvailable`.
 pub(crate) fn pdb(source: &Source<'_>, budget: Pdb) -> PodDisruptionBudget {

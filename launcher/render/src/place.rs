@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::{Affinity, Toleration, TopologySpreadConstraint};
 use lockstep_job::{Effect, Kubernetes, Operator, Spot, WhenUnsatisfiable};
 
-use crate::objects::Source;
 use crate::quantity::{count, seconds};
+use crate::source::Source;
 use crate::{Wrong, typed::typed};
 
 /// A pod on a node that is gone is taken for lost after this time; by itself that would be 300 s.

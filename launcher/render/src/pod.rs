@@ -2,8 +2,9 @@ use k8s_openapi::api::core::v1::{
     LocalObjectReference, PodSecurityContext, PodSpec, PodTemplateSpec, SeccompProfile,
 };
 
-use crate::objects::Source;
+use crate::meta::some;
 use crate::quantity::seconds;
+use crate::source::Source;
 use crate::{Wrong, container, overlay, place, volumes};
 
 /// The user and group of all images of ours.
@@ -51,9 +52,4 @@ pub(crate) fn template(source: &Source<'_>) -> Result<PodTemplateSpec, Wrong> {
         Some(patch) => overlay::merge(template, patch, job),
         None => Ok(template),
     }
-}
-
-/// A list, unless it is empty.
-pub(crate) fn some<T>(items: impl Iterator<Item = T>) -> Option<Vec<T>> {
-    Some(items.collect::<Vec<_>>()).filter(|items| !items.is_empty())
 }

@@ -1,7 +1,7 @@
 use k8s_openapi::api::core::v1::{Service, ServicePort, ServiceSpec};
 
 use crate::meta::{AGENT_PORT, CONTAINER};
-use crate::objects::Source;
+use crate::source::Source;
 
 /// A headless Service: each pod is `<job>-<index>.<service>` from the moment it has an address, ready or not, because
 /// agents become ready by finding each other.

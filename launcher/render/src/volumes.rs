@@ -4,8 +4,8 @@ use k8s_openapi::api::core::v1::{
 };
 use lockstep_job::ByteSize;
 
-use crate::objects::Source;
 use crate::quantity::bytes;
+use crate::source::Source;
 
 /// Where the job file is.
 pub(crate) const JOB_DIR: &str = "/etc/lockstep";
