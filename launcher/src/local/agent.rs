@@ -1,7 +1,7 @@
 //! One agent as a child process.
 
+use super::launch::Launch;
 use super::lines::Lines;
-use super::supervise::Launch;
 use crate::signals::StopSignal;
 use anyhow::Context;
 use lockstep_run::NodeId;

@@ -2,6 +2,7 @@
 
 mod agent;
 mod awake;
+mod launch;
 mod lines;
 mod lives;
 mod lock;
@@ -10,7 +11,8 @@ mod origin;
 mod probe;
 mod supervise;
 
+pub(crate) use launch::Launch;
 pub(crate) use lock::{RunLock, Taken};
 pub(crate) use loopback::loopback;
 pub(crate) use origin::Origin;
-pub(crate) use supervise::{Ended, Launch, run, sibling};
+pub(crate) use supervise::{Ended, run, sibling};

@@ -3,18 +3,17 @@
 
 use super::agent::{Agent, Said, how};
 use super::awake::Awake;
+use super::launch::Launch;
 use super::lives::{Lives, Next};
-use super::origin::Origin;
 use super::probe::{ANSWER_DEADLINE, Known, Life, Probed, probe};
 use crate::signals::{Signals, StopSignal};
 use crate::view::View;
 use anyhow::Context;
 use futures::future::OptionFuture;
-use lockstep_job::{AgentExit, Resume};
+use lockstep_job::AgentExit;
 use lockstep_run::temporary::{self, Temporary};
 use lockstep_run::{Line, NodeId, Outcome, RunDir, Step};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -31,35 +30,6 @@ const STANDS_STILL: Duration = Duration::from_secs(3);
 const BEYOND_GRACE: Duration = Duration::from_secs(5);
 /// After a launch that failed, agents are killed and awaited for this long.
 const END_DEADLINE: Duration = Duration::from_secs(20);
-
-/// What to launch.
-#[derive(Debug)]
-pub(crate) struct Launch {
-    /// The agent's binary.
-    pub(crate) agent: PathBuf,
-    /// URI of the run's folder.
-    pub(crate) run_dir: String,
-    /// The resolved job.
-    pub(crate) job: serde_json::Value,
-    /// Number of nodes.
-    pub(crate) num_nodes: u32,
-    /// Name of this launch.
-    pub(crate) id: String,
-    /// When the user typed the command.
-    pub(crate) launched_at_unix_ms: u64,
-    /// What to start from.
-    pub(crate) resume: Resume,
-    /// Where nodes keep what outlives their workers.
-    pub(crate) scratch: PathBuf,
-    /// Who launches, and from where.
-    pub(crate) origin: Origin,
-    /// The address at which the agents listen.
-    pub(crate) loopback: IpAddr,
-    /// Where a command of the job runs; where the launcher does unless it is given.
-    pub(crate) folder: Option<PathBuf>,
-    /// Agents get this long to stop before they are killed.
-    pub(crate) grace: Duration,
-}
 
 /// How a launch ended.
 #[derive(Debug)]
