@@ -1,7 +1,8 @@
 //! A pod like those of a job, started for a moment to say what it finds around it.
 
 use super::doctor::skew;
-use super::story::{End, how_it_ended, is_over, message, newest_pods, tell};
+use super::objects::{how_it_ended, is_over, message};
+use super::story::{End, newest_pods, tell};
 use super::wait::Wait;
 use super::watch::{Change, Scene, watch};
 use super::{Cluster, create, remove};

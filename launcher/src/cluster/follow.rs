@@ -2,8 +2,9 @@
 
 use super::Cluster;
 use super::lasting::{Waits, due};
+use super::objects::{how_it_ended, is_over, pulled, succeeded};
 use super::pod_logs::{Followers, LogLine, LogWish};
-use super::story::{End, Standing, how_it_ended, is_over, lasting, newest_pods, pulled, succeeded, tell};
+use super::story::{End, Standing, lasting, newest_pods, tell};
 use super::wait::Wait;
 use super::watch::{Change, Scene, watch};
 use crate::signals::{Signals, StopSignal};

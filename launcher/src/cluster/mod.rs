@@ -1,7 +1,7 @@
 //! The one module that speaks to the Kubernetes API.
 //!
 //! `connect` finds the cluster, `apply` makes and removes a job's objects, `watch` tells what becomes of them, `story` is
-//! the pure part that says what that means, `waits` what a run waits for, `pod_logs` brings the agents' words, `follow` shows a run until its end,
+//! the pure part that says what that means, `objects` what each of them says by itself, `waits` what a run waits for, `pod_logs` brings the agents' words, `follow` shows a run until its end,
 //! `runs` finds those that are there, `schedule` is for jobs that the cluster launches by itself, and `board` keeps what all of them do current.
 
 mod apply;
@@ -18,6 +18,7 @@ mod gc;
 mod kueue;
 mod lasting;
 mod notices;
+mod objects;
 mod pod_logs;
 mod rehearse;
 mod runs;

@@ -1,6 +1,6 @@
 //! What the cluster itself says about a run: its events, as ours.
 
-use super::story::{notice_time, one_line};
+use super::objects::{notice_time, one_line};
 use super::watch::concerns;
 use super::{Cluster, ClusterRun};
 use jiff::Timestamp;

@@ -2,7 +2,8 @@
 
 use super::Cluster;
 use super::apply::is_absent;
-use super::story::{has_log, is_over, newest_pods, node, one_line, tell};
+use super::objects::{has_log, is_over, node, one_line};
+use super::story::{newest_pods, tell};
 use super::watch::{Change, Kept, Scene, pods_of, watch};
 use crate::output::say;
 use futures::{AsyncBufReadExt, StreamExt, TryStreamExt};

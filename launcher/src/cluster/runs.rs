@@ -2,8 +2,9 @@
 
 use super::Cluster;
 use super::notices;
+use super::objects::{is_suspended, queue};
 use super::pod_logs::{LogWish, logs};
-use super::story::{End, Standing, end_of, is_suspended, queue, tell};
+use super::story::{End, Standing, end_of, tell};
 use super::told::Told;
 use super::watch::{Kept, OURS, Scene, concerns, pods_of};
 use k8s_openapi::api::batch::v1::Job;

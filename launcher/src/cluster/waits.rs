@@ -1,7 +1,7 @@
 //! What a job waits for, from its objects. Pure.
 
 use super::kueue::WORKLOAD;
-use super::story::{
+use super::objects::{
     has_log, how_it_ended, is_late, is_over, is_suspended, machine, notice_time, one_line, queue, state,
 };
 use super::wait::Wait;

@@ -1,0 +1,190 @@
+//! What one object says by itself: a Job, a pod, an event. Pure.
+
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::{ContainerState, ContainerStateTerminated, Event as Notice, Pod};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use std::time::Duration;
+
+/// Label of a pod that holds its node's index.
+const INDEX_LABEL: &str = "batch.kubernetes.io/job-completion-index";
+/// A pod that is gone this long after its grace period is named.
+const LATE_AFTER: Duration = Duration::from_secs(5);
+
+/// Whether a Job is not to have pods for now.
+pub(super) fn is_suspended(job: &Job) -> bool {
+    job.spec.as_ref().and_then(|spec| spec.suspend).unwrap_or(false)
+}
+
+/// The Kueue queue that decides when a Job may have pods.
+pub(super) fn queue(job: &Job) -> Option<&String> {
+    job.labels().get("kueue.x-k8s.io/queue-name")
+}
+
+/// The node that a pod is.
+pub(super) fn node(pod: &Pod) -> Option<u32> {
+    pod.labels().get(INDEX_LABEL)?.parse().ok()
+}
+
+/// Whether its agent runs.
+pub(super) fn is_started(pod: &Pod) -> bool {
+    state(pod).is_some_and(|state| state.running.is_some())
+}
+
+/// Whether its agent ended.
+pub(super) fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Whether its agent left because the run is done.
+pub(super) fn succeeded(pod: &Pod) -> bool {
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Succeeded")
+}
+
+/// Whether its agent has ever said anything.
+pub(super) fn has_log(pod: &Pod) -> bool {
+    state(pod).is_some_and(|state| state.running.is_some() || state.terminated.is_some())
+}
+
+/// Whether it should be gone: its machine likely is.
+pub(super) fn is_late(pod: &Pod, now: Timestamp) -> bool {
+    let due = pod.metadata.deletion_timestamp.as_ref();
+    due.is_some_and(|at| now.duration_since(at.0).as_secs() >= LATE_AFTER.as_secs() as i64)
+}
+
+pub(super) fn machine(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.node_name.as_deref()
+}
+
+pub(super) fn state(pod: &Pod) -> Option<&ContainerState> {
+    let status = pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|c| c.name == "agent")?;
+    status.state.as_ref()
+}
+
+pub(super) fn terminated(pod: &Pod) -> Option<&ContainerStateTerminated> {
+    state(pod)?.terminated.as_ref()
+}
+
+/// What its agent left as its last words, as they are.
+pub(super) fn message(pod: &Pod) -> Option<&str> {
+    terminated(pod)?.message.as_deref()
+}
+
+/// How a pod came to its end, as the end of a sentence.
+pub(super) fn how_it_ended(pod: &Pod) -> String {
+    let status = pod.status.as_ref();
+    let disrupted = status.and_then(|status| status.conditions.as_ref()).and_then(|conditions| {
+        conditions.iter().find(|c| c.type_ == "DisruptionTarget" && c.status == "True")
+    });
+    if let Some(disrupted) = disrupted {
+        let what = match disrupted.reason.as_deref().unwrap_or_default() {
+            "EvictionByEvictionAPI" => "was evicted, as when a machine is drained",
+            "PreemptionByScheduler" => "made room for a pod of higher priority",
+            "DeletionByTaintManager" => "was driven away by a taint, as of a machine that is gone",
+            "TerminationByKubelet" => "was ended by its machine, which ran short of something or shut down",
+            "DeletionByPodGC" => "was lost with its machine",
+            other => return format!("was disrupted ({other})"),
+        };
+        return what.to_owned();
+    }
+    if let Some(reason) = status.and_then(|status| status.reason.as_deref()) {
+        let message = status.and_then(|status| status.message.as_deref()).unwrap_or_default();
+        return format!("ended: {reason} {}", one_line(message)).trim_end().to_owned();
+    }
+    let Some(ended) = terminated(pod) else { return "ended".to_owned() };
+    let words = ended.message.as_deref().map(last_words).filter(|words| !words.is_empty());
+    match (ended.reason.as_deref(), words) {
+        (Some("OOMKilled"), _) => format!("was killed by the kernel: out of memory{}", memory_limit(pod)),
+        (Some("StartError" | "ContainerCannotRun"), Some(words)) => format!("could not start: {words}"),
+        (_, Some(words)) => format!("left with exit code {}: {words}", ended.exit_code),
+        (_, None) => format!("left with exit code {}", ended.exit_code),
+    }
+}
+
+fn memory_limit(pod: &Pod) -> String {
+    let containers = pod.spec.as_ref().map(|spec| spec.containers.as_slice()).unwrap_or_default();
+    let limits =
+        containers.iter().find(|c| c.name == "agent").and_then(|c| c.resources.as_ref()?.limits.as_ref());
+    limits
+        .and_then(|limits| limits.get("memory"))
+        .map_or(String::new(), |limit| format!(" (limit {})", limit.0))
+}
+
+/// What an agent wrote as its last word, or else the last line of its log that is no status line; the first may be cut.
+pub(super) fn last_words(message: &str) -> String {
+    let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty() && !line.ends_with('}'));
+    lines.next_back().unwrap_or_default().to_owned()
+}
+
+/// When an event was last seen.
+pub(super) fn notice_time(notice: &Notice) -> Option<Timestamp> {
+    let series = notice.series.as_ref().and_then(|series| series.last_observed_time.as_ref()).map(|at| at.0);
+    let single = notice.event_time.as_ref().map(|at| at.0);
+    series
+        .or(notice.last_timestamp.as_ref().map(|at| at.0))
+        .or(single)
+        .or(notice.creation_timestamp().map(|at| at.0))
+}
+
+pub(super) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// `Pulled` in words, where an image was really pulled.
+pub(super) fn pulled(notice: &Notice) -> Option<String> {
+    let message = notice.message.as_deref().filter(|_| notice.reason.as_deref() == Some("Pulled"))?;
+    let (image, rest) = message.strip_prefix("Successfully pulled image ")?.split_once(" in ")?;
+    let took = rest.split_whitespace().next()?;
+    Some(format!("{} in {took}", image.trim_matches('"')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn pod(status: Value) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": { "name": "a-0-x" },
+            "spec": { "containers": [{ "name": "agent", "resources": { "limits": { "memory": "2Gi" } } }] },
+            "status": status,
+        }))
+        .unwrap()
+    }
+
+    fn ended(code: i32, reason: &str, message: &str) -> Pod {
+        let terminated = json!({ "exitCode": code, "reason": reason, "message": message });
+        let state = json!({ "terminated": terminated });
+        pod(
+            json!({ "phase": "Failed", "containerStatuses": [{ "name": "agent", "ready": false, "restartCount": 0, "image": "i", "imageID": "i", "state": state }] }),
+        )
+    }
+
+    #[test]
+    fn the_end_of_a_pod_is_told_in_words() {
+        let evicted =
+            json!([{ "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI" }]);
+        for (pod, words) in [
+            (ended(143, "Error", "was told to leave"), "left with exit code 143: was told to leave"),
+            (ended(240, "Error", "failed: no space left"), "left with exit code 240: failed: no space left"),
+            (ended(137, "OOMKilled", ""), "was killed by the kernel: out of memory (limit 2Gi)"),
+            (
+                ended(128, "StartError", "exec: lockstep-agent: not found"),
+                "could not start: exec: lockstep-agent: not found",
+            ),
+            // The tail of a log, cut where it began, is no last word.
+            (ended(1, "Error", "step\":1}\n{\"lockstep\":\"event\"}\n"), "left with exit code 1"),
+            (
+                pod(json!({ "phase": "Failed", "conditions": evicted })),
+                "was evicted, as when a machine is drained",
+            ),
+            (
+                pod(json!({ "phase": "Failed", "reason": "NodeLost", "message": "gone" })),
+                "ended: NodeLost gone",
+            ),
+        ] {
+            assert_eq!(how_it_ended(&pod), words);
+        }
+    }
+}
