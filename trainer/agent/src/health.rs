@@ -1,6 +1,5 @@
 //! `GET /healthz` on the agent's port, for the kubelet's probes.
 
-use crate::net::Arrival;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::service::service_fn;
@@ -9,7 +8,6 @@ use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 /// An agent whose loop doesn't answer by then isn't well.
@@ -17,9 +15,9 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(1);
 /// A connection lasts no longer.
 const CONNECTION_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Serves one connection.
-pub(crate) async fn serve(stream: TcpStream, arrivals: mpsc::Sender<Arrival>) {
-    let answer = service_fn(|request| answer(request, arrivals.clone()));
+/// Serves one connection. What the agent does is found out by `ask`, which comes to `None` where nobody is left to tell.
+pub(crate) async fn serve<A: Future<Output = Option<String>>>(stream: TcpStream, ask: impl Fn() -> A) {
+    let answer = service_fn(|request| answer(request, ask()));
     let served = hyper::server::conn::http1::Builder::new()
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), answer);
@@ -29,10 +27,10 @@ pub(crate) async fn serve(stream: TcpStream, arrivals: mpsc::Sender<Arrival>) {
 
 async fn answer<B>(
     request: Request<B>,
-    arrivals: mpsc::Sender<Arrival>,
+    asked: impl Future<Output = Option<String>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (status, text) = match request.uri().path() {
-        "/healthz" => match timeout(ANSWER_DEADLINE, ask(arrivals)).await {
+        "/healthz" => match timeout(ANSWER_DEADLINE, asked).await {
             Ok(Some(reason)) => (StatusCode::OK, reason),
             _ => (StatusCode::SERVICE_UNAVAILABLE, "the agent's loop does not answer".to_owned()),
         },
@@ -41,10 +39,4 @@ async fn answer<B>(
     let mut response = Response::new(Full::new(Bytes::from(text + "\n")));
     *response.status_mut() = status;
     Ok(response)
-}
-
-async fn ask(arrivals: mpsc::Sender<Arrival>) -> Option<String> {
-    let (reply, answer) = oneshot::channel();
-    arrivals.send(Arrival::Health(reply)).await.ok()?;
-    answer.await.ok()
 }

@@ -23,7 +23,7 @@ fn main() -> ExitCode {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => error,
         },
-        Command::Install(args) => match install::run(&args) {
+        Command::Install(args) => match install::run(&args.folder) {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => error,
         },

@@ -128,7 +128,7 @@ impl Net {
         let mut first = [0];
         match timeout(INTRODUCTION_DEADLINE, stream.peek(&mut first)).await {
             // Agents' messages begin with their length, which is below 2^24, so with a zero.
-            Ok(Ok(1..)) if first == [b'G'] => return health::serve(stream, self.arrivals).await,
+            Ok(Ok(1..)) if first == [b'G'] => return health::serve(stream, || self.ask_health()).await,
             Ok(Ok(1..)) => {}
             // Who connects, says nothing and leaves is no peer that was refused.
             Ok(Ok(0) | Err(_)) | Err(_) => return,
@@ -168,6 +168,12 @@ impl Net {
             pump(receiver, &self.arrivals, |msg| Arrival::MemberSays(who, id, msg)).await;
             let _ = self.arrivals.send(Arrival::MemberGone(who, id)).await;
         }
+    }
+
+    async fn ask_health(&self) -> Option<String> {
+        let (reply, answer) = oneshot::channel();
+        self.arrivals.send(Arrival::Health(reply)).await.ok()?;
+        answer.await.ok()
     }
 
     async fn serve_client(self, mut channel: Channel, request: Request) {

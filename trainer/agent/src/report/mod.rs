@@ -7,14 +7,13 @@ mod shelf;
 mod tfevents;
 
 use crate::machine::Note;
-use crate::workers::LogLine;
 use anyhow::Context;
 use jiff::Timestamp;
 use lockstep_run::link::{Phase, Progress};
 use lockstep_run::segment::{
     EVENTS, Event, EventKind, LOGS, METRICS, Metric, Owner, SegmentWriter, Series, TENSORBOARD,
 };
-use lockstep_run::{Generation, Launch, Line, Member, NodeId, RunDir, STANDING_EVERY, Saved};
+use lockstep_run::{Generation, Launch, Line, Member, NodeId, Rank, RunDir, STANDING_EVERY, Saved};
 use printer::Printer;
 use serde::Serialize;
 use shelf::Shelf;
@@ -160,11 +159,11 @@ impl Reporter {
         self.sinks.printer.print(Line::Event(event));
     }
 
-    /// A line of a worker's output.
-    pub fn log(&self, line: LogLine) {
+    /// A line of a worker's output, without its end.
+    pub fn log(&self, rank: Rank, text: String) {
         let sinks = &self.sinks;
-        sinks.log.push_or_drop(format!("[rank {}] {}\n", line.rank, line.text).as_bytes());
-        sinks.printer.print(Line::Log { rank: line.rank, text: line.text });
+        sinks.log.push_or_drop(format!("[rank {rank}] {text}\n").as_bytes());
+        sinks.printer.print(Line::Log { rank, text });
         let mut standing = sinks.standing();
         standing.unsaid += 1;
         if standing.unsaid >= STANDING_EVERY {

@@ -1,6 +1,5 @@
 //! What workers print, line by line.
 
-use lockstep_run::Rank;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
@@ -11,26 +10,17 @@ const CUT: &str = "…";
 /// A line that is written over with a carriage return, as progress bars are, is shown this often.
 const SHOW_EVERY: Duration = Duration::from_secs(1);
 
-/// One line of a worker's output, without its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogLine {
-    /// The worker.
-    pub rank: Rank,
-    /// Its text; bytes that aren't UTF-8 are replaced.
-    pub text: String,
-}
-
-/// Passes every line on until the stream ends.
-pub(super) async fn lines<R: AsyncRead + Unpin>(mut from: R, rank: Rank, mut to: impl FnMut(LogLine)) {
+/// Passes every line on, without its end, until the stream ends. Bytes that aren't UTF-8 are replaced.
+pub(super) async fn lines<R: AsyncRead + Unpin>(mut from: R, mut to: impl FnMut(String)) {
     let mut cutter = Cutter::default();
     let mut buffer = vec![0; 64 << 10];
     loop {
         match from.read(&mut buffer).await {
             Ok(0) | Err(_) => break,
-            Ok(n) => cutter.take(&buffer[..n], Instant::now(), |text| to(LogLine { rank, text })),
+            Ok(n) => cutter.take(&buffer[..n], Instant::now(), &mut to),
         }
     }
-    cutter.finish(|text| to(LogLine { rank, text }));
+    cutter.finish(&mut to);
 }
 
 /// Cuts a stream of bytes into lines of bounded size.
@@ -179,8 +169,8 @@ mod tests {
     #[tokio::test]
     async fn memory_is_bounded_without_a_newline() {
         let mut found = 0;
-        lines(tokio::io::repeat(b'x').take(8 << 20), Rank(0), |line| {
-            assert!(line.text.len() <= MAX_LINE_BYTES + CUT.len());
+        lines(tokio::io::repeat(b'x').take(8 << 20), |line| {
+            assert!(line.len() <= MAX_LINE_BYTES + CUT.len());
             found += 1;
         })
         .await;

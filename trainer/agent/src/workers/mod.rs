@@ -8,7 +8,6 @@ mod sockets;
 mod strays;
 
 pub use env::Contract;
-pub use log::LogLine;
 pub use process::{Heard, Program, Worker};
 pub use sockets::private_folder;
 pub use strays::adopt;

@@ -1,7 +1,7 @@
 //! One worker: a process group, its socket, its output, its end.
 
 use super::env::Contract;
-use super::log::{LogLine, lines};
+use super::log::lines;
 use super::memory::OutOfMemory;
 use crate::args::{own_certificates, variable};
 use crate::report::Reporter;
@@ -228,12 +228,12 @@ impl Drop for Process {
 fn read(pipe: OwnedFd, rank: Rank, to: &Reporter, printed: &Arc<AtomicU64>) -> JoinHandle<()> {
     let (reporter, printed) = (to.clone(), printed.clone());
     to.handle().spawn(async move {
-        let to = |line: LogLine| {
+        let to = |text: String| {
             printed.fetch_add(1, Ordering::Relaxed);
-            reporter.log(line);
+            reporter.log(rank, text);
         };
         match Receiver::from_owned_fd(pipe) {
-            Ok(pipe) => lines(pipe, rank, to).await,
+            Ok(pipe) => lines(pipe, to).await,
             Err(error) => tracing::warn!(%rank, %error, "can't read a worker's output"),
         }
     })
