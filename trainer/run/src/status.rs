@@ -1,6 +1,6 @@
 //! What a run does, told from its records and, where it lives, by its leader.
 
-use crate::control::{self, Reply, Request};
+use crate::control::{self, Live, Reply, Request};
 use crate::link::Phase;
 use crate::number;
 use crate::segment::{EVENTS, EventKind, Metric};
@@ -8,30 +8,6 @@ use crate::{Body, Commit, CommitRef, Generation, Membership, Outcome, Result, Ru
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
-
-/// What the leader of a living run knows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Live {
-    /// The generation it leads.
-    pub generation: Generation,
-    /// What its workers do.
-    pub phase: Phase,
-    /// Steps done.
-    pub step: Step,
-    /// Steps in all, once a worker said so.
-    pub total_steps: Option<Step>,
-    /// Last loss.
-    #[serde(with = "number::option")]
-    pub loss: Option<f64>,
-    /// Samples per second of the last interval.
-    #[serde(with = "number::option")]
-    pub samples_per_second: Option<f64>,
-    /// Results of the last evaluation.
-    #[serde(with = "number::map")]
-    pub eval: BTreeMap<String, f64>,
-    /// Nodes that are here.
-    pub nodes_ready: u32,
-}
 
 /// A run's state, in the words of the status table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

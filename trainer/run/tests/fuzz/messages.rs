@@ -4,11 +4,11 @@ use crate::lines::progress;
 use crate::samples::{CHECKPOINT, provenance};
 use crate::support::{Waiter, corpus, current};
 use lockstep_fuzzing::fuzz;
+use lockstep_run::control::Live;
 use lockstep_run::control::{Opening, Reply, Request};
 use lockstep_run::link::{
     self, AgentMsg, Failure, FailureKind, Phase, Start, StoreOp, StoreReply, WorkerMsg, WorkerOutcome,
 };
-use lockstep_run::status::Live;
 use lockstep_run::{Generation, Incarnation, NodeId, Rank, RunUid, StartFrom, Step, WarmFrom};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
