@@ -235,3 +235,19 @@ impl Error {
         Self::BadOption { what, rule: rule.into(), got: got.to_string() }
     }
 }
+
+impl Flaw {
+    /// As seen from the file that holds the parsed bytes at `base`, and whose first row is the sample `first` of its
+    /// dataset.
+    pub(crate) fn in_shard(mut self, file: &str, base: u64, first: u64) -> Error {
+        let Some(row) = self.row else { return self.in_file(file, base) };
+        self.offset = self.offset.saturating_add(base);
+        Error::Sample { file: file.to_owned(), sample: first.saturating_add(row), flaw: Box::new(self) }
+    }
+
+    /// As seen from the file that holds the parsed bytes at `base`.
+    pub(crate) fn in_file(mut self, file: &str, base: u64) -> Error {
+        self.offset = self.offset.saturating_add(base);
+        Error::Format { file: file.to_owned(), flaw: self }
+    }
+}

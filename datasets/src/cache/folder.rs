@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    CacheOptions, Dataset, Error, Result,
+    Dataset, Error, Result,
     cache::{
         budget::victims,
         lease::{Lease, sweep},
@@ -28,6 +28,16 @@ const TEMP_PREFIX: &str = ".tmp-";
 
 /// No note is longer; it bounds what a wrong file can make us read.
 const MAX_NOTE_BYTES: u64 = 4096;
+
+/// Where shards are kept on this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheOptions {
+    /// A folder that all ranks of the node share; each dataset gets one below it, for what it is known by, where it is
+    /// from, and this user.
+    pub dir: PathBuf,
+    /// Shards are dropped before a dataset holds more than this; `None` keeps all.
+    pub max_bytes: Option<u64>,
+}
 
 /// What is kept beside a shard where the index has no hashes: which object it is a copy of, and its content's hash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,6 +9,6 @@ mod shards;
 mod spare;
 
 pub(crate) use download::{download, verify_raw};
+pub use folder::CacheOptions;
 pub(crate) use shards::Cache;
-pub use shards::CacheOptions;
 pub(crate) use spare::Taken;

@@ -1,6 +1,5 @@
 use std::{
     io,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -12,7 +11,7 @@ use crate::{
     Dataset, Error, Result,
     cache::{
         download,
-        folder::{Copy, Folder, Note},
+        folder::{CacheOptions, Copy, Folder, Note},
         lock::FetchLock,
         spare::Spare,
         verify_raw,
@@ -29,16 +28,6 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Shards that a full disk doesn't take are kept in memory up to here.
 const SPARE_BYTES: u64 = 1 << 30;
-
-/// Where shards are kept on this node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CacheOptions {
-    /// A folder that all ranks of the node share; each dataset gets one below it, for what it is known by, where it is
-    /// from, and this user.
-    pub dir: PathBuf,
-    /// Shards are dropped before a dataset holds more than this; `None` keeps all.
-    pub max_bytes: Option<u64>,
-}
 
 /// The cached shards of one dataset.
 #[derive(Debug)]

@@ -1,7 +1,5 @@
 use std::fmt::Display;
 
-use crate::Error;
-
 /// Where bytes break their format, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flaw {
@@ -34,20 +32,6 @@ impl Flaw {
 
     pub(crate) fn in_row(self, row: usize) -> Self {
         Self { row: Some(row as u64), ..self }
-    }
-
-    /// As seen from the file that holds the parsed bytes at `base`, and whose first row is the sample `first` of its
-    /// dataset.
-    pub(crate) fn in_shard(mut self, file: &str, base: u64, first: u64) -> Error {
-        let Some(row) = self.row else { return self.in_file(file, base) };
-        self.offset = self.offset.saturating_add(base);
-        Error::Sample { file: file.to_owned(), sample: first.saturating_add(row), flaw: Box::new(self) }
-    }
-
-    /// As seen from the file that holds the parsed bytes at `base`.
-    pub(crate) fn in_file(mut self, file: &str, base: u64) -> Error {
-        self.offset = self.offset.saturating_add(base);
-        Error::Format { file: file.to_owned(), flaw: self }
     }
 
     pub(crate) fn moved(mut self, base: usize) -> Self {

@@ -1,3 +1,4 @@
+use super::outbox::Outbox;
 use super::store::{LinkStore, Pending};
 use crate::control::{Control, Stop};
 use crate::{Error, Result};
@@ -21,23 +22,6 @@ const FAREWELL: Duration = Duration::from_secs(5);
 
 type Receiver = link::Receiver<UnixStream>;
 type Sender = link::Sender<UnixStream>;
-
-/// Takes messages for the agent from any thread, without waiting.
-#[derive(Debug, Clone)]
-pub struct Outbox(mpsc::UnboundedSender<WorkerMsg>);
-
-impl Outbox {
-    /// An outbox and what comes out of it.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<WorkerMsg>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Self(sender), receiver)
-    }
-
-    /// Sends a message. Where the agent is gone nothing happens: the link's thread then ends this process.
-    pub fn send(&self, message: WorkerMsg) {
-        let _ = self.0.send(message);
-    }
-}
 
 /// A connection to the agent that has said [`Start`] and waits to be served.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-use super::Outbox;
+use super::outbox::Outbox;
 use lockstep_c10d::{Store, StoreError};
 use lockstep_run::link::{StoreOp, StoreReply, WorkerMsg};
 use std::collections::HashMap;
