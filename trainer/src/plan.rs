@@ -42,7 +42,7 @@ impl Plan {
         matches!(self.save_every, Cadence::Steps(every) if step != self.total && step.0.is_multiple_of(every))
     }
 
-    /// A checkpoint is due by the clock. Clocks differ, so only rank 0's counts; see [`crate::report`].
+    /// A checkpoint is due by the clock. Clocks differ, so only rank 0's counts; see [`crate::interval`].
     pub(crate) fn save_due_by_time(&self, since_last: Duration) -> bool {
         matches!(self.save_every, Cadence::Time(every) if since_last >= every.duration())
     }

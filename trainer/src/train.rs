@@ -6,9 +6,9 @@ use crate::cursor::Cursor;
 use crate::data::{EvalSource, Share, TrainSource};
 use crate::eval::evaluate;
 use crate::finite::{FiniteGuard, Verdict};
+use crate::interval::{LogInterval, StepFacts};
 use crate::link::Outbox;
 use crate::plan::Plan;
-use crate::report::{Report, StepFacts};
 use crate::schedule::learning_rate;
 use crate::seed::{Stream, seed_of};
 use crate::task::{Batch, Mode, Model, TaskError};
@@ -79,7 +79,7 @@ impl Trainer {
     pub(crate) fn run(mut self) -> Result<WorkerOutcome> {
         let patience = self.job.recovery.grace.duration();
         let mut guard = FiniteGuard::new(self.job.train.non_finite);
-        let mut report = Report::new(self.plan.total);
+        let mut interval = LogInterval::new(self.plan.total);
         let mut last_save = Instant::now();
         self.enter(Phase::FirstStep);
 
@@ -98,7 +98,7 @@ impl Trainer {
             // Not finite on one rank is not finite on all, through the sum: each leaves out the same updates.
             self.optimizer.step(learning_rate, Some(&norm.non_finite))?;
             self.judge(step, &mut guard, &norm, &losses)?;
-            report.add(losses, share.global_samples)?;
+            interval.add(losses, share.global_samples)?;
 
             self.at = Position {
                 step,
@@ -114,7 +114,7 @@ impl Trainer {
             if self.plan.log_due(step) {
                 let facts = StepFacts { step, epoch: self.at.epoch, lr: learning_rate, grad_norm: norm.norm };
                 let wish = self.plan.save_due_by_time(last_save.elapsed());
-                save |= report.close(&self.world, &self.outbox, &facts, wish)?;
+                save |= interval.close(&self.world, &self.outbox, &facts, wish)?;
             }
             if save && step < self.plan.total {
                 self.save()?;
@@ -123,9 +123,9 @@ impl Trainer {
             if self.plan.eval_due(step) {
                 let since = Instant::now();
                 self.enter(Phase::Evaluating);
-                self.evaluate(&report)?;
+                self.evaluate(&interval)?;
                 self.enter(Phase::Training);
-                report.pause(since.elapsed());
+                interval.pause(since.elapsed());
             }
             if let Some(saver) = &mut self.saver {
                 saver.poll()?;
@@ -197,12 +197,12 @@ impl Trainer {
     /// Runs the evaluation and reports it.
     ///
     /// Collective.
-    fn evaluate(&mut self, report: &Report) -> Result<()> {
+    fn evaluate(&mut self, interval: &LogInterval) -> Result<()> {
         let Some(source) = &mut self.eval else { return Ok(()) };
         self.variables.sync_buffers(&self.world, self.at.step)?;
         let results = evaluate(self.model.as_ref(), source.as_mut(), &self.empty, &self.world, self.at.step)?;
         if self.world.is_first() {
-            report.evaluated(&self.outbox, self.at.step, self.at.epoch, results.clone());
+            interval.evaluated(&self.outbox, self.at.step, self.at.epoch, results.clone());
             self.evaluation = Some(Evaluation { step: self.at.step, results });
         }
         Ok(())

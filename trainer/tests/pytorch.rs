@@ -60,7 +60,7 @@ fn learns_the_same(optimizer: Value, options: Value, clip: Option<f64>) {
     untrained.train_with(|_, control| control.stop_at(Stop { step: Step(0), reason: "test".into() }));
     let world = World::new(spec());
     let ours = world.train().done(STEPS);
-    let learning_rates: Vec<f64> = ours.progress().iter().filter_map(|p| p.lr).collect();
+    let learning_rates: Vec<f64> = ours.reports().iter().filter_map(|p| p.lr).collect();
 
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

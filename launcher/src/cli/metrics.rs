@@ -28,17 +28,18 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
 }
 
 fn lines(metrics: &[Metric], separator: &str) -> String {
-    let names: BTreeSet<&str> = metrics.iter().flat_map(|m| m.eval.keys().map(String::as_str)).collect();
+    let names: BTreeSet<&str> =
+        metrics.iter().flat_map(|m| m.report.eval.keys().map(String::as_str)).collect();
     let fixed = ["step", "epoch", "loss", "lr", "grad_norm", "samples_per_second", "generation"];
     let head =
         fixed.iter().map(ToString::to_string).chain(names.iter().map(|n| format!("eval.{}", plain_line(n))));
     let head = head.collect::<Vec<_>>().join(separator);
     let number = |value: Option<f64>| value.map_or(String::new(), |v| v.to_string());
-    let row = |m: &Metric| {
-        let mut cells =
-            vec![m.step.to_string(), m.epoch.to_string(), number(m.loss), number(m.lr), number(m.grad_norm)];
-        cells.extend([number(m.samples_per_second), m.generation.to_string()]);
-        cells.extend(names.iter().map(|n| number(m.eval.get(*n).copied())));
+    let row = |Metric { report, generation, .. }: &Metric| {
+        let mut cells = vec![report.step.to_string(), report.epoch.to_string()];
+        cells.extend([report.loss, report.lr, report.grad_norm, report.samples_per_second].map(number));
+        cells.push(generation.to_string());
+        cells.extend(names.iter().map(|n| number(report.eval.get(*n).copied())));
         cells.join(separator)
     };
     std::iter::once(head).chain(metrics.iter().map(row)).collect::<Vec<_>>().join("\n")
@@ -47,21 +48,14 @@ fn lines(metrics: &[Metric], separator: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockstep_run::{Generation, Step};
+    use lockstep_run::{Generation, Report, Step};
 
     #[test]
     fn every_evaluation_has_its_column() {
-        let metric = |step, loss, eval: &[(&str, f64)]| Metric {
-            step: Step(step),
-            total_steps: Step(9),
-            epoch: 0.5,
-            loss,
-            lr: None,
-            grad_norm: None,
-            samples_per_second: None,
-            eval: eval.iter().map(|(k, v)| (k.to_string(), *v)).collect(),
-            generation: Generation(1),
-            at: jiff::Timestamp::UNIX_EPOCH,
+        let metric = |step, loss, eval: &[(&str, f64)]| {
+            let eval = eval.iter().map(|(k, v)| (k.to_string(), *v)).collect();
+            let report = Report { step: Step(step), epoch: 0.5, loss, eval, ..Report::default() };
+            Metric { report, generation: Generation(1), at: jiff::Timestamp::UNIX_EPOCH }
         };
         let text = lines(&[metric(1, Some(2.5), &[]), metric(2, None, &[("accuracy", 0.5)])], ",");
         let expected = "step,epoch,loss,lr,grad_norm,samples_per_second,generation,eval.accuracy\n1,0.5,2.5,,,,1,\n2,0.5,,,,,1,0.5";

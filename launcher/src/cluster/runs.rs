@@ -15,7 +15,7 @@ use kube::api::ListParams;
 use lockstep_render::{JOB_LABEL, RUN_DIR_ANNOTATION, STORAGE_ANNOTATION};
 use lockstep_run::link::Phase;
 use lockstep_run::status::{RunPhase, RunStatus};
-use lockstep_run::{RunDir, STANDING_EVERY};
+use lockstep_run::{Progress, RunDir, STANDING_EVERY};
 use std::time::Duration;
 
 /// So many lines at the end of each pod's log tell what a run does now.
@@ -155,20 +155,20 @@ async fn stored(run_dir: &str) -> Option<RunStatus> {
 /// The status that follows from what is known.
 pub(super) fn describe(name: &str, job: &Job, standing: &Standing, told: &Told) -> RunStatus {
     let (phase, why) = phase(name, standing, told);
-    let (told_step, total_steps) = told.steps();
+    let Progress { step, total_steps, loss, samples_per_second, eval } = told.progress();
     let last_checkpoint = told.checkpoint();
     // One that stands still carries on from its checkpoint, which may be later than the last step that was told of.
     let stands = matches!(phase, RunPhase::Stopped | RunPhase::Interrupted);
-    let step = last_checkpoint.as_ref().filter(|_| stands).map_or(told_step, |checkpoint| checkpoint.step);
+    let step = last_checkpoint.as_ref().filter(|_| stands).map_or(step, |checkpoint| checkpoint.step);
     RunStatus {
         name: name.to_owned(),
         run_dir: run_dir(job).unwrap_or_default(),
         phase,
         step,
         total_steps,
-        loss: told.loss,
-        eval: told.eval.clone(),
-        samples_per_second: told.samples_per_second,
+        loss,
+        eval,
+        samples_per_second,
         eta_seconds: told.eta_seconds().filter(|_| phase == RunPhase::Running),
         generation: told.generation,
         restarts: told.restarts,
@@ -192,7 +192,7 @@ fn phase(name: &str, standing: &Standing, told: &Told) -> (RunPhase, Option<Stri
         None if standing.started == 0 => {
             (RunPhase::Waiting, wait.or_else(|| Some("its pods start".to_owned())))
         }
-        None if told.phase == Phase::Starting && told.progress.is_none() && told.first_step.is_none() => {
+        None if told.phase == Phase::Starting && !told.has_stepped() => {
             (RunPhase::Starting, wait.or_else(|| told.waiting.clone()))
         }
         None if standing.started < standing.nodes => (RunPhase::Starting, wait),

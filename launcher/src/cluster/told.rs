@@ -3,23 +3,19 @@
 use super::pod_logs::LogLine;
 use jiff::Timestamp;
 use k8s_openapi::jiff::Timestamp as LineTime;
-use lockstep_run::link::{Phase, Progress};
+use lockstep_run::link::Phase;
 use lockstep_run::segment::{Event, EventKind};
-use lockstep_run::status::{CheckpointStatus, eta_seconds};
-use lockstep_run::{Generation, Line, Saved, Step};
-use std::collections::BTreeMap;
+use lockstep_run::status::CheckpointStatus;
+use lockstep_run::{Generation, Line, Progress, Saved, Step, eta_seconds};
 
 /// The newest of everything that agents told.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     pub(super) phase: Phase,
-    pub(super) progress: Option<Progress>,
-    pub(super) loss: Option<f64>,
-    pub(super) eval: BTreeMap<String, f64>,
-    pub(super) samples_per_second: Option<f64>,
+    progress: Progress,
     pub(super) generation: Generation,
     pub(super) restarts: u32,
-    pub(super) first_step: Option<Step>,
+    first_step: Option<Step>,
     pub(super) first_step_seconds: Option<f64>,
     pub(super) last: Option<Event>,
     pub(super) waiting: Option<String>,
@@ -33,19 +29,19 @@ impl Told {
     /// Takes in one line.
     pub(super) fn take(&mut self, line: &LogLine) {
         match Line::parse(&line.text) {
-            Some(Line::Progress { generation, restarts, checkpoint, progress }) => {
+            Some(Line::Progress { generation, restarts, checkpoint, report }) => {
                 if self.begun.is_none_or(|(begun, ..)| begun != generation) {
-                    self.begun = Some((generation, progress.step, line.at));
+                    self.begun = Some((generation, report.step, line.at));
                 }
-                self.newest = Some((progress.step, line.at));
+                self.newest = Some((report.step, line.at));
                 self.stands(generation, restarts, checkpoint);
-                self.take_progress(progress);
+                self.progress.merge(report);
             }
             Some(Line::Standing { generation, restarts, phase, checkpoint, progress }) => {
                 self.phase = phase;
                 self.stands(generation, restarts, checkpoint);
-                if let Some(progress) = progress {
-                    self.take_progress(progress);
+                if let Some(report) = progress {
+                    self.progress.merge(report);
                 }
             }
             Some(Line::Event(event)) => self.take_event(event),
@@ -57,13 +53,6 @@ impl Told {
     fn stands(&mut self, generation: Generation, restarts: u32, checkpoint: Option<Saved>) {
         (self.generation, self.restarts, self.waiting) = (generation, restarts, None);
         self.checkpoint = checkpoint.or(self.checkpoint.take());
-    }
-
-    fn take_progress(&mut self, progress: Progress) {
-        self.loss = progress.loss.or(self.loss);
-        self.samples_per_second = progress.samples_per_second.or(self.samples_per_second);
-        self.eval.extend(progress.eval.clone());
-        self.progress = Some(progress);
     }
 
     fn take_event(&mut self, event: Event) {
@@ -82,17 +71,29 @@ impl Told {
         }
     }
 
-    /// Steps done, and in all.
-    pub(super) fn steps(&self) -> (Step, Option<Step>) {
-        let progress = self.progress.as_ref();
-        (progress.map(|p| p.step).or(self.first_step).unwrap_or_default(), progress.map(|p| p.total_steps))
+    /// How far the run is, as far as was told.
+    pub(super) fn progress(&self) -> Progress {
+        let mut progress = self.progress.clone();
+        if !self.has_report() {
+            progress.step = self.first_step.unwrap_or_default();
+        }
+        progress
+    }
+
+    /// Whether a step was told of.
+    pub(super) fn has_stepped(&self) -> bool {
+        self.has_report() || self.first_step.is_some()
+    }
+
+    fn has_report(&self) -> bool {
+        self.progress.total_steps.is_some()
     }
 
     /// Seconds to the last step, at the mean speed of the reports that were heard.
     pub(super) fn eta_seconds(&self) -> Option<f64> {
         let ((_, first, began), (last, at)) = (self.begun?, self.newest?);
         let seconds = at.duration_since(began).as_secs_f64();
-        eta_seconds(first, last, self.steps().1?, seconds)
+        eta_seconds(first, last, self.progress.total_steps?, seconds)
     }
 
     /// The newest checkpoint.
@@ -105,12 +106,13 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lockstep_run::Report;
 
     /// Rank 0's report of a step, `at` seconds after the first line.
     fn report(generation: u64, step: u64, at: i64) -> LogLine {
-        let progress = Progress { step: Step(step), total_steps: Step(1000), ..Progress::default() };
+        let report = Report { step: Step(step), total_steps: Step(1000), ..Report::default() };
         let generation = Generation(generation);
-        let line = Line::Progress { generation, restarts: 0, checkpoint: None, progress };
+        let line = Line::Progress { generation, restarts: 0, checkpoint: None, report };
         LogLine { job: "a".into(), at: LineTime::new(at, 0).unwrap(), node: 0, text: line.to_text() }
     }
 
@@ -130,18 +132,19 @@ mod tests {
 
     #[test]
     fn the_end_of_a_log_tells_all_that_its_beginning_did() {
-        let progress = Progress { step: Step(7), loss: Some(0.5), ..Progress::default() };
-        let standing = |progress: Option<&Progress>| Line::Standing {
+        let last = Report { step: Step(7), loss: Some(0.5), ..Report::default() };
+        let standing = |report: Option<&Report>| Line::Standing {
             generation: Generation(3),
             restarts: 2,
             phase: Phase::Training,
             checkpoint: None,
-            progress: progress.cloned(),
+            progress: report.cloned(),
         };
         let mut told = Told::default();
-        for line in [standing(Some(&progress)), standing(None)] {
+        for line in [standing(Some(&last)), standing(None)] {
             told.take(&LogLine { text: line.to_text(), ..report(1, 1, 0) });
-            let stands = (told.generation, told.restarts, told.phase, told.loss, told.steps().0);
+            let progress = told.progress();
+            let stands = (told.generation, told.restarts, told.phase, progress.loss, progress.step);
             assert_eq!(stands, (Generation(3), 2, Phase::Training, Some(0.5), Step(7)));
         }
     }

@@ -173,10 +173,10 @@ impl Supervisor {
         match said {
             Said::Out(line) => {
                 let parsed = Line::parse(&line);
-                if let Some(Line::Progress { progress, .. }) = &parsed
-                    && self.furthest < Some(progress.step)
+                if let Some(Line::Progress { report, .. }) = &parsed
+                    && self.furthest < Some(report.step)
                 {
-                    self.furthest = Some(progress.step);
+                    self.furthest = Some(report.step);
                     self.nodes.values_mut().for_each(|kept| kept.lives.run_gets_on());
                 }
                 view.on_line(parsed, &line);

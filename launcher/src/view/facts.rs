@@ -1,19 +1,11 @@
-use lockstep_run::Step;
-use lockstep_run::link::Progress;
 use lockstep_run::segment::{Event, EventKind};
-use lockstep_run::status::eta_seconds;
-use std::collections::BTreeMap;
+use lockstep_run::{Progress, Report, Step, eta_seconds};
 use std::time::{Duration, Instant};
 
 /// What a launch's status lines have told so far.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
-    pub(super) last: Option<Progress>,
-    /// Last loss, as evaluations report none.
-    pub(crate) loss: Option<f64>,
-    /// Last result of each evaluation metric.
-    pub(crate) eval: BTreeMap<String, f64>,
-    pub(super) samples_per_second: Option<f64>,
+    pub(super) progress: Progress,
     /// Step of the newest checkpoint, and when it was committed.
     pub(super) checkpoint: Option<(Step, Instant)>,
     /// Step and time of the first report of this generation, from which the speed follows.
@@ -21,12 +13,9 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn on_progress(&mut self, progress: &Progress) {
-        self.loss = progress.loss.or(self.loss);
-        self.samples_per_second = progress.samples_per_second.or(self.samples_per_second);
-        self.eval.extend(progress.eval.clone());
-        self.begun.get_or_insert((progress.step, Instant::now()));
-        self.last = Some(progress.clone());
+    pub(super) fn on_report(&mut self, report: Report) {
+        self.begun.get_or_insert((report.step, Instant::now()));
+        self.progress.merge(report);
     }
 
     pub(super) fn on_event(&mut self, event: &Event) {
@@ -38,15 +27,15 @@ impl Facts {
         }
     }
 
-    /// Steps done, and in all.
-    pub(crate) fn steps(&self) -> Option<(u64, u64)> {
-        self.last.as_ref().map(|p| (p.step.0, p.total_steps.0))
+    /// Steps done, and in all; none before the first report.
+    pub(super) fn steps(&self) -> Option<(u64, u64)> {
+        self.progress.total_steps.map(|total| (self.progress.step.0, total.0))
     }
 
     /// Time left at the mean speed since the first report of this generation.
     pub(super) fn eta(&self) -> Option<Duration> {
-        let (last, (first, at)) = (self.last.as_ref()?, self.begun?);
-        let seconds = eta_seconds(first, last.step, last.total_steps, at.elapsed().as_secs_f64())?;
+        let (total, (first, at)) = (self.progress.total_steps?, self.begun?);
+        let seconds = eta_seconds(first, self.progress.step, total, at.elapsed().as_secs_f64())?;
         Some(Duration::from_secs_f64(seconds))
     }
 }
@@ -63,7 +52,7 @@ mod tests {
     }
 
     fn report(facts: &mut Facts, step: u64) -> Option<Duration> {
-        facts.on_progress(&Progress { step: Step(step), total_steps: Step(1000), ..Progress::default() });
+        facts.on_report(Report { step: Step(step), total_steps: Step(1000), ..Report::default() });
         facts.eta()
     }
 

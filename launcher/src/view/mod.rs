@@ -64,8 +64,8 @@ impl View {
                 let reason = plain_line(&reason);
                 self.event(format!("  {}  {seconds}s: {reason}", self.warn.apply_to("waiting")));
             }
-            Some(Line::Progress { progress, .. }) => {
-                self.facts.on_progress(&progress);
+            Some(Line::Progress { report, .. }) => {
+                self.facts.on_report(report);
                 match self.printer.live {
                     true => self.tick(),
                     false => self.log(format!("  {}", text::progress(&self.facts))),

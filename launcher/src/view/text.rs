@@ -15,10 +15,11 @@ pub(super) fn progress(facts: &Facts) -> String {
 
 /// The same without the steps, which a bar shows.
 pub(super) fn details(facts: &Facts) -> String {
+    let progress = &facts.progress;
     let mut words = Vec::new();
-    words.extend(facts.loss.map(|loss| format!("loss {loss:.4}")));
-    words.extend(facts.eval.iter().map(|(name, value)| format!("eval.{} {value:.3}", plain_line(name))));
-    words.extend(facts.samples_per_second.map(|s| format!("{} samples/s", thousands(s))));
+    words.extend(progress.loss.map(|loss| format!("loss {loss:.4}")));
+    words.extend(progress.eval.iter().map(|(name, value)| format!("eval.{} {value:.3}", plain_line(name))));
+    words.extend(progress.samples_per_second.map(|s| format!("{} samples/s", thousands(s))));
     words.extend(facts.eta().map(|eta| format!("eta {}", coarse(eta))));
     words.extend(
         facts.checkpoint.map(|(step, at)| format!("checkpoint {step} ({} ago)", coarse(at.elapsed()))),
@@ -81,24 +82,21 @@ pub(crate) fn coarse(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockstep_run::Step;
-    use lockstep_run::link::Progress;
+    use lockstep_run::{Report, Step};
 
     #[test]
     fn progress_reads_as_designed() {
         let mut facts = Facts::default();
-        let progress_at = |step, loss, eval: &[(&str, f64)]| Progress {
+        let report = |step, loss, eval: &[(&str, f64)]| Report {
             step: Step(step),
             total_steps: Step(750),
-            epoch: 1.0,
             loss,
-            lr: None,
-            grad_norm: None,
             samples_per_second: Some(61_234.0),
             eval: eval.iter().map(|(k, v)| (k.to_string(), *v)).collect(),
+            ..Report::default()
         };
-        facts.on_progress(&progress_at(400, Some(0.08312), &[]));
-        facts.on_progress(&progress_at(412, None, &[("accuracy", 0.9621)]));
+        facts.on_report(report(400, Some(0.08312), &[]));
+        facts.on_report(report(412, None, &[("accuracy", 0.9621)]));
         let text = progress(&facts);
         assert!(
             text.starts_with("step 412/750  54%  loss 0.0831  eval.accuracy 0.962  61.2k samples/s  eta 0s"),

@@ -4,9 +4,8 @@
 
 use crate::channel::Channel;
 use crate::link::Phase;
-use crate::{ControlKey, Error, Generation, Membership, Result, RunDir, RunUid, Step, number};
+use crate::{ControlKey, Error, Generation, Membership, Progress, Result, RunDir, RunUid};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// First message on every connection, after the handshake: who speaks.
@@ -31,25 +30,14 @@ pub enum Request {
 }
 
 /// What the leader of a living run knows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Live {
     /// The generation it leads.
     pub generation: Generation,
     /// What its workers do.
     pub phase: Phase,
-    /// Steps done.
-    pub step: Step,
-    /// Steps in all, once a worker said so.
-    pub total_steps: Option<Step>,
-    /// Last loss.
-    #[serde(with = "number::option")]
-    pub loss: Option<f64>,
-    /// Samples per second of the last interval.
-    #[serde(with = "number::option")]
-    pub samples_per_second: Option<f64>,
-    /// Results of the last evaluation.
-    #[serde(with = "number::map")]
-    pub eval: BTreeMap<String, f64>,
+    /// How far it is.
+    pub progress: Progress,
     /// Nodes that are here.
     pub nodes_ready: u32,
 }

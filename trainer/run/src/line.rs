@@ -2,9 +2,9 @@
 //!
 //! It is the one channel that always works: `launch` reads it from the pipe of a local agent or from a pod's log.
 
-use crate::link::{Phase, Progress};
+use crate::link::Phase;
 use crate::segment::Event;
-use crate::{Generation, Rank, Step};
+use crate::{Generation, Rank, Report, Step};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +36,7 @@ pub enum Line {
         checkpoint: Option<Saved>,
         /// What rank 0 reported.
         #[serde(flatten)]
-        progress: Progress,
+        report: Report,
     },
     /// Rank 0's node: where the run stands. Said when a generation's workers start, and after [`STANDING_EVERY`] lines that they
     /// printed, so that the end of a log tells it however much they print.
@@ -50,7 +50,7 @@ pub enum Line {
         /// The newest checkpoint of this launch, at the last report.
         checkpoint: Option<Saved>,
         /// What rank 0 last reported; a command reports nothing.
-        progress: Option<Progress>,
+        progress: Option<Report>,
     },
     /// Something happened.
     Event(Event),
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn lines_read_back_and_other_text_is_left_alone() {
-        let progress = Progress {
+        let report = Report {
             step: Step(3),
             total_steps: Step(9),
             epoch: 0.5,
@@ -100,8 +100,7 @@ mod tests {
             eval: [("accuracy".to_owned(), 0.5)].into(),
         };
         let saved = Saved { step: Step(2), uri: "s3://b/c".to_owned(), at: Timestamp::UNIX_EPOCH };
-        let line =
-            Line::Progress { generation: Generation(1), restarts: 2, checkpoint: Some(saved), progress };
+        let line = Line::Progress { generation: Generation(1), restarts: 2, checkpoint: Some(saved), report };
         let standing = Line::Standing {
             generation: Generation(1),
             restarts: 0,

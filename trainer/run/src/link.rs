@@ -4,12 +4,11 @@
 //! [`WorkerMsg::Hello`], and gets [`AgentMsg::Start`]. From then on each side sends whenever it has something to say.
 //! A closed socket means that the other side is gone: the worker then leaves at once.
 
-use crate::{Error, Generation, NodeId, Provenance, Rank, Result, RunUid, StartFrom, Step, number};
+use crate::{Error, Generation, NodeId, Provenance, Rank, Report, Result, RunUid, StartFrom, Step};
 use bytes::{Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use tokio::io::{AsyncRead, AsyncWrite, ReadHalf, WriteHalf};
 use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
@@ -42,7 +41,7 @@ pub enum WorkerMsg {
         op: StoreOp,
     },
     /// Rank 0: one logging interval or evaluation.
-    Progress(Progress),
+    Report(Report),
     /// Rank 0: a checkpoint was committed.
     CheckpointCommitted {
         /// Its step.
@@ -140,33 +139,6 @@ impl FailureKind {
     pub fn is_fatal(self) -> bool {
         matches!(self, Self::Data | Self::Spec | Self::NonFinite | Self::Storage)
     }
-}
-
-/// One report of rank 0.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Progress {
-    /// Steps done.
-    pub step: Step,
-    /// Steps in all.
-    pub total_steps: Step,
-    /// Passes over the data so far, with a fraction.
-    #[serde(with = "number")]
-    pub epoch: f64,
-    /// Mean loss since the last report.
-    #[serde(with = "number::option")]
-    pub loss: Option<f64>,
-    /// Learning rate of the last update.
-    #[serde(with = "number::option")]
-    pub lr: Option<f64>,
-    /// Norm of the last gradient before clipping.
-    #[serde(with = "number::option")]
-    pub grad_norm: Option<f64>,
-    /// Samples per second since the last report.
-    #[serde(with = "number::option")]
-    pub samples_per_second: Option<f64>,
-    /// Results of an evaluation.
-    #[serde(with = "number::map")]
-    pub eval: BTreeMap<String, f64>,
 }
 
 /// From the agent.

@@ -4,7 +4,9 @@ use crate::control::{self, Live, Reply, Request};
 use crate::link::Phase;
 use crate::number;
 use crate::segment::{EVENTS, EventKind, Metric};
-use crate::{Body, Commit, CommitRef, Generation, Membership, Outcome, Result, RunDir, Step};
+use crate::{
+    Body, Commit, CommitRef, Generation, Membership, Outcome, Progress, Result, RunDir, Step, eta_seconds,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -202,33 +204,33 @@ fn fold(records: &Records, answer: &Answer) -> RunStatus {
         Answer::Nobody | Answer::Unclear(_) => None,
     };
     let Records { newest, formed, restarts, commit, metrics, first_step_seconds } = records;
-    let last = metrics.iter().rev().find(|m| m.loss.is_some());
-    let eval = metrics.iter().rev().find(|m| !m.eval.is_empty()).map(|m| &m.eval);
     let committed = commit.as_ref().and_then(|c| c.provenance.evaluation.as_ref()).map(|e| &e.results);
+    let measured = metrics.iter().rev().map(|m| &m.report.eval).find(|eval| !eval.is_empty());
+    let mut known = Progress::default();
+    metrics.iter().for_each(|metric| known.merge(metric.report.clone()));
+    // The last evaluation alone: another launch's task may have measured something else.
+    known.eval = measured.or(committed).cloned().unwrap_or_default();
+    if let Some(Live { progress, .. }) = live {
+        if !progress.eval.is_empty() {
+            known.eval.clear();
+        }
+        known.merge(progress.clone());
+    }
     let (phase, why) = phase(newest.as_ref(), answer);
     let eta = metrics.last().filter(|_| phase == RunPhase::Running).and_then(|last| {
         let first = metrics.iter().find(|metric| metric.generation == last.generation)?;
         let seconds = last.at.duration_since(first.at).as_secs_f64();
-        eta_seconds(first.step, last.step, last.total_steps, seconds)
+        eta_seconds(first.report.step, last.report.step, last.report.total_steps, seconds)
     });
-    let logged = live.map(|l| l.step).or(metrics.last().map(|m| m.step)).unwrap_or_default();
     RunStatus {
         name: String::new(),
         run_dir: String::new(),
         phase,
-        step: logged.max(commit.as_ref().map_or(Step(0), |c| c.step)),
-        total_steps: live.and_then(|l| l.total_steps).or(metrics.last().map(|m| m.total_steps)),
-        loss: live.and_then(|l| l.loss).or(last.and_then(|m| m.loss)),
-        eval: live
-            .map(|l| &l.eval)
-            .filter(|e| !e.is_empty())
-            .or(eval)
-            .or(committed)
-            .cloned()
-            .unwrap_or_default(),
-        samples_per_second: live
-            .and_then(|l| l.samples_per_second)
-            .or(last.and_then(|m| m.samples_per_second)),
+        step: known.step.max(commit.as_ref().map_or(Step(0), |c| c.step)),
+        total_steps: known.total_steps,
+        loss: known.loss,
+        eval: known.eval,
+        samples_per_second: known.samples_per_second,
         eta_seconds: eta,
         generation: formed.as_ref().map_or(Generation(0), |m| m.generation),
         restarts: *restarts,
@@ -237,12 +239,6 @@ fn fold(records: &Records, answer: &Answer) -> RunStatus {
         time_to_first_step_seconds: *first_step_seconds,
         why,
     }
-}
-
-/// Seconds to step `total` at the mean speed of the steps from `first` to `last`, which took `seconds`.
-pub fn eta_seconds(first: Step, last: Step, total: Step, seconds: f64) -> Option<f64> {
-    let done = last.0.checked_sub(first.0).filter(|steps| *steps > 0)?;
-    Some(total.0.saturating_sub(last.0) as f64 * seconds / done as f64)
 }
 
 fn phase(newest: Option<&Membership>, answer: &Answer) -> (RunPhase, Option<String>) {

@@ -6,7 +6,7 @@ use lockstep_run::checkpoint::Draft;
 use lockstep_run::segment::{EVENTS, METRICS, Metric, Owner, SHELVES, SegmentWriter, Series};
 use lockstep_run::{
     Body, CommitRef, Generation, Incarnation, Join, Launch, Member, Membership, NodeId, Provenance, Rank,
-    RunDir, RunRecord, RunUid, StartFrom, Step, Writer,
+    Report, RunDir, RunRecord, RunUid, StartFrom, Step, Writer,
 };
 use lockstep_storage_testing::Counting;
 use std::time::Duration;
@@ -48,18 +48,15 @@ fn formed(generation: u64, start_from: StartFrom) -> Membership {
 }
 
 fn metric(step: u64) -> Vec<u8> {
-    let metric = Metric {
+    let report = Report {
         step: Step(step),
         total_steps: Step(1_000_000),
         epoch: f64::NAN,
         loss: Some(0.5),
-        lr: None,
-        grad_norm: None,
-        samples_per_second: None,
         eval: [("accuracy".to_owned(), 0.5)].into(),
-        generation: Generation(1),
-        at: jiff::Timestamp::UNIX_EPOCH,
+        ..Report::default()
     };
+    let metric = Metric { report, generation: Generation(1), at: jiff::Timestamp::UNIX_EPOCH };
     let mut line = serde_json::to_vec(&metric).unwrap();
     line.push(b'\n');
     line
@@ -147,7 +144,7 @@ async fn nothing_that_was_logged_in_a_week_is_lost_or_doubled() {
     assert_eq!(lines, HOURS * 60);
     let metrics = dir.metrics().await.unwrap();
     assert_eq!(metrics.len() as u64, HOURS * 60 - 90);
-    assert!(metrics.iter().all(|m| m.epoch.is_nan()));
+    assert!(metrics.iter().all(|m| m.report.epoch.is_nan()));
 }
 
 #[tokio::test]

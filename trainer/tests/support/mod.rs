@@ -10,8 +10,8 @@ pub use run::Run;
 use blobs::Blobs;
 use lockstep_c10d::MemoryStore;
 use lockstep_job::JobSpec;
-use lockstep_run::Step;
-use lockstep_run::link::{Progress, WorkerMsg, WorkerOutcome};
+use lockstep_run::link::{WorkerMsg, WorkerOutcome};
+use lockstep_run::{Report, Step};
 use lockstep_trainer::{Context, Control, Error, Outbox, Task};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -164,21 +164,21 @@ impl Outcome {
     }
 
     /// Rank 0's reports.
-    pub fn progress(&self) -> Vec<&Progress> {
-        fn progress(message: &WorkerMsg) -> Option<&Progress> {
-            if let WorkerMsg::Progress(progress) = message { Some(progress) } else { None }
+    pub fn reports(&self) -> Vec<&Report> {
+        fn report(message: &WorkerMsg) -> Option<&Report> {
+            if let WorkerMsg::Report(report) = message { Some(report) } else { None }
         }
-        self.messages[0].iter().filter_map(progress).collect()
+        self.messages[0].iter().filter_map(report).collect()
     }
 
     /// Rank 0's losses.
     pub fn losses(&self) -> Vec<f64> {
-        self.progress().iter().filter_map(|p| p.loss).collect()
+        self.reports().iter().filter_map(|p| p.loss).collect()
     }
 
     /// The newest evaluation.
     pub fn eval(&self) -> BTreeMap<String, f64> {
-        self.progress().iter().rev().find(|p| !p.eval.is_empty()).unwrap().eval.clone()
+        self.reports().iter().rev().find(|p| !p.eval.is_empty()).unwrap().eval.clone()
     }
 
     /// The error of each rank.

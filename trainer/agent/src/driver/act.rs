@@ -2,6 +2,7 @@ use super::propose::propose;
 use super::{Done, Driver, Facts, StartError, setup};
 use crate::machine::{Action, Event, Mercy};
 use crate::workers::{Contract, Workers};
+use lockstep_run::control::Live;
 use lockstep_run::link::{Failure, FailureKind, Start, WorkerOutcome};
 use lockstep_run::{Body, Code, Membership, Provenance, Rank};
 
@@ -92,7 +93,7 @@ impl Driver {
         let starts: Vec<_> = contracts.into_iter().map(|c| (self.start_of(record, &c), c)).collect();
         let ranks: Vec<_> = starts.iter().map(|(s, _)| s.rank).collect();
         let phase = self.facts.program.first_phase();
-        self.live = super::setup::live(record.generation, phase);
+        self.live = Live { generation: record.generation, phase, ..Live::default() };
         self.restarts = record.restarts.unwrap_or(self.restarts);
         let of_rank_0 = ranks.contains(&Rank(0)).then_some(phase);
         self.reporter.started(record.generation, self.restarts, of_rank_0);

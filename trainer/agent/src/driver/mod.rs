@@ -20,12 +20,13 @@ use crate::workers::{Heard, Program, Workers};
 use anyhow::Context;
 use jiff::Timestamp;
 use lockstep_job::JobSpec;
-use lockstep_run::control::Live;
-use lockstep_run::control::{Reply, Request};
-use lockstep_run::link::{AgentMsg, Phase, Progress, StoreOp, WorkerMsg};
+use lockstep_run::control::{Live, Reply, Request};
+use lockstep_run::link::{AgentMsg, Phase, StoreOp, WorkerMsg};
 use lockstep_run::segment::{Event, EventKind};
 use lockstep_run::temporary::Temporary;
-use lockstep_run::{Generation, Incarnation, Launch, NodeId, Rank, RunDir, RunUid, Saved, Step, Writer};
+use lockstep_run::{
+    Generation, Incarnation, Launch, NodeId, Rank, Report, RunDir, RunUid, Saved, Step, Writer,
+};
 use look::Lookout;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -286,7 +287,7 @@ impl Driver {
             WorkerMsg::Held { ask, started } => {
                 self.handle(machine::Event::WorkerHeld { generation, rank, ask, started })
             }
-            WorkerMsg::Progress(progress) => self.on_progress(generation, progress),
+            WorkerMsg::Report(report) => self.on_report(generation, report),
             WorkerMsg::CheckpointCommitted { step, uri, num_bytes, seconds } => {
                 let text = format!("checkpoint {step} committed, {num_bytes} bytes, {uri}");
                 let event = self.reporter.here(generation, EventKind::Checkpoint, text);
@@ -305,7 +306,7 @@ impl Driver {
     }
 
     fn on_first_rank(&mut self, generation: Generation, step: Step, phase: Phase) {
-        (self.live.step, self.live.phase) = (step, phase);
+        (self.live.progress.step, self.live.phase) = (step, phase);
         if self.first_step_known || !matches!(phase, Phase::Training | Phase::Evaluating | Phase::Saving) {
             return;
         }
@@ -330,13 +331,9 @@ impl Driver {
         self.reporter.tell(Event { step: Some(step), seconds: Some(seconds), ..event });
     }
 
-    fn on_progress(&mut self, generation: Generation, progress: Progress) {
-        let live = &mut self.live;
-        (live.step, live.total_steps) = (progress.step, Some(progress.total_steps));
-        live.loss = progress.loss.or(live.loss);
-        live.samples_per_second = progress.samples_per_second.or(live.samples_per_second);
-        live.eval.extend(progress.eval.clone());
-        self.reporter.progress(generation, self.restarts, self.saved.clone(), progress);
+    fn on_report(&mut self, generation: Generation, report: Report) {
+        self.live.progress.merge(report.clone());
+        self.reporter.progress(generation, self.restarts, self.saved.clone(), report);
     }
 
     fn serve_store(&mut self, generation: Generation, caller: Caller, op: StoreOp) {

@@ -13,11 +13,9 @@ use jiff::Timestamp;
 use lockstep_job::{Code, JobSpec};
 use lockstep_run::code;
 use lockstep_run::control::Live;
-use lockstep_run::link::Phase;
 use lockstep_run::segment::{EventKind, Owner};
 use lockstep_run::temporary;
-use lockstep_run::{Generation, Join, Membership, NodeId, RunDir, RunRecord, RunUid, Step, Writer};
-use std::collections::BTreeMap;
+use lockstep_run::{Generation, Join, Membership, NodeId, RunDir, RunRecord, RunUid, Writer};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -108,25 +106,11 @@ pub(super) async fn start(
         lookout,
         heard,
         done,
-        live: live(known, Phase::Starting),
+        live: Live { generation: known, ..Live::default() },
         waiting: (String::new(), started, Duration::ZERO),
         chores: started,
         exit: None,
     })
-}
-
-/// What a generation looks like before its workers have said anything.
-pub(super) fn live(generation: Generation, phase: Phase) -> Live {
-    Live {
-        generation,
-        phase,
-        step: Step(0),
-        total_steps: None,
-        loss: None,
-        samples_per_second: None,
-        eval: BTreeMap::new(),
-        nodes_ready: 0,
-    }
 }
 
 fn read_job(path: &Path) -> anyhow::Result<(JobSpec, serde_json::Value)> {

@@ -9,11 +9,11 @@ mod tfevents;
 use crate::machine::Note;
 use anyhow::Context;
 use jiff::Timestamp;
-use lockstep_run::link::{Phase, Progress};
+use lockstep_run::link::Phase;
 use lockstep_run::segment::{
     EVENTS, Event, EventKind, LOGS, METRICS, Metric, Owner, SegmentWriter, Series, TENSORBOARD,
 };
-use lockstep_run::{Generation, Launch, Line, Member, NodeId, Rank, RunDir, STANDING_EVERY, Saved};
+use lockstep_run::{Generation, Launch, Line, Member, NodeId, Rank, Report, RunDir, STANDING_EVERY, Saved};
 use printer::Printer;
 use serde::Serialize;
 use shelf::Shelf;
@@ -103,15 +103,9 @@ impl Reporter {
     }
 
     /// A logging interval or an evaluation.
-    pub fn progress(
-        &self,
-        generation: Generation,
-        restarts: u32,
-        checkpoint: Option<Saved>,
-        progress: Progress,
-    ) {
+    pub fn progress(&self, generation: Generation, restarts: u32, checkpoint: Option<Saved>, report: Report) {
         let sinks = &self.sinks;
-        let metric = metric(generation, &progress);
+        let metric = Metric { report: report.clone(), generation, at: Timestamp::now() };
         sinks.metrics.push(&json_line(&metric), false);
         sinks.tensorboard.push(&tfevents::scalars(&metric), false);
         let mut standing = sinks.standing();
@@ -120,10 +114,10 @@ impl Reporter {
             restarts,
             phase: Phase::Training,
             checkpoint: checkpoint.clone(),
-            progress: Some(progress.clone()),
+            progress: Some(report.clone()),
         });
         standing.unsaid = 0;
-        sinks.printer.print(Line::Progress { generation, restarts, checkpoint, progress });
+        sinks.printer.print(Line::Progress { generation, restarts, checkpoint, report });
     }
 
     /// A generation's workers start here; what rank 0 does, where it is one of them.
@@ -238,19 +232,4 @@ fn json_line<T: Serialize>(line: &T) -> Vec<u8> {
     let mut text = serde_json::to_vec(line).unwrap_or_default();
     text.push(b'\n');
     text
-}
-
-fn metric(generation: Generation, progress: &Progress) -> Metric {
-    Metric {
-        step: progress.step,
-        total_steps: progress.total_steps,
-        epoch: progress.epoch,
-        loss: progress.loss,
-        lr: progress.lr,
-        grad_norm: progress.grad_norm,
-        samples_per_second: progress.samples_per_second,
-        eval: progress.eval.clone(),
-        generation,
-        at: Timestamp::now(),
-    }
 }

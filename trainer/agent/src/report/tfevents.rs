@@ -30,18 +30,18 @@ struct Value {
 }
 
 /// One record with everything that a metric holds.
-pub(super) fn scalars(metric: &Metric) -> Vec<u8> {
+pub(super) fn scalars(Metric { report, at, .. }: &Metric) -> Vec<u8> {
     let named = [
-        ("train/loss", metric.loss),
-        ("train/lr", metric.lr),
-        ("train/grad_norm", metric.grad_norm),
-        ("train/samples_per_second", metric.samples_per_second),
+        ("train/loss", report.loss),
+        ("train/lr", report.lr),
+        ("train/grad_norm", report.grad_norm),
+        ("train/samples_per_second", report.samples_per_second),
     ];
     let train = named.into_iter().filter_map(|(tag, value)| Some((tag.to_owned(), value?)));
-    let eval = metric.eval.iter().map(|(name, value)| (format!("eval/{name}"), *value));
+    let eval = report.eval.iter().map(|(name, value)| (format!("eval/{name}"), *value));
     let value = train.chain(eval).map(|(tag, v)| Value { tag, simple_value: Some(v as f32) }).collect();
-    let wall_time = metric.at.as_millisecond() as f64 / 1e3;
-    record(&Event { wall_time, step: metric.step.0 as i64, summary: Some(Summary { value }) }.encode_to_vec())
+    let wall_time = at.as_millisecond() as f64 / 1e3;
+    record(&Event { wall_time, step: report.step.0 as i64, summary: Some(Summary { value }) }.encode_to_vec())
 }
 
 fn record(data: &[u8]) -> Vec<u8> {
@@ -56,21 +56,17 @@ fn masked_crc(data: &[u8]) -> [u8; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use lockstep_run::{Generation, Report, Step};
 
     #[test]
     fn a_record_frames_its_event() {
-        let metric = Metric {
-            step: lockstep_run::Step(7),
-            total_steps: lockstep_run::Step(9),
-            epoch: 0.0,
+        let report = Report {
+            step: Step(7),
             loss: Some(0.5),
-            lr: None,
-            grad_norm: None,
-            samples_per_second: None,
             eval: [("accuracy".to_owned(), 0.75)].into(),
-            generation: lockstep_run::Generation(1),
-            at: jiff::Timestamp::UNIX_EPOCH,
+            ..Report::default()
         };
+        let metric = Metric { report, generation: Generation(1), at: jiff::Timestamp::UNIX_EPOCH };
         let bytes = scalars(&metric);
         let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         assert_eq!(bytes.len(), length + 16);

@@ -26,8 +26,8 @@ fn train(overrides: &[&str]) -> (WorkerOutcome, Option<f64>) {
     let workers = Workers::start(Path::new(env!("CARGO_BIN_EXE_custom-task")), starts, &[], scratch.path());
     let mut accuracy = None;
     let word = workers.wait_for("last word", |rank, message| match message {
-        WorkerMsg::Progress(progress) => {
-            accuracy = progress.eval.get("accuracy").copied().or(accuracy);
+        WorkerMsg::Report(report) => {
+            accuracy = report.eval.get("accuracy").copied().or(accuracy);
             None
         }
         WorkerMsg::Finished(outcome) if rank == 0 => Some(outcome.clone()),

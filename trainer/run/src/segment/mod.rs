@@ -11,7 +11,7 @@ mod writer;
 pub use series::{EVENTS, LOGS, METRICS, Owner, SHELVES, Segment, Series, Shelf, TENSORBOARD, shelve};
 pub use writer::{MERGE_AFTER, MERGE_BYTES, SegmentWriter};
 
-use crate::{Generation, NodeId, Rank, Step, number};
+use crate::{Generation, NodeId, Rank, Report, Step};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -19,28 +19,9 @@ use std::collections::BTreeMap;
 /// One logging interval, or one evaluation, of the whole run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
-    /// The step that it was measured after.
-    pub step: Step,
-    /// Steps in all.
-    pub total_steps: Step,
-    /// Passes over the data so far, with a fraction.
-    #[serde(with = "number")]
-    pub epoch: f64,
-    /// Mean training loss since the last interval; none where only an evaluation is reported.
-    #[serde(default, with = "number::option")]
-    pub loss: Option<f64>,
-    /// Learning rate of the last update.
-    #[serde(default, with = "number::option")]
-    pub lr: Option<f64>,
-    /// Norm of the gradient before clipping.
-    #[serde(default, with = "number::option")]
-    pub grad_norm: Option<f64>,
-    /// Samples of the global batch per second since the last interval.
-    #[serde(default, with = "number::option")]
-    pub samples_per_second: Option<f64>,
-    /// Results of an evaluation by name, such as `accuracy`.
-    #[serde(default, with = "number::map")]
-    pub eval: BTreeMap<String, f64>,
+    /// What was measured.
+    #[serde(flatten)]
+    pub report: Report,
     /// The generation that measured it.
     pub generation: Generation,
     /// When.
@@ -101,24 +82,18 @@ pub enum EventKind {
 pub fn merge_metrics(lines: impl IntoIterator<Item = Metric>) -> Vec<Metric> {
     let mut by_step: BTreeMap<Step, Metric> = BTreeMap::new();
     for line in lines {
-        match by_step.get_mut(&line.step) {
+        match by_step.get_mut(&line.report.step) {
             Some(old) if old.generation > line.generation => {}
-            Some(old) if old.generation == line.generation => join(old, line),
+            Some(old) if old.generation == line.generation => {
+                old.report.join(line.report);
+                old.at = old.at.max(line.at);
+            }
             _ => {
-                by_step.insert(line.step, line);
+                by_step.insert(line.report.step, line);
             }
         }
     }
     by_step.into_values().collect()
-}
-
-fn join(old: &mut Metric, new: Metric) {
-    old.loss = new.loss.or(old.loss);
-    old.lr = new.lr.or(old.lr);
-    old.grad_norm = new.grad_norm.or(old.grad_norm);
-    old.samples_per_second = new.samples_per_second.or(old.samples_per_second);
-    old.eval.extend(new.eval);
-    old.at = old.at.max(new.at);
 }
 
 #[cfg(test)]
@@ -126,24 +101,14 @@ mod tests {
     use super::*;
 
     fn metric(step: u64, generation: u64, loss: Option<f64>) -> Metric {
-        Metric {
-            step: Step(step),
-            total_steps: Step(9),
-            epoch: 0.0,
-            loss,
-            lr: None,
-            grad_norm: None,
-            samples_per_second: None,
-            eval: BTreeMap::new(),
-            generation: Generation(generation),
-            at: Timestamp::UNIX_EPOCH,
-        }
+        let report = Report { step: Step(step), total_steps: Step(9), loss, ..Report::default() };
+        Metric { report, generation: Generation(generation), at: Timestamp::UNIX_EPOCH }
     }
 
     #[test]
     fn a_later_generation_wins_a_repeated_step() {
         let mut eval = metric(2, 1, None);
-        eval.eval.insert("accuracy".into(), 0.5);
+        eval.report.eval.insert("accuracy".into(), 0.5);
         let lines = [
             metric(1, 1, Some(3.0)),
             metric(2, 1, Some(2.0)),
@@ -153,12 +118,12 @@ mod tests {
         ];
         let merged = merge_metrics(lines[..3].to_vec());
         assert_eq!(
-            (merged[1].loss, merged[1].eval["accuracy"]),
+            (merged[1].report.loss, merged[1].report.eval["accuracy"]),
             (Some(2.0), 0.5),
             "an evaluation joins its step"
         );
         let merged = merge_metrics(lines);
-        assert_eq!(merged.iter().map(|m| m.loss).collect::<Vec<_>>(), [Some(3.0), Some(1.0)]);
-        assert!(merged[1].eval.is_empty(), "nothing of the older generation is left");
+        assert_eq!(merged.iter().map(|m| m.report.loss).collect::<Vec<_>>(), [Some(3.0), Some(1.0)]);
+        assert!(merged[1].report.eval.is_empty(), "nothing of the older generation is left");
     }
 }

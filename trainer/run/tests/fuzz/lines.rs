@@ -3,12 +3,12 @@
 use crate::samples::at;
 use crate::support::{corpus, current};
 use lockstep_fuzzing::fuzz_text;
-use lockstep_run::link::{Phase, Progress};
+use lockstep_run::link::Phase;
 use lockstep_run::segment::{Event, EventKind};
-use lockstep_run::{Generation, Line, NodeId, Rank, Saved, Step};
+use lockstep_run::{Generation, Line, NodeId, Rank, Report, Saved, Step};
 
-pub(crate) fn progress(loss: f64) -> Progress {
-    Progress {
+pub(crate) fn report(loss: f64) -> Report {
+    Report {
         step: Step(3),
         total_steps: Step(9),
         epoch: 0.30000000000000004,
@@ -45,9 +45,9 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         progress,
     };
     let lines = [
-        ("progress", Line::Progress { generation, restarts, checkpoint: saved(), progress: progress(0.1) }),
-        ("nan", Line::Progress { generation, restarts, checkpoint: None, progress: progress(f64::NAN) }),
-        ("standing", standing(Some(progress(2.0)))),
+        ("progress", Line::Progress { generation, restarts, checkpoint: saved(), report: report(0.1) }),
+        ("nan", Line::Progress { generation, restarts, checkpoint: None, report: report(f64::NAN) }),
+        ("standing", standing(Some(report(2.0)))),
         ("command", standing(None)),
         ("event", Line::Event(event())),
         ("waiting", Line::Waiting { reason: "node 1".into(), seconds: 5 }),

@@ -1,15 +1,14 @@
 //! Messages of the link and of the control channel, which are postcard.
 
-use crate::lines::progress;
+use crate::lines::report;
 use crate::samples::{CHECKPOINT, provenance};
 use crate::support::{Waiter, corpus, current};
 use lockstep_fuzzing::fuzz;
-use lockstep_run::control::Live;
-use lockstep_run::control::{Opening, Reply, Request};
+use lockstep_run::control::{Live, Opening, Reply, Request};
 use lockstep_run::link::{
     self, AgentMsg, Failure, FailureKind, Phase, Start, StoreOp, StoreReply, WorkerMsg, WorkerOutcome,
 };
-use lockstep_run::{Generation, Incarnation, NodeId, Rank, RunUid, StartFrom, Step, WarmFrom};
+use lockstep_run::{Generation, Incarnation, NodeId, Progress, Rank, RunUid, StartFrom, Step, WarmFrom};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt;
@@ -32,7 +31,7 @@ fn from_workers() -> Vec<WorkerMsg> {
     let mut all = vec![
         WorkerMsg::Hello { pid: 4711, local_rank: 1 },
         WorkerMsg::Heartbeat { step: Step(300), phase: Phase::Evaluating },
-        WorkerMsg::Progress(progress(0.1)),
+        WorkerMsg::Report(report(0.1)),
         WorkerMsg::CheckpointCommitted { step: Step(1), uri: "s3://b/c".into(), num_bytes: 9, seconds: 0.5 },
         WorkerMsg::CheckpointProblem { step: Step(1), text: "it is damaged".into() },
         WorkerMsg::Held { ask: 1, started: Step(u64::MAX) },
@@ -95,11 +94,13 @@ fn replies() -> Vec<Reply> {
     let live = Live {
         generation: Generation(3),
         phase: Phase::Saving,
-        step: Step(9),
-        total_steps: Some(Step(30)),
-        loss: Some(f64::NAN),
-        samples_per_second: None,
-        eval: progress(0.1).eval,
+        progress: Progress {
+            step: Step(9),
+            total_steps: Some(Step(30)),
+            loss: Some(f64::NAN),
+            samples_per_second: None,
+            eval: report(0.1).eval,
+        },
         nodes_ready: 2,
     };
     vec![Reply::Status(Box::new(live)), Reply::Accepted, Reply::NotLeader]

@@ -5,7 +5,7 @@ use crate::samples::at;
 use crate::support::{Waiter, corpus, current};
 use lockstep_fuzzing::fuzz_text;
 use lockstep_run::segment::{EVENTS, METRICS, Metric, Owner, Series, merge_metrics};
-use lockstep_run::{Generation, Incarnation, NodeId, Step};
+use lockstep_run::{Generation, Incarnation, NodeId, Report, Step};
 use serde::Serialize;
 
 /// Lines as a writer writes them.
@@ -15,7 +15,7 @@ fn written<T: Serialize>(lines: &[T]) -> Vec<u8> {
 }
 
 fn metric(step: u64, loss: Option<f64>) -> Metric {
-    Metric {
+    let report = Report {
         step: Step(step),
         total_steps: Step(30),
         epoch: 0.30000000000000004,
@@ -24,9 +24,8 @@ fn metric(step: u64, loss: Option<f64>) -> Metric {
         grad_norm: loss,
         samples_per_second: Some(123.456),
         eval: [("accuracy".to_owned(), 0.1)].into(),
-        generation: Generation(1),
-        at: at(),
-    }
+    };
+    Metric { report, generation: Generation(1), at: at() }
 }
 
 fn owner() -> Owner {
@@ -47,7 +46,7 @@ fn metrics() {
     fuzz_text("metrics", &corpus("metrics", &["metrics"]), |data| {
         let read = waiter.wait(waiter.dir_with(&path, data).metrics()).unwrap();
         assert!(read.len() <= data.split(|b| *b == b'\n').count());
-        assert!(read.is_sorted_by(|a, b| a.step < b.step));
+        assert!(read.is_sorted_by(|a, b| a.report.step < b.report.step));
         let again = waiter.dir_with(&path, &written(&read));
         same(&waiter.wait(again.metrics()).unwrap(), &read);
         same(&waiter.wait(again.last_metrics(Generation(0))).unwrap(), &read);

@@ -1,18 +1,18 @@
-//! What rank 0 tells the agent after each logging interval, and what the ranks agree on while they sum for it.
+//! A logging interval: what rank 0 reports of it, and what the ranks agree on while they sum for it.
 
 use crate::Result;
 use crate::link::Outbox;
 use crate::meter::Sum;
 use crate::world::World;
-use lockstep_run::Step;
-use lockstep_run::link::{Progress, WorkerMsg};
+use lockstep_run::link::WorkerMsg;
+use lockstep_run::{Report, Step};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tch::Tensor;
 
 /// Collects the numbers of one logging interval.
 #[derive(Debug)]
-pub(crate) struct Report {
+pub(crate) struct LogInterval {
     total: Step,
     loss: Sum,
     samples: u64,
@@ -33,7 +33,7 @@ pub(crate) struct StepFacts {
     pub(crate) grad_norm: Tensor,
 }
 
-impl Report {
+impl LogInterval {
     /// An empty interval.
     pub(crate) fn new(total: Step) -> Self {
         Self { total, loss: Sum::default(), samples: 0, since: Instant::now(), paused: Duration::ZERO }
@@ -70,7 +70,7 @@ impl Report {
             let loss = sums[0] / samples;
             let samples_per_second = samples / elapsed.as_secs_f64();
             tracing::info!(step = %facts.step, loss, lr = facts.lr, samples_per_second, "trained");
-            outbox.send(WorkerMsg::Progress(Progress {
+            outbox.send(WorkerMsg::Report(Report {
                 step: facts.step,
                 total_steps: self.total,
                 epoch: facts.epoch,
@@ -86,17 +86,7 @@ impl Report {
 
     /// Tells the agent the results of an evaluation.
     pub(crate) fn evaluated(&self, outbox: &Outbox, step: Step, epoch: f64, eval: BTreeMap<String, f64>) {
-        let total_steps = self.total;
-        let none = None;
-        outbox.send(WorkerMsg::Progress(Progress {
-            step,
-            total_steps,
-            epoch,
-            loss: none,
-            lr: none,
-            grad_norm: none,
-            samples_per_second: none,
-            eval,
-        }));
+        let report = Report { step, total_steps: self.total, epoch, eval, ..Report::default() };
+        outbox.send(WorkerMsg::Report(report));
     }
 }
