@@ -6,6 +6,7 @@ use super::objects::{has_log, is_over, node, one_line};
 use super::story::{newest_pods, tell};
 use super::watch::{Change, Kept, Scene, pods_of, watch};
 use crate::output::say;
+use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{AsyncBufReadExt, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -19,7 +20,7 @@ use tokio::task::JoinSet;
 
 /// The pods' container.
 const CONTAINER: &str = "agent";
-/// The first pause before a broken stream is opened again; doubled each time.
+/// The first pause before a broken stream is opened again; longer each time, until lines come again.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -180,7 +181,11 @@ impl Source {
 /// Sends a pod's lines until its agent has ended and everything was read, or nobody listens.
 async fn follow_pod(pods: Api<Pod>, source: Source, wish: LogWish, to: mpsc::Sender<LogLine>) {
     let mut seen: Option<Timestamp> = None;
-    let mut pause = FIRST_PAUSE;
+    let growing = ExponentialBuilder::new()
+        .with_min_delay(FIRST_PAUSE)
+        .with_max_delay(LONGEST_PAUSE)
+        .without_max_times();
+    let mut pauses = growing.build();
     loop {
         let mut params = wish.params(true);
         let before = seen;
@@ -196,7 +201,7 @@ async fn follow_pod(pods: Api<Pod>, source: Source, wish: LogWish, to: mpsc::Sen
                     continue;
                 }
                 seen = Some(line.at);
-                pause = FIRST_PAUSE;
+                pauses = growing.build();
                 if to.send(line).await.is_err() {
                     return;
                 }
@@ -207,8 +212,7 @@ async fn follow_pod(pods: Api<Pod>, source: Source, wish: LogWish, to: mpsc::Sen
             Ok(_) => return,
             Err(_) => {}
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        tokio::time::sleep(pauses.next().unwrap_or(LONGEST_PAUSE)).await;
     }
 }
 
