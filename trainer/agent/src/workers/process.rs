@@ -10,6 +10,8 @@ use lockstep_job::{ByteSize, Expanded};
 use lockstep_run::link::{self, AgentMsg, Phase, Start, WorkerMsg, WorkerOutcome};
 use lockstep_run::{Generation, Rank};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, getuid, kill_process_group, waitid};
+use signal_hook::consts::SIGKILL;
+use signal_hook::low_level::signal_name;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
@@ -339,31 +341,13 @@ fn describe(status: std::io::Result<ExitStatus>, memory: &OutOfMemory) -> String
         Err(error) => return format!("can't be waited for: {error}"),
     };
     match (status.signal(), status.code()) {
-        (Some(SIGKILL), _) => {
-            memory.words().unwrap_or_else(|| format!("was killed by {}", signal_name(SIGKILL)))
-        }
-        (Some(signal), _) => format!("was killed by {}", signal_name(signal)),
+        (Some(SIGKILL), _) => memory.words().unwrap_or_else(|| format!("was killed by {}", name(SIGKILL))),
+        (Some(signal), _) => format!("was killed by {}", name(signal)),
         (None, Some(code)) => format!("left with exit code {code}"),
         (None, None) => "left".to_owned(),
     }
 }
 
-/// The signal that nobody can refuse.
-const SIGKILL: i32 = 9;
-
-fn signal_name(signal: i32) -> String {
-    let names = [
-        (6, "SIGABRT"),
-        (7, "SIGBUS"),
-        (SIGKILL, "SIGKILL"),
-        (11, "SIGSEGV"),
-        (2, "SIGINT"),
-        (15, "SIGTERM"),
-        (4, "SIGILL"),
-        (8, "SIGFPE"),
-    ];
-    names
-        .iter()
-        .find(|(n, _)| *n == signal)
-        .map_or_else(|| format!("signal {signal}"), |(_, name)| (*name).to_owned())
+fn name(signal: i32) -> String {
+    signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned)
 }
