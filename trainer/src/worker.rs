@@ -75,7 +75,6 @@ pub fn run(
     let loading = Loading {
         run_dir: &run_dir,
         runtime: &runtime,
-        generation: start.generation,
         start_from: &start.start_from,
         outbox: &outbox,
         store: &store,

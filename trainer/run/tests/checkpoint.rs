@@ -14,6 +14,11 @@ fn writer(nonce: u64) -> Writer {
     Writer { node: NodeId(0), incarnation: Incarnation(1), nonce }
 }
 
+/// A checkpoint of the first generation.
+fn at_step(step: u64) -> CommitRef {
+    CommitRef { generation: Generation(1), step: Step(step) }
+}
+
 fn draft(step: u64, generation: u64, nonce: u64) -> Draft {
     let (step, generation) = (Step(step), Generation(generation));
     Draft {
@@ -91,7 +96,7 @@ async fn any_flipped_byte_is_found_and_the_one_before_is_used() {
             let verdict = dir.verify_checkpoint(newest).await.unwrap();
             assert_eq!(verdict.problems.len(), 1, "byte {i} of {}", path.display());
         }
-        let loaded = dir.load_checkpoint(Generation(1)).await.unwrap().unwrap();
+        let loaded = dir.load_checkpoint(newest).await.unwrap();
         assert_eq!(loaded.commit.step, Step(100), "{}", path.display());
         assert_eq!(loaded.passed[0].checkpoint, newest);
         std::fs::write(&path, &good[..good.len() - 1]).unwrap();
@@ -102,7 +107,7 @@ async fn any_flipped_byte_is_found_and_the_one_before_is_used() {
         );
         std::fs::write(&path, good).unwrap();
     }
-    assert_eq!(dir.load_checkpoint(Generation(1)).await.unwrap().unwrap().files, files("200"));
+    assert_eq!(dir.load_checkpoint(newest).await.unwrap().files, files("200"));
 }
 
 #[tokio::test]
@@ -110,7 +115,7 @@ async fn a_missing_file_is_named() {
     let (folder, dir) = run_with(&[100]).await;
     std::fs::remove_file(folder.path().join("checkpoints/0000000100-1-0000000000000001-0/state.json"))
         .unwrap();
-    let error = dir.load_checkpoint(Generation(1)).await.unwrap_err();
+    let error = dir.load_checkpoint(at_step(100)).await.unwrap_err();
     assert!(matches!(error, Error::NoGoodCheckpoint { count: 1, .. }), "{error}");
     assert!(error.to_string().contains("state.json is missing"), "{error}");
 }
@@ -133,7 +138,7 @@ async fn two_writers_of_one_step_are_both_named_and_the_first_one_s_files_surviv
         matches!(&error, Error::ForeignCommit { ours, theirs, .. } if (ours.nonce, theirs.nonce) == (99, 1)),
         "{error}"
     );
-    assert_eq!(dir.load_checkpoint(Generation(1)).await.unwrap().unwrap().files, files("100"));
+    assert_eq!(dir.load_checkpoint(at_step(100)).await.unwrap().files, files("100"));
 }
 
 #[tokio::test]
@@ -179,8 +184,8 @@ async fn attempts_that_never_became_checkpoints_are_swept() {
         assert!(folder.path().join(path).exists(), "{path}");
     }
     assert!(foreign.exists());
-    for generation in [1, 2] {
-        assert!(dir.load_checkpoint(Generation(generation)).await.unwrap().unwrap().passed.is_empty());
+    for checkpoint in dir.commits().await.unwrap() {
+        assert!(dir.load_checkpoint(checkpoint).await.unwrap().passed.is_empty());
     }
 }
 
@@ -190,7 +195,7 @@ async fn a_file_that_grew_is_damaged_and_not_read() {
     let grown = folder.path().join("checkpoints/0000000200-1-0000000000000001-0/model.safetensors");
     // Sparse: reading it would take more memory than there is.
     std::fs::OpenOptions::new().write(true).open(grown).unwrap().set_len(1 << 40).unwrap();
-    let loaded = dir.load_checkpoint(Generation(1)).await.unwrap().unwrap();
+    let loaded = dir.load_checkpoint(at_step(200)).await.unwrap();
     assert_eq!(loaded.commit.step, Step(100));
     assert!(loaded.passed[0].problem.contains("has 1099511627776 bytes"), "{:?}", loaded.passed);
 }
@@ -198,11 +203,11 @@ async fn a_file_that_grew_is_damaged_and_not_read() {
 #[tokio::test]
 async fn a_commit_that_names_files_elsewhere_is_damaged() {
     let (_folder, dir) = run_with(&[100]).await;
-    let mut commit = dir.read_commit(CommitRef { generation: Generation(1), step: Step(100) }).await.unwrap();
+    let mut commit = dir.read_commit(at_step(100)).await.unwrap();
     (commit.step, commit.folder) = (Step(200), "checkpoints/../..".to_owned());
     let body = lockstep_run::Sealed::seal(&commit).unwrap();
     dir.storage().put("commits/0000000200-1.json", body.into()).await.unwrap();
-    let loaded = dir.load_checkpoint(Generation(1)).await.unwrap().unwrap();
+    let loaded = dir.load_checkpoint(at_step(200)).await.unwrap();
     assert_eq!((loaded.commit.step, loaded.passed.len()), (Step(100), 1), "{:?}", loaded.passed);
 }
 
@@ -213,7 +218,7 @@ async fn a_checkpoint_of_a_newer_version_is_not_passed_over() {
     let hash = blake3_of(text);
     let body = format!(r#"{{"blake3":"{hash}","commit":{text}}}"#);
     dir.storage().put("commits/0000000200-1.json", body.into()).await.unwrap();
-    let error = dir.load_checkpoint(Generation(1)).await.unwrap_err();
+    let error = dir.load_checkpoint(at_step(200)).await.unwrap_err();
     assert!(matches!(error, Error::Format { found: 7, .. }), "{error}");
 }
 
@@ -237,7 +242,7 @@ async fn of_racing_proposals_one_holds_for_all() {
 #[tokio::test]
 async fn a_deleted_checkpoint_leaves_nothing() {
     let (folder, dir) = run_with(&[100, 200]).await;
-    dir.delete_checkpoint(CommitRef { generation: Generation(1), step: Step(100) }).await.unwrap();
+    dir.delete_checkpoint(at_step(100)).await.unwrap();
     let left = all_files(folder.path());
     assert!(left.iter().all(|p| !p.to_str().unwrap().contains("0000000100")), "{left:?}");
     assert_eq!(dir.commits().await.unwrap().len(), 1);

@@ -6,7 +6,7 @@ use crate::{Error, Result};
 use lockstep_c10d::{Optimizer, Store};
 use lockstep_run::checkpoint::Loaded;
 use lockstep_run::link::WorkerMsg;
-use lockstep_run::{CommitRef, Evaluation, Generation, RunDir, StartFrom, Step, WarmFrom, check_format};
+use lockstep_run::{CommitRef, Evaluation, RunDir, StartFrom, Step, WarmFrom, check_format};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +35,6 @@ pub(crate) struct Loading<'a> {
     pub(crate) run_dir: &'a RunDir,
     /// Drives the I/O of `run_dir`.
     pub(crate) runtime: &'a Runtime,
-    /// The generation that loads.
-    pub(crate) generation: Generation,
     /// What its membership record says.
     pub(crate) start_from: &'a StartFrom,
     /// Told of checkpoints that were passed over.
@@ -48,10 +46,10 @@ pub(crate) struct Loading<'a> {
 }
 
 impl Loading<'_> {
-    /// Brings all ranks to the same state: that of the best checkpoint, or rank 0's initial parameters, which may be
-    /// another run's.
+    /// Brings all ranks to the same state: that of the checkpoint which the leader chose, or rank 0's initial parameters,
+    /// which may be another run's.
     ///
-    /// Rank 0 alone chooses, reads and verifies, and sends the tensors to the others: storage is read once whatever the
+    /// Rank 0 alone reads and verifies, and sends the tensors to the others: storage is read once whatever the
     /// world size, a damaged checkpoint is found in one place, and the replicas are equal by construction. The others
     /// wait at the store, not in a collective, because storage may be slower than a collective's deadline.
     ///
@@ -95,19 +93,17 @@ impl Loading<'_> {
     }
 
     fn read(&self, variables: &Variables, optimizer: &dyn Optimizer) -> Result<Option<Resumed>> {
-        match self.start_from {
+        let chosen = match self.start_from {
             StartFrom::Fresh => return Ok(None),
             StartFrom::Warm(from) => {
                 let model = self.runtime.block_on(self.run_dir.warm_file(from, MODEL))?;
                 take_parameters(from, &model, variables)?;
                 return Ok(None);
             }
-            // No member of this version holds snapshots, so the newest commit of the lineage is what there is.
-            StartFrom::Commit(_) | StartFrom::Local(_) => {}
-        }
-        let Some(loaded) = self.runtime.block_on(self.run_dir.load_checkpoint(self.generation))? else {
-            return Ok(None);
+            // No member of this version holds snapshots, so the commit is what there is.
+            StartFrom::Commit(chosen) | StartFrom::Local(chosen) => *chosen,
         };
+        let loaded = self.runtime.block_on(self.run_dir.load_checkpoint(chosen))?;
         let used = loaded.commit.step;
         for passed in &loaded.passed {
             let text = format!("{}; used {used} instead. The damaged one was left in place", passed.problem);

@@ -88,28 +88,30 @@ impl RunDir {
         Ok(commit)
     }
 
-    /// Loads the best checkpoint that generation `from` may use, whole and verified; `None` where it has none.
+    /// Loads the checkpoint that a generation's record names, whole and verified, or the best before it in its lineage where
+    /// that one is damaged.
     ///
     /// # Errors
-    /// [`Error::NoGoodCheckpoint`] where there are some and each is damaged: starting over is the user's decision.
-    pub async fn load_checkpoint(&self, from: Generation) -> Result<Option<Loaded>> {
+    /// [`Error::NoGoodCheckpoint`] where each is damaged: starting over is the user's decision.
+    pub async fn load_checkpoint(&self, chosen: CommitRef) -> Result<Loaded> {
         let mut passed = Vec::new();
-        let mut lineage = Lineage::new(self.commits().await?, from);
-        while let Some(checkpoint) = self.next_of(&mut lineage).await? {
+        let (mut next, mut before) = (Some(chosen), None);
+        while let Some(checkpoint) = next {
             match self.fetch(checkpoint).await {
-                Ok((commit, files)) => return Ok(Some(Loaded { commit, files, passed })),
+                Ok((commit, files)) => return Ok(Loaded { commit, files, passed }),
                 Err(Error::Storage(e)) if !is_damage(&e) => return Err(e.into()),
                 // Not damaged: somebody else can read it, and an older one in its place would lose their steps.
                 Err(e @ Error::Format { .. }) => return Err(e),
                 Err(e) => passed.push(Passed { checkpoint, problem: e.to_string() }),
             }
+            let lineage = match &mut before {
+                Some(lineage) => lineage,
+                None => before.insert(Lineage::before(self.commits().await?, chosen)),
+            };
+            next = self.next_of(lineage).await?;
         }
-        match passed.first() {
-            None => Ok(None),
-            Some(newest) => {
-                Err(Error::NoGoodCheckpoint { count: passed.len(), newest: newest.problem.clone() })
-            }
-        }
+        let newest = passed.first().map(|passed| passed.problem.clone()).unwrap_or_default();
+        Err(Error::NoGoodCheckpoint { count: passed.len(), newest })
     }
 
     /// Loads one checkpoint, whole and verified.

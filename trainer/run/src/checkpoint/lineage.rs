@@ -34,6 +34,14 @@ impl Lineage {
         lineage
     }
 
+    /// What is left, of all `commits`, where `chosen` can't be loaded.
+    pub fn before(mut commits: BTreeSet<CommitRef>, chosen: CommitRef) -> Self {
+        commits.remove(&chosen);
+        let mut lineage = Self { commits, found: VecDeque::new(), at: None };
+        lineage.go_to(chosen.generation, chosen.step);
+        lineage
+    }
+
     /// The next checkpoint, or what is needed to find it.
     pub fn next_step(&mut self) -> Next {
         match (self.found.pop_front(), self.at) {
@@ -92,7 +100,11 @@ mod tests {
         commits: &BTreeSet<CommitRef>,
         from: Generation,
     ) -> (Vec<CommitRef>, usize) {
-        let (mut lineage, mut found, mut records) = (Lineage::new(commits.clone(), from), vec![], 0);
+        walk(memberships, Lineage::new(commits.clone(), from))
+    }
+
+    fn walk(memberships: &BTreeMap<Generation, Membership>, mut lineage: Lineage) -> (Vec<CommitRef>, usize) {
+        let (mut found, mut records) = (vec![], 0);
         loop {
             match lineage.next_step() {
                 Next::Checkpoint(checkpoint) => found.push(checkpoint),
@@ -181,6 +193,19 @@ mod tests {
             let (found, _) = candidates(&records.into_iter().collect(), &commits, Generation(generation));
             assert_eq!(found, expected, "{what}");
         }
+    }
+
+    #[test]
+    fn where_the_chosen_one_is_damaged_its_own_lineage_goes_on() {
+        let commits: BTreeSet<_> = [c(1, 100), c(1, 200), c(1, 300), c(2, 250), c(2, 350)].into();
+        let records = BTreeMap::from([formed(1, StartFrom::Fresh), formed(2, StartFrom::Commit(c(1, 200)))]);
+        let before = |chosen| walk(&records, Lineage::before(commits.clone(), chosen)).0;
+        assert_eq!(before(c(2, 350)), [c(2, 250), c(1, 200), c(1, 100)]);
+        // Neither what was saved after it nor the branch that was left.
+        assert_eq!(before(c(2, 250)), [c(1, 200), c(1, 100)]);
+        assert_eq!(before(c(1, 100)), []);
+        // One that somebody deleted has a lineage all the same.
+        assert_eq!(before(c(2, 300)), [c(2, 250), c(1, 200), c(1, 100)]);
     }
 
     #[test]

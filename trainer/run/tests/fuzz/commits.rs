@@ -68,7 +68,7 @@ fn sealed_again() {
         assert_eq!(verdict.problems.len(), commit.files.len(), "{:?}", verdict.problems);
         assert!(waiter.wait(dir.read_commit(CHECKPOINT)).is_ok() == (commit.as_ref() == CHECKPOINT));
         if !commit.files.is_empty() {
-            assert!(waiter.wait(dir.load_checkpoint(commit.generation)).is_err());
+            assert!(waiter.wait(dir.load_checkpoint(commit.as_ref())).is_err());
         }
     });
 }
