@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let report = pack_csv(&PackOptions {
         dtype: Dtype::U8,
-        splits: Splits::Fractions { seed: 2, parts: vec![("train".into(), 0.8), ("test".into(), 0.2)] },
+        splits: Splits::Fractions { seed: 2, shares: vec![("train".into(), 0.8), ("test".into(), 0.2)] },
         writer: WriterOptions {
             shard_bytes: 32 << 10,
             compression: Some(Compression::Zstd(19)),

@@ -382,13 +382,13 @@ mod tests {
 
     #[test]
     fn micro_batches_keep_rows_together() {
-        let parts: Vec<_> = batch().micro_batches(2).collect();
-        assert_eq!(parts.len(), 2);
-        assert_eq!(parts[0].samples, [Some(4), Some(9)]);
-        assert_eq!(parts[0].mask(), [true, true]);
-        assert_eq!(parts[0].column("x").unwrap().values, Values::U8(vec![1, 2, 3, 4]));
-        assert_eq!(parts[1].mask(), [false]);
-        assert_eq!(parts[1].column("x").unwrap().values, Values::U8(vec![0, 0]));
-        assert_eq!((parts[0].num_samples(), parts[1].num_samples()), (2, 0));
+        let cut: Vec<_> = batch().micro_batches(2).collect();
+        assert_eq!(cut.len(), 2);
+        assert_eq!(cut[0].samples, [Some(4), Some(9)]);
+        assert_eq!(cut[0].mask(), [true, true]);
+        assert_eq!(cut[0].column("x").unwrap().values, Values::U8(vec![1, 2, 3, 4]));
+        assert_eq!(cut[1].mask(), [false]);
+        assert_eq!(cut[1].column("x").unwrap().values, Values::U8(vec![0, 0]));
+        assert_eq!((cut[0].num_samples(), cut[1].num_samples()), (2, 0));
     }
 }

@@ -18,8 +18,8 @@ mod loader;
 mod mds;
 mod order;
 mod pack;
-mod plan;
 mod recheck;
+mod sampling;
 mod seal;
 
 pub use batch::{Batch, Column, Values};
@@ -35,5 +35,5 @@ pub use mds::{
 };
 pub use order::{EpochOrder, Order, OrderOptions, Shuffle, Tail};
 pub use pack::{LabelColumn, PackOptions, PackReport, PackedSplit, Splits, pack_csv};
-pub use plan::Part;
+pub use sampling::Replica;
 pub use seal::{Seal, SealedSplit, seal};

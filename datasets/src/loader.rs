@@ -11,10 +11,10 @@ use std::{
 use tokio::sync::{OnceCell, Semaphore, oneshot};
 
 use crate::{
-    Batch, CacheOptions, Column, Dataset, Error, Order, Part, Result,
+    Batch, CacheOptions, Column, Dataset, Error, Order, Replica, Result,
     cache::Cache,
     mds::{ColumnSpec, Encoding, Shard, decodable},
-    plan::Plan,
+    sampling::Sampling,
 };
 
 /// Shards that are fetched at the same time.
@@ -104,7 +104,7 @@ struct Source {
     wanted: Arc<[usize]>,
     /// See [`Columns::Numbers`].
     lenient: bool,
-    plan: Plan,
+    sampling: Sampling,
 }
 
 /// Fields are dropped in this order: a producer that waits to hand over goes on, sees the stop, and is joined.
@@ -128,40 +128,40 @@ impl Drop for Joined {
 }
 
 impl Loader {
-    /// Training: each step's share of `part`, without end. Nothing is fetched before the first
+    /// Training: each step's share of `replica`, without end. Nothing is fetched before the first
     /// [`batch`](Self::batch), whose step is where it begins.
     ///
     /// # Errors
     /// [`Error::BadOption`] when the global batch is not a multiple of the world size, or the order is of another
     /// dataset; [`Error::Column`] for a column that is not there; [`Error::Io`] when the cache can't be made.
-    pub fn train(dataset: Dataset, order: Order, part: Part, options: LoaderOptions) -> Result<Self> {
+    pub fn train(dataset: Dataset, order: Order, replica: Replica, options: LoaderOptions) -> Result<Self> {
         if order.num_samples() != dataset.num_samples() {
             let rule = format!("of this dataset's {} samples", dataset.num_samples());
             return Err(Error::option("order", rule, order.num_samples()));
         }
-        Self::new(dataset, Plan::elastic(order, part)?, options)
+        Self::new(dataset, Sampling::elastic(order, replica)?, options)
     }
 
-    /// Evaluation: the samples of `part` in batches of at most `batch`, as stored. Over all ranks each sample comes
+    /// Evaluation: the samples of `replica` in batches of at most `batch`, as stored. Over all ranks each sample comes
     /// exactly once; ranks may have different numbers of batches.
     ///
     /// # Errors
     /// As [`train`](Self::train).
-    pub fn eval(dataset: Dataset, batch: u32, part: Part, options: LoaderOptions) -> Result<Self> {
-        let plan = Plan::once(dataset.num_samples(), batch, part)?;
-        Self::new(dataset, plan, options)
+    pub fn eval(dataset: Dataset, batch: u32, replica: Replica, options: LoaderOptions) -> Result<Self> {
+        let sampling = Sampling::once(dataset.num_samples(), batch, replica)?;
+        Self::new(dataset, sampling, options)
     }
 
-    fn new(dataset: Dataset, plan: Plan, options: LoaderOptions) -> Result<Self> {
+    fn new(dataset: Dataset, sampling: Sampling, options: LoaderOptions) -> Result<Self> {
         let wanted = options.columns.of(&dataset)?.into();
         let lenient = options.columns == Columns::Numbers;
         let cache = Arc::new(Cache::new(dataset, &options.cache)?);
-        Ok(Self { source: Source { cache, wanted, lenient, plan }, options, running: None })
+        Ok(Self { source: Source { cache, wanted, lenient, sampling }, options, running: None })
     }
 
     /// Number of batches, where there is an end.
     pub fn num_batches(&self) -> Option<u64> {
-        self.source.plan.num_steps()
+        self.source.sampling.num_steps()
     }
 
     /// The batch of a step. Steps in a row are made ahead; any other step starts anew from there, at the cost of one
@@ -232,11 +232,11 @@ type Opened = Arc<OnceCell<Arc<Shard>>>;
 struct Producer {
     source: Source,
     ahead: u64,
-    /// Steps whose shards were asked for, the next one first; the last one may be the plan's end.
+    /// Steps whose shards were asked for, the next one first; the last one may be the end.
     planned: VecDeque<Option<Vec<Option<u64>>>>,
     /// With the last planned step that needs each.
     shards: HashMap<usize, (Opened, u64)>,
-    /// See [`Plan::next_uses`].
+    /// See [`Sampling::next_uses`].
     next_use: Arc<[u64]>,
 }
 
@@ -244,7 +244,7 @@ impl Producer {
     async fn run(mut self, first: u64, batches: SyncSender<Result<Batch>>) {
         let permits = Arc::new(Semaphore::new(FETCHES));
         for step in first.. {
-            self.plan_ahead(step, &permits);
+            self.look_ahead(step, &permits);
             let Some(Some(slots)) = self.planned.pop_front() else { return };
             let batch = self.assemble(step, slots).await;
             let failed = batch.is_err();
@@ -258,11 +258,11 @@ impl Producer {
     }
 
     /// Plans up to `ahead` steps, and begins to fetch the shards that they bring in.
-    fn plan_ahead(&mut self, now: u64, permits: &Arc<Semaphore>) {
+    fn look_ahead(&mut self, now: u64, permits: &Arc<Semaphore>) {
         let mut new_shards = Vec::new();
         while self.planned.len() as u64 <= self.ahead && self.planned.back() != Some(&None) {
             let step = now + self.planned.len() as u64;
-            let slots = self.source.plan.slots(step);
+            let slots = self.source.sampling.slots(step);
             for sample in slots.iter().flatten().flatten() {
                 let (number, _) = self.source.cache.dataset().locate(*sample);
                 let entry = self.shards.entry(number).or_insert_with(|| {
@@ -275,7 +275,7 @@ impl Producer {
         }
         if !new_shards.is_empty() && self.source.cache.is_bounded() {
             let samples = self.source.cache.dataset().shard_samples();
-            self.next_use = self.source.plan.next_uses(now, &samples).into();
+            self.next_use = self.source.sampling.next_uses(now, &samples).into();
         }
         for number in new_shards {
             let opened = self.opened(number);

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::{CacheOptions, Dataset, Part, Result, blocking, cache::Cache};
+use crate::{CacheOptions, Dataset, Replica, Result, blocking, cache::Cache};
 
 impl Dataset {
     /// Reads shards whose content is [expected](Self::expect), into the cache, and compares them: of all of them every
@@ -10,12 +10,12 @@ impl Dataset {
     ///
     /// # Errors
     /// [`Error::Replaced`](crate::Error::Replaced) for the first that is another; whatever keeps one from being read.
-    pub fn check_expected(&self, cache: &CacheOptions, part: Part, max_bytes: u64) -> Result<()> {
+    pub fn check_expected(&self, cache: &CacheOptions, replica: Replica, max_bytes: u64) -> Result<()> {
         let cache = Arc::new(Cache::new(self.clone(), cache)?);
         let mut left = max_bytes;
         blocking::run(async move {
             let expected = self.expected();
-            let mine = expected.keys().skip(part.rank() as usize).step_by(part.world_size() as usize);
+            let mine = expected.keys().skip(replica.rank() as usize).step_by(replica.world_size() as usize);
             for shard in mine {
                 let number = *shard as usize;
                 let Some(rest) = left.checked_sub(self.shards()[number].raw_data.bytes) else { break };

@@ -14,9 +14,10 @@
 //! ```
 //!
 //! Read in this order: [`Task`] is what a user writes; `train.rs` is the loop; `worker.rs` puts a rank together;
-//! `checkpoint/` saves and loads; `link/` talks to the agent. `schedule.rs`, `plan.rs`, `seed.rs` and `finite.rs` are the
+//! `checkpoint/` saves and loads; `link/` talks to the agent. `schedule.rs`, `calendar.rs`, `seed.rs` and `finite.rs` are the
 //! pure decisions of the loop.
 
+mod calendar;
 mod checkpoint;
 mod control;
 mod cursor;
@@ -34,7 +35,6 @@ mod mds;
 mod meter;
 mod mlp;
 mod optimizer;
-mod plan;
 mod replicas;
 mod same_data;
 mod schedule;

@@ -7,7 +7,7 @@ use crate::task::Batch;
 use crate::{Error, Result};
 use lockstep_datasets as datasets;
 use lockstep_datasets::{
-    CacheOptions, Column, Columns, Contents, Identity, Loader, LoaderOptions, Order, OrderOptions, Part,
+    CacheOptions, Column, Columns, Contents, Identity, Loader, LoaderOptions, Order, OrderOptions, Replica,
     Shuffle, Values,
 };
 use lockstep_job::{self as job, JobSpec};
@@ -30,7 +30,7 @@ pub(crate) struct Mds {
     dataset: Dataset,
     uses: Vec<DatasetUse>,
     order: Order,
-    part: Part,
+    replica: Replica,
     eval_batch: u32,
     options: LoaderOptions,
 }
@@ -63,7 +63,7 @@ pub(crate) fn open(job: &JobSpec, start: &Start, columns: Option<Vec<&str>>) -> 
     let columns = columns.map_or(Columns::Numbers, named);
     Ok(Mds {
         order: Order::new(order_options, &train.shard_samples())?,
-        part: Part::new(start.rank.0, start.world_size)?,
+        replica: Replica::new(start.rank.0, start.world_size)?,
         dataset: recorded(&train, data.train.split.clone()),
         uses: std::iter::once(used("train", &data.train, &train))
             .chain(data.eval.as_ref().zip(eval.as_ref()).map(|(split, eval)| used("eval", split, eval)))
@@ -115,7 +115,7 @@ impl Data for Mds {
     fn expect(&self, shards: &Contents, look: bool) -> Result<()> {
         self.train.expect(shards)?;
         if look {
-            self.train.check_expected(&self.options.cache, self.part, LOOK_BYTES)?;
+            self.train.check_expected(&self.options.cache, self.replica, LOOK_BYTES)?;
         }
         Ok(())
     }
@@ -132,7 +132,7 @@ impl Data for Mds {
 
     fn empty(&self) -> Result<Batch> {
         // A row tells the shapes; columns of a variable shape say nothing about them in the index.
-        let first = Part::new(0, 1)?;
+        let first = Replica::new(0, 1)?;
         let row = Loader::eval(self.train.clone(), 1, first, self.options.clone())?.batch(0)?;
         Ok(to_tensors(row)?.narrow(0..0)?)
     }
@@ -143,13 +143,14 @@ impl Data for Mds {
 
     fn train(&self, from: &Cursor) -> Result<Box<dyn TrainSource>> {
         let index = from.index_in(&self.order)?;
-        let loader = Loader::train(self.train.clone(), self.order.clone(), self.part, self.options.clone())?;
+        let loader =
+            Loader::train(self.train.clone(), self.order.clone(), self.replica, self.options.clone())?;
         Ok(Box::new(Train { dataset: self.train.clone(), loader, order: self.order.clone(), index }))
     }
 
     fn eval(&self) -> Result<Option<Box<dyn EvalSource>>> {
         let Some(eval) = &self.eval else { return Ok(None) };
-        let loader = Loader::eval(eval.clone(), self.eval_batch, self.part, self.options.clone())?;
+        let loader = Loader::eval(eval.clone(), self.eval_batch, self.replica, self.options.clone())?;
         Ok(Some(Box::new(Eval { loader })))
     }
 }

@@ -114,12 +114,12 @@ impl Batch {
         self.samples.is_empty()
     }
 
-    /// Cuts the batch into `num_parts` of `size` samples each; where samples are missing at the end, the last parts are
-    /// smaller or empty.
-    pub(crate) fn split(&self, size: u32, num_parts: u32) -> Result<Vec<Batch>, TchError> {
+    /// Cuts the batch into `num` micro batches of `size` samples each; where samples are missing at the end, the last ones
+    /// are smaller or empty.
+    pub(crate) fn split(&self, size: u32, num: u32) -> Result<Vec<Batch>, TchError> {
         let end = self.len();
-        let bound = |part: u32| (part as usize * size as usize).min(end);
-        (0..num_parts).map(|part| self.narrow(bound(part)..bound(part + 1))).collect()
+        let bound = |i: u32| (i as usize * size as usize).min(end);
+        (0..num).map(|i| self.narrow(bound(i)..bound(i + 1))).collect()
     }
 
     /// The samples of a range of places in this batch. Columns are views of the same memory.

@@ -1,5 +1,6 @@
 //! The training loop. All that happens to a step is in this file, in the order in which it happens.
 
+use crate::calendar::Calendar;
 use crate::checkpoint::{Dataset, HostTensor, Saver, Snapshot, State, Versions, rng_states};
 use crate::control::{Control, Permit};
 use crate::cursor::Cursor;
@@ -8,7 +9,6 @@ use crate::eval::evaluate;
 use crate::finite::{FiniteGuard, Verdict};
 use crate::interval::{LogInterval, StepFacts};
 use crate::link::Outbox;
-use crate::plan::Plan;
 use crate::schedule::learning_rate;
 use crate::seed::{Stream, seed_of};
 use crate::task::{Batch, Mode, Model, TaskError};
@@ -27,7 +27,7 @@ use tch::Tensor;
 /// One rank with all that it needs to train. [`crate::worker`] puts it together.
 pub(crate) struct Trainer {
     pub(crate) job: JobSpec,
-    pub(crate) plan: Plan,
+    pub(crate) calendar: Calendar,
     pub(crate) generation: Generation,
     pub(crate) world: World,
     pub(crate) control: Arc<Control>,
@@ -79,11 +79,11 @@ impl Trainer {
     pub(crate) fn run(mut self) -> Result<WorkerOutcome> {
         let patience = self.job.recovery.grace.duration();
         let mut guard = FiniteGuard::new(self.job.train.non_finite);
-        let mut interval = LogInterval::new(self.plan.total);
+        let mut interval = LogInterval::new(self.calendar.total);
         let mut last_save = Instant::now();
         self.enter(Phase::FirstStep);
 
-        while self.at.step < self.plan.total {
+        while self.at.step < self.calendar.total {
             let step = self.at.step.next();
             if let Permit::Stop(_) = self.control.begin(step, patience)? {
                 self.save_for_good()?;
@@ -94,7 +94,7 @@ impl Trainer {
             let share = self.source.next()?;
             let losses = self.gradient(step, &share)?;
             let norm = self.variables.parameters().clip_grad_norm(self.job.train.clip_grad_norm)?;
-            let learning_rate = learning_rate(&self.job.optimizer, step, self.plan.total);
+            let learning_rate = learning_rate(&self.job.optimizer, step, self.calendar.total);
             // Not finite on one rank is not finite on all, through the sum: each leaves out the same updates.
             self.optimizer.step(learning_rate, Some(&norm.non_finite))?;
             self.judge(step, &mut guard, &norm, &losses)?;
@@ -110,17 +110,17 @@ impl Trainer {
             self.control.done(step);
             self.enter(Phase::Training);
 
-            let mut save = self.plan.save_due(step);
-            if self.plan.log_due(step) {
+            let mut save = self.calendar.save_due(step);
+            if self.calendar.log_due(step) {
                 let facts = StepFacts { step, epoch: self.at.epoch, lr: learning_rate, grad_norm: norm.norm };
-                let wish = self.plan.save_due_by_time(last_save.elapsed());
+                let wish = self.calendar.save_due_by_time(last_save.elapsed());
                 save |= interval.close(&self.world, &self.outbox, &facts, wish)?;
             }
-            if save && step < self.plan.total {
+            if save && step < self.calendar.total {
                 self.save()?;
                 last_save = Instant::now();
             }
-            if self.plan.eval_due(step) {
+            if self.calendar.eval_due(step) {
                 let since = Instant::now();
                 self.enter(Phase::Evaluating);
                 self.evaluate(&interval)?;
@@ -150,18 +150,18 @@ impl Trainer {
         // A loss is a sum over samples; the Reducer divides the ranks' sum by their number.
         let scale = f64::from(self.world.size()) / share.global_samples as f64;
         let cut;
-        let parts = match self.job.accumulation() {
+        let micro_batches = match self.job.accumulation() {
             1 => slice::from_ref(&share.batch),
-            num_parts => {
-                cut = share.batch.split(self.job.micro_batch(), num_parts)?;
+            num => {
+                cut = share.batch.split(self.job.micro_batch(), num)?;
                 cut.as_slice()
             }
         };
-        let mut losses = Vec::with_capacity(parts.len());
-        for (i, part) in parts.iter().enumerate() {
-            let output = self.model.forward(part, Mode::Train).map_err(self.task_failed(step))?;
+        let mut losses = Vec::with_capacity(micro_batches.len());
+        for (i, micro_batch) in micro_batches.iter().enumerate() {
+            let output = self.model.forward(micro_batch, Mode::Train).map_err(self.task_failed(step))?;
             let loss = output.loss.f_mul_scalar(scale)?;
-            if i + 1 < parts.len() {
+            if i + 1 < micro_batches.len() {
                 self.reducer.accumulate(&loss)?;
             } else {
                 self.reducer.backward(&loss).map_err(self.world.lost("the backward pass", step))?;

@@ -1,12 +1,12 @@
 //! Puts one rank together: data, group, model, state. Then it trains.
 
+use crate::calendar::Calendar;
 use crate::checkpoint::{Loading, Resumed, Saver, SaverSetup};
 use crate::control::Control;
 use crate::data::Data;
 use crate::hardware;
 use crate::link::Outbox;
 use crate::optimizer;
-use crate::plan::Plan;
 use crate::same_data;
 use crate::seed::{Stream, seed_of};
 use crate::task::{Setup, Task};
@@ -51,7 +51,7 @@ pub fn run(
     cx: Context,
 ) -> Result<WorkerOutcome> {
     let Context { job, start, control, outbox, store } = cx;
-    let plan = Plan::new(&job, data.num_samples());
+    let calendar = Calendar::new(&job, data.num_samples());
     let world = form(&job, &start, &store)?;
 
     let vars = VarStore::new(Device::Cpu);
@@ -106,7 +106,7 @@ pub fn run(
         None
     };
     let trainer = Trainer {
-        plan,
+        calendar,
         generation: start.generation,
         control,
         outbox,

@@ -1,7 +1,7 @@
 use std::ops::Range;
 
 use crate::{
-    Part,
+    Replica,
     order::{OrderOptions, Permutation, key},
 };
 
@@ -75,15 +75,15 @@ impl EpochOrder {
     ///
     /// All slots of the step are sorted by lane and cut into equal runs, so that a rank stays with few lanes, and the
     /// ranks together hold the same samples whatever their number.
-    pub fn slots(&self, step: u64, part: Part) -> Vec<Option<u64>> {
+    pub fn slots(&self, step: u64, replica: Replica) -> Vec<Option<u64>> {
         let begin = step * self.global_batch;
-        let share = self.global_batch / u64::from(part.world_size());
+        let share = self.global_batch / u64::from(replica.world_size());
         let positions = (0..self.lanes).flat_map(|lane| {
             let first = begin + (lane + self.lanes - begin % self.lanes) % self.lanes;
             (first..begin + self.global_batch).step_by(self.lanes as usize)
         });
         positions
-            .skip((u64::from(part.rank()) * share) as usize)
+            .skip((u64::from(replica.rank()) * share) as usize)
             .take(share as usize)
             .map(|position| (position < self.num_samples).then(|| self.sample(position)))
             .collect()

@@ -35,7 +35,7 @@ pub enum Splits {
         /// Seed of the shuffle.
         seed: u64,
         /// Names and fractions, which add up to 1.
-        parts: Vec<(String, f64)>,
+        shares: Vec<(String, f64)>,
     },
 }
 
@@ -124,23 +124,23 @@ pub(crate) struct Deal {
 
 impl Deal {
     pub(crate) fn new(splits: &Splits, rows: u64) -> Result<Self> {
-        let (seed, parts) = match splits {
+        let (seed, shares) = match splits {
             Splits::One(name) => {
                 return Ok(Self { names: vec![name.clone()], ends: vec![rows], shuffle: None });
             }
-            Splits::Fractions { seed, parts } => (*seed, parts),
+            Splits::Fractions { seed, shares } => (*seed, shares),
         };
-        let total: f64 = parts.iter().map(|(_, fraction)| fraction).sum();
-        let positive = parts.iter().all(|(_, fraction)| *fraction > 0.0);
-        if parts.is_empty() || !positive || (total - 1.0).abs() > 1e-6 {
-            return Err(Error::option("split fractions", "positive and add up to 1", format!("{parts:?}")));
+        let total: f64 = shares.iter().map(|(_, fraction)| fraction).sum();
+        let positive = shares.iter().all(|(_, fraction)| *fraction > 0.0);
+        if shares.is_empty() || !positive || (total - 1.0).abs() > 1e-6 {
+            return Err(Error::option("split fractions", "positive and add up to 1", format!("{shares:?}")));
         }
-        let names: BTreeSet<_> = parts.iter().map(|(name, _)| name).collect();
-        if names.len() < parts.len() {
-            return Err(Error::option("split names", "each one once", format!("{parts:?}")));
+        let names: BTreeSet<_> = shares.iter().map(|(name, _)| name).collect();
+        if names.len() < shares.len() {
+            return Err(Error::option("split names", "each one once", format!("{shares:?}")));
         }
         let mut so_far = 0.0;
-        let mut ends: Vec<u64> = parts
+        let mut ends: Vec<u64> = shares
             .iter()
             .map(|(_, fraction)| {
                 so_far += fraction;
@@ -150,7 +150,7 @@ impl Deal {
         if let Some(last) = ends.last_mut() {
             *last = rows;
         }
-        let names = parts.iter().map(|(name, _)| name.clone()).collect();
+        let names = shares.iter().map(|(name, _)| name.clone()).collect();
         Ok(Self { names, ends, shuffle: Some(Permutation::new(rows, key(seed, &[rows]))) })
     }
 
@@ -171,8 +171,8 @@ mod tests {
 
     #[test]
     fn fractions_are_dealt_exactly_and_reproducibly() {
-        let parts = vec![("train".to_owned(), 0.8), ("test".to_owned(), 0.2)];
-        let deal = |seed| Deal::new(&Splits::Fractions { seed, parts: parts.clone() }, 1797).unwrap();
+        let shares = vec![("train".to_owned(), 0.8), ("test".to_owned(), 0.2)];
+        let deal = |seed| Deal::new(&Splits::Fractions { seed, shares: shares.clone() }, 1797).unwrap();
         let splits = |seed| (0..1797).map(|row| deal(seed).split_of(row)).collect::<Vec<_>>();
         let first = splits(1);
         assert_eq!(first.iter().filter(|split| **split == 0).count(), 1438);
@@ -183,10 +183,10 @@ mod tests {
 
     #[test]
     fn fractions_must_add_up() {
-        for parts in
+        for shares in
             [vec![], vec![("a".to_owned(), 0.5)], vec![("a".to_owned(), 1.5), ("b".to_owned(), -0.5)]]
         {
-            assert!(Deal::new(&Splits::Fractions { seed: 0, parts }, 10).is_err());
+            assert!(Deal::new(&Splits::Fractions { seed: 0, shares }, 10).is_err());
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use lockstep_datasets::{
-    CacheOptions, Columns, Compression, Dataset, Error, Loader, LoaderOptions, Order, OrderOptions, Part,
+    CacheOptions, Columns, Compression, Dataset, Error, Loader, LoaderOptions, Order, OrderOptions, Replica,
     Shuffle, Tail, WriterOptions,
 };
 use lockstep_storage::{Limits, Options, Storage, open_with};
@@ -85,8 +85,8 @@ fn ranks_of_a_node_fetch_each_shard_once_together() {
                 let (dataset, cache) = (dataset.clone(), cache.path());
                 scope.spawn(move || {
                     let order = order(&dataset, 24);
-                    let part = Part::new(rank, 4).unwrap();
-                    let mut loader = Loader::train(dataset, order, part, cached_in(cache)).unwrap();
+                    let replica = Replica::new(rank, 4).unwrap();
+                    let mut loader = Loader::train(dataset, order, replica, cached_in(cache)).unwrap();
                     epoch(&mut loader, 10);
                     loader
                 })
@@ -159,7 +159,7 @@ fn a_cache_that_holds_the_working_set_fetches_each_shard_once_per_epoch() {
     };
     let order = Order::new(order, &dataset.shard_samples()).unwrap();
     let options = LoaderOptions { ahead_steps: 2, ..LoaderOptions::new(options) };
-    let mut loader = Loader::train(dataset, order, Part::new(0, 1).unwrap(), options).unwrap();
+    let mut loader = Loader::train(dataset, order, Replica::new(0, 1).unwrap(), options).unwrap();
     epoch(&mut loader, 60);
     let fetched = storage.take().len();
     // A few steps of the second epoch are made ahead.
@@ -251,9 +251,9 @@ fn a_padded_tail_is_masked_and_zero() {
     let cache = tempfile::tempdir().unwrap();
     let mut real = 0;
     for rank in 0..8 {
-        let part = Part::new(rank, 8).unwrap();
+        let replica = Replica::new(rank, 8).unwrap();
         let mut loader =
-            Loader::train(dataset.clone(), order.clone(), part, cached_in(cache.path())).unwrap();
+            Loader::train(dataset.clone(), order.clone(), replica, cached_in(cache.path())).unwrap();
         let batch = loader.batch(1).unwrap();
         let numbers = batch.column("n").unwrap().to_i64().unwrap();
         assert_eq!((batch.len(), numbers.len()), (2, 2));
@@ -272,20 +272,20 @@ fn wrong_uses_are_refused() {
     let dataset = Dataset::open(&uri, "").unwrap();
     let cache = tempfile::tempdir().unwrap();
     let options = || cached_in(cache.path());
-    let part = |rank, world_size| Part::new(rank, world_size).unwrap();
-    let uneven = Loader::train(dataset.clone(), order(&dataset, 10), part(0, 3), options());
+    let replica = |rank, world_size| Replica::new(rank, world_size).unwrap();
+    let uneven = Loader::train(dataset.clone(), order(&dataset, 10), replica(0, 3), options());
     assert!(matches!(uneven, Err(Error::BadOption { .. })));
     let foreign = Order::new(*order(&dataset, 10).options(), &[31]).unwrap();
     assert!(matches!(
-        Loader::train(dataset.clone(), foreign, part(0, 1), options()),
+        Loader::train(dataset.clone(), foreign, replica(0, 1), options()),
         Err(Error::BadOption { .. })
     ));
     let named = |name: &str| Columns::Named(vec![name.into()]);
     let column = LoaderOptions { columns: named("x"), ..options() };
-    let error = Loader::eval(dataset.clone(), 10, part(0, 1), column).unwrap_err();
+    let error = Loader::eval(dataset.clone(), 10, replica(0, 1), column).unwrap_err();
     assert!(error.to_string().contains("it has n, s"), "{error}");
     let mut eval =
-        Loader::eval(dataset, 10, part(0, 1), LoaderOptions { columns: named("n"), ..options() }).unwrap();
+        Loader::eval(dataset, 10, replica(0, 1), LoaderOptions { columns: named("n"), ..options() }).unwrap();
     assert_eq!(eval.batch(2).unwrap().columns.len(), 1);
     assert!(matches!(eval.batch(3), Err(Error::NoBatch { step: 3, .. })));
 }

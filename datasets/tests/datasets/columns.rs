@@ -1,8 +1,8 @@
 //! Columns that nobody reads are passed over whatever they hold; errors of the others name column and sample.
 
 use lockstep_datasets::{
-    Batch, Columns, Dataset, Error, Loader, LoaderOptions, Part, Values, Writer, WriterOptions, parse_sample,
-    verify,
+    Batch, Columns, Dataset, Error, Loader, LoaderOptions, Replica, Values, Writer, WriterOptions,
+    parse_sample, verify,
 };
 use serde_json::json;
 
@@ -25,7 +25,7 @@ fn dataset(encoding: &str, notes: [&[u8]; 4]) -> Dataset {
 fn read(dataset: &Dataset, columns: Columns) -> Result<Batch, Error> {
     let cache = tempfile::tempdir().unwrap();
     let options = LoaderOptions { columns, ..cached_in(cache.path()) };
-    Loader::eval(dataset.clone(), 4, Part::new(0, 1).unwrap(), options)?.batch(0)
+    Loader::eval(dataset.clone(), 4, Replica::new(0, 1).unwrap(), options)?.batch(0)
 }
 
 fn named(names: &[&str]) -> Columns {

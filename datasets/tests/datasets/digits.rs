@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use lockstep_datasets::{
-    CacheOptions, Dataset, Loader, LoaderOptions, Order, OrderOptions, Part, Shuffle, Tail, Values, inspect,
-    verify,
+    CacheOptions, Dataset, Loader, LoaderOptions, Order, OrderOptions, Replica, Shuffle, Tail, Values,
+    inspect, verify,
 };
 
 const DIGITS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/digits");
@@ -54,8 +54,8 @@ fn an_epoch_of_training_brings_each_sample_once_whatever_the_world_size() {
     for world_size in [1, 2, 4] {
         let mut by_step = vec![BTreeSet::new(); order.steps_per_epoch() as usize];
         for rank in 0..world_size {
-            let part = Part::new(rank, world_size).unwrap();
-            let mut loader = Loader::train(dataset.clone(), order.clone(), part, options(&cache)).unwrap();
+            let replica = Replica::new(rank, world_size).unwrap();
+            let mut loader = Loader::train(dataset.clone(), order.clone(), replica, options(&cache)).unwrap();
             for (step, samples) in by_step.iter_mut().enumerate() {
                 let batch = loader.batch(step as u64).unwrap();
                 assert_eq!(batch.len(), 48 / world_size as usize);
@@ -82,8 +82,8 @@ fn evaluation_brings_each_sample_once() {
     for world_size in [1, 2, 3, 7] {
         let mut seen = Vec::new();
         for rank in 0..world_size {
-            let part = Part::new(rank, world_size).unwrap();
-            let mut loader = Loader::eval(dataset.clone(), 50, part, options(&cache)).unwrap();
+            let replica = Replica::new(rank, world_size).unwrap();
+            let mut loader = Loader::eval(dataset.clone(), 50, replica, options(&cache)).unwrap();
             for step in 0..loader.num_batches().unwrap() {
                 let batch = loader.batch(step).unwrap();
                 assert!(!batch.is_empty() && batch.len() <= 50);
@@ -101,8 +101,9 @@ fn a_loader_resumes_anywhere_with_the_same_batches() {
         OrderOptions { seed: 3, global_batch: 32, shuffle: Some(Shuffle::default()), tail: Tail::Drop };
     let order = Order::new(order, &dataset.shard_samples()).unwrap();
     let cache = tempfile::tempdir().unwrap();
-    let loader =
-        || Loader::train(dataset.clone(), order.clone(), Part::new(1, 2).unwrap(), options(&cache)).unwrap();
+    let loader = || {
+        Loader::train(dataset.clone(), order.clone(), Replica::new(1, 2).unwrap(), options(&cache)).unwrap()
+    };
     let mut through = loader();
     let batches: Vec<_> = (0..100).map(|step| through.batch(step).unwrap()).collect();
     let mut resumed = loader();

@@ -6,7 +6,7 @@
 use std::{fs, path::Path, sync::Arc};
 
 use lockstep_datasets::{
-    ColumnSpec, Columns, Compression, Dataset, Encoding, Loader, LoaderOptions, Part, WriterOptions,
+    ColumnSpec, Columns, Compression, Dataset, Encoding, Loader, LoaderOptions, Replica, WriterOptions,
     parse_sample, parse_shard, verify,
 };
 use lockstep_fuzzing::fuzz;
@@ -74,7 +74,7 @@ impl Bench {
         let cache = tempfile::tempdir().unwrap();
         for columns in [Columns::All, Columns::Numbers] {
             let options = LoaderOptions { columns, ..cached_in(cache.path()) };
-            let loader = Loader::eval(dataset.clone(), 1000, Part::new(0, 1).unwrap(), options);
+            let loader = Loader::eval(dataset.clone(), 1000, Replica::new(0, 1).unwrap(), options);
             if let Ok(batch) = loader.and_then(|mut loader| loader.batch(0)) {
                 assert_eq!(batch.num_samples() as u64, dataset.num_samples());
                 assert!(

@@ -10,7 +10,7 @@ use std::{
 };
 
 use lockstep_datasets::{
-    CacheOptions, Contents, Dataset, Error, Loader, LoaderOptions, Part, Recorded, Value, Writer,
+    CacheOptions, Contents, Dataset, Error, Loader, LoaderOptions, Recorded, Replica, Value, Writer,
     WriterOptions, verify,
 };
 
@@ -171,7 +171,7 @@ fn what_was_read_before_is_all_that_is_accepted() {
         let cache = tempfile::tempdir().unwrap();
         let options = CacheOptions { dir: cache.path().to_owned(), max_bytes: None };
         let error = match look {
-            true => after.check_expected(&options, Part::new(0, 1).unwrap(), 1 << 20).unwrap_err(),
+            true => after.check_expected(&options, Replica::new(0, 1).unwrap(), 1 << 20).unwrap_err(),
             false => all_numbers(&after, cache.path()).unwrap_err(),
         };
         let Error::Replaced { file, expected, got, .. } = &error else { panic!("{error:?}") };
@@ -181,8 +181,8 @@ fn what_was_read_before_is_all_that_is_accepted() {
     let after = open(&uri);
     after.expect(&contents).unwrap();
     let options = CacheOptions { dir: cache.path().to_owned(), max_bytes: None };
-    after.check_expected(&options, Part::new(0, 2).unwrap(), 1 << 20).unwrap();
-    after.check_expected(&options, Part::new(0, 1).unwrap(), 0).unwrap();
+    after.check_expected(&options, Replica::new(0, 2).unwrap(), 1 << 20).unwrap();
+    after.check_expected(&options, Replica::new(0, 1).unwrap(), 0).unwrap();
     // What is read already, and shards that there aren't.
     let wrong = Contents::from([(0, "0".repeat(32))]);
     assert!(matches!(before.expect(&wrong), Err(Error::Replaced { .. })));
@@ -318,7 +318,8 @@ fn ranks_that_drop_each_others_shards_do_no_harm() {
                 let options = CacheOptions { dir: cache.to_owned(), max_bytes: Some(1) };
                 let options = LoaderOptions { ahead_steps: 4, ..LoaderOptions::new(options) };
                 let order = order(&dataset, 20);
-                let mut loader = Loader::train(dataset, order, Part::new(rank, 4).unwrap(), options).unwrap();
+                let mut loader =
+                    Loader::train(dataset, order, Replica::new(rank, 4).unwrap(), options).unwrap();
                 (0..60).for_each(|step| check_numbers(&loader.batch(step).unwrap()));
             });
         }
@@ -365,7 +366,7 @@ fn a_cache_folder_that_somebody_else_made_is_refused() {
     numbers(&uri, 10, small_shards());
     let dataset = open(&uri);
     let cache = tempfile::tempdir().unwrap();
-    let open = || Loader::eval(dataset.clone(), 10, Part::new(0, 1).unwrap(), cached_in(cache.path()));
+    let open = || Loader::eval(dataset.clone(), 10, Replica::new(0, 1).unwrap(), cached_in(cache.path()));
     drop(open().unwrap());
     let folder = folder_in(cache.path());
     assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use lockstep_datasets::{
-    Compression, Dataset, Error, HashAlgorithm, Loader, Part, Value, Values, Writer, WriterOptions,
+    Compression, Dataset, Error, HashAlgorithm, Loader, Replica, Value, Values, Writer, WriterOptions,
     parse_sample, verify,
 };
 
@@ -61,7 +61,7 @@ fn every_encoding_comes_back() {
 
     let cache = tempfile::tempdir().unwrap();
     let dataset = Dataset::open(&uri, "").unwrap();
-    let mut loader = Loader::eval(dataset, 1, Part::new(0, 1).unwrap(), cached_in(cache.path())).unwrap();
+    let mut loader = Loader::eval(dataset, 1, Replica::new(0, 1).unwrap(), cached_in(cache.path())).unwrap();
     let batch = loader.batch(0).unwrap();
     let values: Vec<Values> = batch.columns.iter().map(|column| column.values.clone()).collect();
     let text = |text: &str| Values::Text(vec![text.into()]);

@@ -1,7 +1,7 @@
 //! Datasets written by MosaicML's own writer are read; `tests/fixtures/mosaic/make.py` made them.
 
 use bytes::Bytes;
-use lockstep_datasets::{Dataset, Loader, Part, Values, verify};
+use lockstep_datasets::{Dataset, Loader, Replica, Values, verify};
 
 use crate::support::cached_in;
 
@@ -17,7 +17,7 @@ fn what_their_writer_wrote_is_read() {
         let cache = tempfile::tempdir().unwrap();
         let dataset = Dataset::open(&uri, "").unwrap();
         let mut loader =
-            Loader::eval(dataset, 30, Part::new(0, 1).unwrap(), cached_in(cache.path())).unwrap();
+            Loader::eval(dataset, 30, Replica::new(0, 1).unwrap(), cached_in(cache.path())).unwrap();
         let batch = loader.batch(0).unwrap();
         let column = |name: &str| batch.column(name).unwrap();
         let numbers = 0..30_i64;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use lockstep_datasets::{Error, Order, OrderOptions, Part, Shuffle, Tail};
+use lockstep_datasets::{Error, Order, OrderOptions, Replica, Shuffle, Tail};
 use proptest::prelude::*;
 
 fn make(shards: &[u64], seed: u64, global_batch: u32, shuffle: Option<Shuffle>, tail: Tail) -> Order {
@@ -11,7 +11,7 @@ fn make(shards: &[u64], seed: u64, global_batch: u32, shuffle: Option<Shuffle>, 
 
 fn slots(order: &Order, step: u64, rank: u32, world_size: u32) -> Vec<Option<u64>> {
     let (epoch, step) = order.epoch_of(step);
-    order.epoch(epoch).slots(step, Part::new(rank, world_size).unwrap())
+    order.epoch(epoch).slots(step, Replica::new(rank, world_size).unwrap())
 }
 
 prop_compose! {
@@ -126,7 +126,7 @@ fn options_that_make_no_sense_are_refused() {
     for bad in [of(0, 1, 2), of(1, 0, 2), of(1, 1, 1)] {
         assert!(matches!(bad, Err(Error::BadOption { .. })), "{bad:?}");
     }
-    assert!(Part::new(2, 2).is_err());
+    assert!(Replica::new(2, 2).is_err());
 }
 
 /// Distinct shards per batch, distance from the stored place, correlation of neighbours: against a full shuffle. A block

@@ -4,7 +4,7 @@ use std::{fs, io::Write, path::PathBuf};
 
 use flate2::{Compression as Level, write::GzEncoder};
 use lockstep_datasets::{
-    Dataset, Dtype, Error, LabelColumn, Loader, PackOptions, Part, Splits, inspect, pack_csv, verify,
+    Dataset, Dtype, Error, LabelColumn, Loader, PackOptions, Replica, Splits, inspect, pack_csv, verify,
 };
 
 use crate::support::{cached_in, fresh};
@@ -24,7 +24,8 @@ fn csv(text: &str) -> Csv {
 fn read(uri: &str, split: &str) -> (Vec<f32>, Vec<i64>) {
     let cache = tempfile::tempdir().unwrap();
     let dataset = Dataset::open(uri, split).unwrap();
-    let mut loader = Loader::eval(dataset, 1000, Part::new(0, 1).unwrap(), cached_in(cache.path())).unwrap();
+    let mut loader =
+        Loader::eval(dataset, 1000, Replica::new(0, 1).unwrap(), cached_in(cache.path())).unwrap();
     let batch = loader.batch(0).unwrap();
     (batch.column("x").unwrap().to_f32().unwrap(), batch.column("label").unwrap().to_i64().unwrap())
 }
@@ -69,8 +70,8 @@ fn gzip_is_seen_by_its_content() {
 #[test]
 fn two_splits_of_one_name_are_refused() {
     let (input, output) = (csv("1,2,0\n3,4,1\n"), fresh());
-    let parts = vec![("a".into(), 0.5), ("a".into(), 0.5)];
-    let splits = Splits::Fractions { seed: 9, parts };
+    let shares = vec![("a".into(), 0.5), ("a".into(), 0.5)];
+    let splits = Splits::Fractions { seed: 9, shares };
     let error = pack_csv(&PackOptions { splits, ..PackOptions::new(&input.path, &output) }).unwrap_err();
     assert!(error.to_string().contains("split names"), "{error}");
 }
@@ -79,8 +80,8 @@ fn two_splits_of_one_name_are_refused() {
 fn splits_share_out_all_rows() {
     let text: String = (0..100).map(|i| format!("{i},{}\n", i % 3)).collect();
     let (input, output) = (csv(&text), fresh());
-    let parts = vec![("train".into(), 0.7), ("val".into(), 0.1), ("test".into(), 0.2)];
-    let splits = Splits::Fractions { seed: 9, parts };
+    let shares = vec![("train".into(), 0.7), ("val".into(), 0.1), ("test".into(), 0.2)];
+    let splits = Splits::Fractions { seed: 9, shares };
     let report = pack_csv(&PackOptions { splits, ..PackOptions::new(&input.path, &output) }).unwrap();
     let sizes: Vec<_> = report.splits.iter().map(|split| split.samples).collect();
     assert_eq!(sizes, [70, 10, 20]);

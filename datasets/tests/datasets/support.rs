@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use lockstep_datasets::{
-    Batch, CacheOptions, ColumnSpec, Dataset, Error, Loader, LoaderOptions, Order, OrderOptions, Part,
+    Batch, CacheOptions, ColumnSpec, Dataset, Error, Loader, LoaderOptions, Order, OrderOptions, Replica,
     Shuffle, Tail, Value, Writer, WriterOptions,
 };
 use lockstep_storage::{Created, Meta, Storage, open};
@@ -52,7 +52,7 @@ pub(crate) fn relabel(uri: &str, file: &str) {
 /// The numbers that the stored order brings.
 pub(crate) fn all_numbers(dataset: &Dataset, cache: &std::path::Path) -> Result<Vec<i64>, Error> {
     let whole = dataset.num_samples() as u32;
-    let mut loader = Loader::eval(dataset.clone(), whole, Part::new(0, 1).unwrap(), cached_in(cache))?;
+    let mut loader = Loader::eval(dataset.clone(), whole, Replica::new(0, 1).unwrap(), cached_in(cache))?;
     loader.batch(0)?.column("n")?.to_i64()
 }
 
@@ -100,7 +100,7 @@ pub(crate) fn cached_in(dir: &std::path::Path) -> LoaderOptions {
 
 pub(crate) fn train(dataset: &Dataset, global_batch: u32, options: LoaderOptions) -> Loader {
     let order = order(dataset, global_batch);
-    Loader::train(dataset.clone(), order, Part::new(0, 1).unwrap(), options).unwrap()
+    Loader::train(dataset.clone(), order, Replica::new(0, 1).unwrap(), options).unwrap()
 }
 
 /// Each row of a batch of [`numbers`] is the sample that it says it is.

@@ -4,7 +4,7 @@ use super::Cluster;
 use super::lasting::{Waits, due};
 use super::objects::{how_it_ended, is_over, pulled, succeeded};
 use super::pod_logs::{Followers, LogLine, LogWish};
-use super::story::{End, Standing, lasting, newest_pods, tell};
+use super::story::{End, Situation, lasting, newest_pods, tell};
 use super::wait::Wait;
 use super::watch::{Change, Scene, watch};
 use crate::signals::{Signals, StopSignal};
@@ -81,7 +81,7 @@ pub(crate) async fn follow(
             Some(change) = changes.next() => {
                 show.change(change, view)?;
                 logs.keep_up(name, &show.scene);
-                if let (Some(end), None) = (&show.standing.end, &over) {
+                if let (Some(end), None) = (&show.situation.end, &over) {
                     over = Some((end.clone(), Instant::now()));
                 }
             }
@@ -117,7 +117,7 @@ pub(crate) async fn follow(
 struct Show<'a> {
     name: &'a str,
     scene: Scene,
-    standing: Standing,
+    situation: Situation,
     since: Instant,
     admitted: bool,
     all_scheduled: bool,
@@ -134,7 +134,7 @@ impl<'a> Show<'a> {
         Self {
             name,
             scene: Scene::default(),
-            standing: Standing::default(),
+            situation: Situation::default(),
             since: Instant::now(),
             admitted: false,
             all_scheduled: false,
@@ -176,10 +176,10 @@ impl<'a> Show<'a> {
 
     /// Says what is new. Also without a change: what should be gone by now is known by the time alone.
     fn look(&mut self, view: &View) {
-        self.standing = tell(&self.scene, Timestamp::now());
+        self.situation = tell(&self.scene, Timestamp::now());
         self.say_phases(view);
         self.say_losses(view);
-        self.waits.take(Instant::now(), &self.standing.waits);
+        self.waits.take(Instant::now(), &self.situation.waits);
     }
 
     /// Shows a line; true where it tells of the first step or, to who attaches later, of another. No agent knows when the user
@@ -208,7 +208,7 @@ impl<'a> Show<'a> {
     }
 
     fn say_phases(&mut self, view: &View) {
-        let Standing { nodes, scheduled, started, ref admitted, .. } = self.standing;
+        let Situation { nodes, scheduled, started, ref admitted, .. } = self.situation;
         let took = lasting(self.since.elapsed());
         // A queue that drives the job away again admits it another time.
         if let (Some(queue), false) = (admitted, self.admitted) {
@@ -227,7 +227,7 @@ impl<'a> Show<'a> {
 
     /// Names each pod once that is told to leave or has ended, while the run goes on.
     fn say_losses(&mut self, view: &View) {
-        if self.standing.end.is_some() || self.standing.waits.contains(&Wait::Suspended) {
+        if self.situation.end.is_some() || self.situation.waits.contains(&Wait::Suspended) {
             return;
         }
         let pods = newest_pods(&self.scene);

@@ -4,7 +4,7 @@ use super::Cluster;
 use super::apply::is_absent;
 use super::objects::{has_log, is_over, node, one_line};
 use super::story::{newest_pods, tell};
-use super::watch::{Change, Kept, Scene, pods_of, watch};
+use super::watch::{Change, Mirror, Scene, pods_of, watch};
 use crate::output::say;
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{AsyncBufReadExt, StreamExt, TryStreamExt};
@@ -225,7 +225,7 @@ pub(crate) async fn logs(cluster: &Cluster, name: &str, wish: LogWish) -> anyhow
     let pods = cluster.api::<Pod>();
     let of_job = ListParams::default().labels(&pods_of(name));
     let all = cluster.call("list", &format!("pods of {name}"), pods.list(&of_job)).await?;
-    let scene = Scene { pods: Kept::listed(all.items), ..Scene::default() };
+    let scene = Scene { pods: Mirror::listed(all.items), ..Scene::default() };
     let newest: BTreeSet<_> = newest_pods(&scene).values().map(|pod| pod.name_any()).collect();
     let wanted = |pod: &&Pod| {
         has_log(pod) && wish.wants(node(pod)) && !(wish.previous && newest.contains(&pod.name_any()))

@@ -4,9 +4,9 @@ use super::Cluster;
 use super::notices;
 use super::objects::{is_suspended, queue};
 use super::pod_logs::{LogWish, logs};
-use super::story::{End, Standing, end_of, tell};
+use super::story::{End, Situation, end_of, tell};
 use super::told::Told;
-use super::watch::{Kept, OURS, Scene, concerns, pods_of};
+use super::watch::{Mirror, OURS, Scene, concerns, pods_of};
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
@@ -107,18 +107,18 @@ async fn look(run: &ClusterRun) -> anyhow::Result<(RunStatus, bool)> {
     let of_job = ListParams::default().labels(&pods_of(name));
     let found = cluster.call("list", &format!("pods of {name}"), pods.list(&of_job)).await?;
     let mut scene =
-        Scene { jobs: Kept::listed([job.clone()]), pods: Kept::listed(found.items), ..Scene::default() };
-    let mut standing = tell(&scene, Timestamp::now());
-    if standing.end.is_none() && standing.started < standing.nodes {
+        Scene { jobs: Mirror::listed([job.clone()]), pods: Mirror::listed(found.items), ..Scene::default() };
+    let mut situation = tell(&scene, Timestamp::now());
+    if situation.end.is_none() && situation.started < situation.nodes {
         let all = notices::all(cluster).await?;
-        scene.notices = Kept::listed(all.into_iter().filter(|notice| concerns(notice, name)));
-        standing = tell(&scene, Timestamp::now());
+        scene.notices = Mirror::listed(all.into_iter().filter(|notice| concerns(notice, name)));
+        situation = tell(&scene, Timestamp::now());
     }
     let mut told = Told::default();
     let lines =
         logs(cluster, name, LogWish { tail: Some(TAIL), tellers: true, ..LogWish::default() }).await?;
     lines.iter().for_each(|line| told.take(line));
-    Ok((describe(name, job, &standing, &told), lines.iter().any(|line| line.node == 0)))
+    Ok((describe(name, job, &situation, &told), lines.iter().any(|line| line.node == 0)))
 }
 
 /// The same, and of a run that ended and whose node 0 has no log any more what it wrote to its storage, if this machine reads it.
@@ -153,8 +153,8 @@ async fn stored(run_dir: &str) -> Option<RunStatus> {
 }
 
 /// The status that follows from what is known.
-pub(super) fn describe(name: &str, job: &Job, standing: &Standing, told: &Told) -> RunStatus {
-    let (phase, why) = phase(name, standing, told);
+pub(super) fn describe(name: &str, job: &Job, situation: &Situation, told: &Told) -> RunStatus {
+    let (phase, why) = phase(name, situation, told);
     let Progress { step, total_steps, loss, samples_per_second, eval } = told.progress();
     let last_checkpoint = told.checkpoint();
     // One that stands still carries on from its checkpoint, which may be later than the last step that was told of.
@@ -172,16 +172,16 @@ pub(super) fn describe(name: &str, job: &Job, standing: &Standing, told: &Told) 
         eta_seconds: told.eta_seconds().filter(|_| phase == RunPhase::Running),
         generation: told.generation,
         restarts: told.restarts,
-        nodes: (standing.started, standing.nodes),
+        nodes: (situation.started, situation.nodes),
         last_checkpoint,
         time_to_first_step_seconds: told.first_step_seconds,
         why,
     }
 }
 
-fn phase(name: &str, standing: &Standing, told: &Told) -> (RunPhase, Option<String>) {
-    let wait = standing.waits.first().map(ToString::to_string);
-    match &standing.end {
+fn phase(name: &str, situation: &Situation, told: &Told) -> (RunPhase, Option<String>) {
+    let wait = situation.waits.first().map(ToString::to_string);
+    match &situation.end {
         Some(End::Done) => (RunPhase::Done, None),
         Some(End::Stopped(cause)) => (RunPhase::Stopped, Some(cause.clone())),
         Some(End::Failed(error)) => (RunPhase::Failed, Some(error.clone())),
@@ -189,13 +189,13 @@ fn phase(name: &str, standing: &Standing, told: &Told) -> (RunPhase, Option<Stri
             (RunPhase::Stopped, Some(format!("suspended; resume with: lockstep resume {name}")))
         }
         Some(End::Deleted) => (RunPhase::Interrupted, Some("its Job was deleted".to_owned())),
-        None if standing.started == 0 => {
+        None if situation.started == 0 => {
             (RunPhase::Waiting, wait.or_else(|| Some("its pods start".to_owned())))
         }
         None if told.phase == Phase::Starting && !told.has_stepped() => {
             (RunPhase::Starting, wait.or_else(|| told.waiting.clone()))
         }
-        None if standing.started < standing.nodes => (RunPhase::Starting, wait),
+        None if situation.started < situation.nodes => (RunPhase::Starting, wait),
         None => {
             (RunPhase::Running, told.waiting.clone().or_else(|| told.last.as_ref().map(|e| e.text.clone())))
         }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// How far a job is.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Standing {
+pub(crate) struct Situation {
     /// Nodes that the Job wants.
     pub(crate) nodes: u32,
     /// The Kueue queue that held it back and let it go.
@@ -49,17 +49,17 @@ pub(crate) enum End {
 }
 
 /// Says how far a job is.
-pub(crate) fn tell(scene: &Scene, now: Timestamp) -> Standing {
+pub(crate) fn tell(scene: &Scene, now: Timestamp) -> Situation {
     let Some(job) = scene.job() else {
         let end = scene.has_no_job().then_some(End::Deleted);
-        return Standing { end, ..Standing::default() };
+        return Situation { end, ..Situation::default() };
     };
     let newest = newest_pods(scene);
     let nodes = job.spec.as_ref().and_then(|spec| spec.completions).unwrap_or(0).max(0) as u32;
     let end = end(job, scene);
     let over = end.is_some() || newest.values().any(|pod| succeeded(pod));
     let living = || newest.values().filter(|pod| !is_over(pod));
-    Standing {
+    Situation {
         nodes,
         admitted: admitted(job),
         scheduled: living().filter(|pod| machine(pod).is_some()).count() as u32,
@@ -139,7 +139,7 @@ pub(super) fn lasting(since: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::watch::Kept;
+    use super::super::watch::Mirror;
     use super::*;
     use serde_json::{Value, json};
 
@@ -181,7 +181,7 @@ mod tests {
             serde_json::from_value(json!({ "metadata": { "name": "a" }, "spec": { "suspend": suspend, "template": {} }, "status": { "conditions": conditions } })).unwrap()
         };
         let with = |job: &Job, pod: Option<Pod>| {
-            let scene = Scene { pods: Kept::listed(pod), ..Scene::default() };
+            let scene = Scene { pods: Mirror::listed(pod), ..Scene::default() };
             end(job, &scene)
         };
         assert_eq!(with(&job("SuccessCriteriaMet", false), None), Some(End::Done));

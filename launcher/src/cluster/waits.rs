@@ -140,8 +140,8 @@ fn queue_message(scene: &Scene) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::story::{Standing, tell};
-    use super::super::watch::Kept;
+    use super::super::story::{Situation, tell};
+    use super::super::watch::Mirror;
     use super::*;
     use serde_json::{Value, json};
 
@@ -168,17 +168,17 @@ mod tests {
         .unwrap()
     }
 
-    fn standing(pods: Vec<Pod>, notices: Vec<Notice>) -> Standing {
+    fn situation(pods: Vec<Pod>, notices: Vec<Notice>) -> Situation {
         let job: Job = serde_json::from_value(
             json!({ "metadata": { "name": "a" }, "spec": { "completions": 1, "template": {} } }),
         )
         .unwrap();
-        let (jobs, pods, notices) = (Kept::listed([job]), Kept::listed(pods), Kept::listed(notices));
+        let (jobs, pods, notices) = (Mirror::listed([job]), Mirror::listed(pods), Mirror::listed(notices));
         tell(&Scene { jobs, pods, notices }, Timestamp::UNIX_EPOCH)
     }
 
     fn words(pods: Vec<Pod>, notices: Vec<Notice>) -> Vec<String> {
-        standing(pods, notices).waits.iter().map(ToString::to_string).collect()
+        situation(pods, notices).waits.iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -203,9 +203,9 @@ mod tests {
         };
         let pulling = notice("Pulling", "Pulling image \"registry.example/app:1\"", 1);
         let failed = notice("Failed", "Failed to pull image: no such host", 2);
-        let first = standing(vec![pod(json!({}))], vec![pulling.clone()]);
+        let first = situation(vec![pod(json!({}))], vec![pulling.clone()]);
         for reason in ["ErrImagePull", "ImagePullBackOff"] {
-            let now = standing(vec![failing(reason)], vec![pulling.clone(), failed.clone()]);
+            let now = situation(vec![failing(reason)], vec![pulling.clone(), failed.clone()]);
             assert_eq!(now.waits[0].subject(), first.waits[0].subject());
             assert_eq!(
                 now.waits[0].to_string(),

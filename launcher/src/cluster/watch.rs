@@ -35,20 +35,20 @@ pub(super) enum Change {
 
 /// Objects of one kind by name, as a watch keeps them.
 #[derive(Debug)]
-pub(super) struct Kept<K> {
+pub(super) struct Mirror<K> {
     objects: BTreeMap<String, K>,
     /// Those of a watch that begins again; they take the place of the others once all of them are here.
     coming: BTreeMap<String, K>,
     known: bool,
 }
 
-impl<K> Default for Kept<K> {
+impl<K> Default for Mirror<K> {
     fn default() -> Self {
         Self { objects: BTreeMap::new(), coming: BTreeMap::new(), known: false }
     }
 }
 
-impl<K: ResourceExt> Kept<K> {
+impl<K: ResourceExt> Mirror<K> {
     /// What a list brought.
     pub(super) fn listed(objects: impl IntoIterator<Item = K>) -> Self {
         let objects = objects.into_iter().map(|object| (object.name_any(), object)).collect();
@@ -67,7 +67,7 @@ impl<K: ResourceExt> Kept<K> {
     }
 }
 
-impl<K> Kept<K> {
+impl<K> Mirror<K> {
     /// Whether the watch has said anything.
     pub(super) fn is_known(&self) -> bool {
         self.known
@@ -83,10 +83,10 @@ impl<K> Kept<K> {
 #[derive(Debug, Default)]
 pub(crate) struct Scene {
     /// Its Job: one or none.
-    pub(super) jobs: Kept<Job>,
-    pub(super) pods: Kept<Pod>,
+    pub(super) jobs: Mirror<Job>,
+    pub(super) pods: Mirror<Pod>,
     /// Events of the Job and its pods.
-    pub(super) notices: Kept<Notice>,
+    pub(super) notices: Mirror<Notice>,
 }
 
 /// Watches a job's Job, pods and events. Broken watches are made again, with growing pauses.

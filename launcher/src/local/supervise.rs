@@ -59,20 +59,20 @@ pub(crate) async fn run(
     let job = files.path().join("job.json");
     std::fs::write(&job, serde_json::to_vec_pretty(&launch.job)?)?;
     let (said_in, mut said) = mpsc::channel(1024);
-    let (told_in, mut told) = mpsc::unbounded_channel();
+    let (found_in, mut found) = mpsc::unbounded_channel();
     let mut at_work = Supervisor {
         launch,
         job,
         dir: dir.clone(),
         said: said_in,
-        told: told_in,
+        found: found_in,
         nodes: BTreeMap::new(),
         stop: Stop { by: None, since: None },
         furthest: None,
         awake: Awake::new(Instant::now(), STANDS_STILL),
         known: Some(Known::default()),
     };
-    if let Err(error) = at_work.work(&mut said, &mut told, view, signals).await {
+    if let Err(error) = at_work.work(&mut said, &mut found, view, signals).await {
         at_work.kill_all(&mut said).await;
         return Err(error);
     }
@@ -80,7 +80,7 @@ pub(crate) async fn run(
 }
 
 /// What a task came to.
-enum Told {
+enum Finding {
     Probed(Probed),
     /// Whether the run of an agent that left as told is over.
     Over(Life, bool),
@@ -88,7 +88,7 @@ enum Told {
 
 enum Event {
     Said(Said),
-    Told(Told),
+    Found(Finding),
     Signal(StopSignal),
     Tick,
     Due,
@@ -99,7 +99,7 @@ struct Supervisor {
     job: PathBuf,
     dir: RunDir,
     said: mpsc::Sender<Said>,
-    told: mpsc::UnboundedSender<Told>,
+    found: mpsc::UnboundedSender<Finding>,
     nodes: BTreeMap<NodeId, Kept>,
     stop: Stop,
     /// The furthest step that was told of.
@@ -135,7 +135,7 @@ impl Supervisor {
     async fn work(
         &mut self,
         said: &mut mpsc::Receiver<Said>,
-        told: &mut mpsc::UnboundedReceiver<Told>,
+        found: &mut mpsc::UnboundedReceiver<Finding>,
         view: &mut View,
         signals: &mut Signals,
     ) -> anyhow::Result<()> {
@@ -149,7 +149,7 @@ impl Supervisor {
             let due: OptionFuture<_> = self.next_start().map(|at| sleep_until(at.into())).into();
             let event = tokio::select! {
                 Some(said) = said.recv() => Event::Said(said),
-                Some(told) = told.recv() => Event::Told(told),
+                Some(found) = found.recv() => Event::Found(found),
                 signal = signals.next() => Event::Signal(signal),
                 _ = ticks.tick() => Event::Tick,
                 Some(()) = due => Event::Due,
@@ -159,8 +159,8 @@ impl Supervisor {
             }
             match event {
                 Event::Said(said) => self.hear(said, view)?,
-                Event::Told(Told::Probed(probed)) => self.on_probed(probed, view),
-                Event::Told(Told::Over(life, over)) => self.on_over(life, over, view)?,
+                Event::Found(Finding::Probed(probed)) => self.on_probed(probed, view),
+                Event::Found(Finding::Over(life, over)) => self.on_over(life, over, view)?,
                 Event::Signal(signal) => self.ask_to_stop(signal, view),
                 Event::Tick => self.tick(view),
                 Event::Due => self.start_again()?,
@@ -203,11 +203,11 @@ impl Supervisor {
             Some(AgentExit::Stopped) => {
                 kept.state = State::Asks(how(status));
                 let (dir, launch) = (self.dir.clone(), self.launch.id.clone());
-                let (told, life) = (self.told.clone(), (node, kept.life));
+                let (found, life) = (self.found.clone(), (node, kept.life));
                 tokio::spawn(async move {
                     let newest = dir.newest_membership().await.ok().flatten();
                     let over = newest.is_some_and(|m| m.launch == launch && m.outcome().is_some());
-                    let _ = told.send(Told::Over(life, over));
+                    let _ = found.send(Finding::Over(life, over));
                 });
             }
             Some(AgentExit::Again) | None => self.again(node, &how(status), view)?,
@@ -291,9 +291,9 @@ impl Supervisor {
         if let Some(known) = self.known.take() {
             let runs = |(node, kept): (&NodeId, &mut Kept)| kept.agent().map(|_| *node).zip(Some(kept.life));
             let agents = self.nodes.iter_mut().filter_map(runs).collect();
-            let (dir, told) = (self.dir.clone(), self.told.clone());
+            let (dir, found) = (self.dir.clone(), self.found.clone());
             tokio::spawn(async move {
-                let _ = told.send(Told::Probed(probe(dir, known, agents).await));
+                let _ = found.send(Finding::Probed(probe(dir, known, agents).await));
             });
         }
     }

@@ -15,7 +15,7 @@ use crate::signals::Signals;
 use console::Style;
 use lockstep_run::segment::EventKind;
 use lockstep_run::{Line, NodeId};
-use printer::{Live, Printer};
+use printer::{LiveLine, Printer};
 use queue::Kind;
 use std::time::Duration;
 
@@ -124,7 +124,7 @@ impl View {
     /// Keeps ages and the time left current.
     pub(crate) fn tick(&self) {
         if let Some((step, total)) = self.facts.steps().filter(|_| self.printer.live) {
-            self.printer.live(Live { step, total, words: text::details(&self.facts) });
+            self.printer.live(LiveLine { step, total, words: text::details(&self.facts) });
         }
     }
 

@@ -15,7 +15,7 @@ const AT_ONCE: usize = 256;
 
 /// What the live line shows: a bar of steps with words behind it.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Live {
+pub(super) struct LiveLine {
     pub(super) step: u64,
     pub(super) total: u64,
     pub(super) words: String,
@@ -40,7 +40,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     queue: Queue,
-    live: Option<Live>,
+    live: Option<LiveLine>,
     closed: bool,
 }
 
@@ -71,7 +71,7 @@ impl Printer {
         self.shared.changed.notify_one();
     }
 
-    pub(super) fn live(&self, live: Live) {
+    pub(super) fn live(&self, live: LiveLine) {
         self.shared.state().live = Some(live);
     }
 
@@ -128,7 +128,7 @@ fn print(shared: &Shared, live: bool) {
 
 /// Waits for lines, for the end, or where there is a live line for its next frame. Returns lines, the live line, and whether
 /// that is all.
-fn wait(shared: &Shared, live: bool) -> (Vec<String>, Option<Live>, bool) {
+fn wait(shared: &Shared, live: bool) -> (Vec<String>, Option<LiveLine>, bool) {
     let mut state = shared.state();
     if state.queue.is_empty() && !state.closed {
         state = match live {
@@ -140,7 +140,7 @@ fn wait(shared: &Shared, live: bool) -> (Vec<String>, Option<Live>, bool) {
     (lines, state.live.clone(), state.closed && state.queue.is_empty())
 }
 
-fn draw(bar: &ProgressBar, live: Option<&Live>) {
+fn draw(bar: &ProgressBar, live: Option<&LiveLine>) {
     let Some(live) = live else { return };
     if bar.length() != Some(live.total) {
         bar.set_length(live.total);

@@ -36,7 +36,7 @@ pub struct ConnectionId(u64);
 #[derive(Debug)]
 pub enum Arrival {
     /// An agent connected to this one.
-    Member(Introduction, ConnectionId, Outbox<LeaderMsg>),
+    Member(Introduction, ConnectionId, Outgoing<LeaderMsg>),
     /// It speaks.
     MemberSays(Introduction, ConnectionId, MemberMsg),
     /// Its connection is gone.
@@ -53,12 +53,12 @@ pub enum Arrival {
 
 /// What is to be sent on one connection. Dropping it closes the connection once all was sent.
 #[derive(Debug)]
-pub struct Outbox<M> {
+pub struct Outgoing<M> {
     queue: mpsc::Sender<M>,
     task: JoinHandle<()>,
 }
 
-impl<M> Outbox<M> {
+impl<M> Outgoing<M> {
     /// Queues a message. A peer whose queue is full is so late that its silence will be noticed anyway.
     pub fn send(&self, message: M) {
         let _ = self.queue.try_send(message);
@@ -163,8 +163,8 @@ impl Net {
             return;
         };
         let (id, (receiver, sender)) = (self.id(), channel.split());
-        let outbox = spawn_sender(sender);
-        if self.arrivals.send(Arrival::Member(who, id, outbox)).await.is_ok() {
+        let outgoing = spawn_sender(sender);
+        if self.arrivals.send(Arrival::Member(who, id, outgoing)).await.is_ok() {
             pump(receiver, &self.arrivals, |msg| Arrival::MemberSays(who, id, msg)).await;
             let _ = self.arrivals.send(Arrival::MemberGone(who, id)).await;
         }
@@ -186,7 +186,7 @@ impl Net {
     }
 
     /// Connects to the agent at `address` as a member.
-    pub async fn dial(&self, address: &str) -> lockstep_run::Result<(ConnectionId, Outbox<MemberMsg>)> {
+    pub async fn dial(&self, address: &str) -> lockstep_run::Result<(ConnectionId, Outgoing<MemberMsg>)> {
         let mut channel = Channel::connect(address, &self.run, &self.key).await?;
         channel.send(&Opening::Agent).await?;
         channel.send(&self.me).await?;
@@ -218,7 +218,7 @@ async fn pump<M: DeserializeOwned>(
     }
 }
 
-fn spawn_sender<M: Serialize + Send + Sync + 'static>(mut sender: Sender) -> Outbox<M> {
+fn spawn_sender<M: Serialize + Send + Sync + 'static>(mut sender: Sender) -> Outgoing<M> {
     let (queue, mut messages) = mpsc::channel::<M>(QUEUE);
     let task = tokio::spawn(async move {
         while let Some(message) = messages.recv().await {
@@ -228,5 +228,5 @@ fn spawn_sender<M: Serialize + Send + Sync + 'static>(mut sender: Sender) -> Out
             }
         }
     });
-    Outbox { queue, task }
+    Outgoing { queue, task }
 }

@@ -1,6 +1,6 @@
 //! A dataset that is a pure function: noisy points around one centre for each class.
 
-use lockstep_datasets::{Contents, Order, OrderOptions, Part, Shuffle, Tail};
+use lockstep_datasets::{Contents, Order, OrderOptions, Replica, Shuffle, Tail};
 use lockstep_job::{self as job, JobSpec};
 use lockstep_trainer::{Batch, Cursor, Data, Dataset, EvalSource, Result, Share, TrainSource};
 use std::sync::Arc;
@@ -53,8 +53,8 @@ impl Blobs {
         let options =
             OrderOptions { seed: job.data_seed(), global_batch: job.train.global_batch, shuffle, tail };
         let order = Order::new(options, &[self.num_train]).unwrap();
-        let part = Part::new(rank, job.world_size()).unwrap();
-        RankBlobs { blobs: self.clone(), dataset, order, part, job: job.clone() }
+        let replica = Replica::new(rank, job.world_size()).unwrap();
+        RankBlobs { blobs: self.clone(), dataset, order, replica, job: job.clone() }
     }
 
     /// The samples as a batch.
@@ -90,7 +90,7 @@ pub struct RankBlobs {
     blobs: Blobs,
     dataset: Dataset,
     order: Order,
-    part: Part,
+    replica: Replica,
     job: JobSpec,
 }
 
@@ -100,7 +100,7 @@ impl Data for RankBlobs {
     }
 
     fn expect(&self, shards: &Contents, _: bool) -> Result<()> {
-        let seen = (self.blobs.seen)(self.part.rank()).contents;
+        let seen = (self.blobs.seen)(self.replica.rank()).contents;
         for (shard, expected) in shards {
             let got = seen.get(*shard as usize).copied().flatten().map(|hash| format!("{hash:032x}"));
             if let Some(got) = got.filter(|got| got != expected) {
@@ -130,12 +130,18 @@ impl Data for RankBlobs {
 
     fn train(&self, from: &Cursor) -> Result<Box<dyn TrainSource>> {
         let index = from.index_in(&self.order)?;
-        Ok(Box::new(Train { blobs: self.blobs.clone(), order: self.order.clone(), part: self.part, index }))
+        Ok(Box::new(Train {
+            blobs: self.blobs.clone(),
+            order: self.order.clone(),
+            replica: self.replica,
+            index,
+        }))
     }
 
     fn eval(&self) -> Result<Option<Box<dyn EvalSource>>> {
         let has_eval = self.job.data.as_ref().is_some_and(|data| data.eval.is_some());
-        let eval = Eval { blobs: self.blobs.clone(), part: self.part, size: self.job.eval_micro_batch() };
+        let eval =
+            Eval { blobs: self.blobs.clone(), replica: self.replica, size: self.job.eval_micro_batch() };
         Ok(has_eval.then(|| Box::new(eval) as Box<dyn EvalSource>))
     }
 }
@@ -143,14 +149,14 @@ impl Data for RankBlobs {
 struct Train {
     blobs: Blobs,
     order: Order,
-    part: Part,
+    replica: Replica,
     index: u64,
 }
 
 impl TrainSource for Train {
     fn next(&mut self) -> Result<Share> {
         let (epoch, step) = self.order.epoch_of(self.index);
-        let samples = self.order.epoch(epoch).slots(step, self.part).into_iter().flatten().collect();
+        let samples = self.order.epoch(epoch).slots(step, self.replica).into_iter().flatten().collect();
         let global_batch = u64::from(self.order.options().global_batch);
         let seen = ((step + 1) * global_batch).min(self.blobs.num_train);
         self.index += 1;
@@ -163,21 +169,21 @@ impl TrainSource for Train {
     }
 
     fn contents(&self) -> Vec<Option<u128>> {
-        (self.blobs.seen)(self.part.rank()).contents
+        (self.blobs.seen)(self.replica.rank()).contents
     }
 }
 
 struct Eval {
     blobs: Blobs,
-    part: Part,
+    replica: Replica,
     size: u32,
 }
 
 impl EvalSource for Eval {
     fn batches(&mut self) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
         let first = self.blobs.num_train;
-        let all = first + u64::from(self.part.rank())..first + self.blobs.num_eval;
-        let mine: Vec<u64> = all.step_by(self.part.world_size() as usize).collect();
+        let all = first + u64::from(self.replica.rank())..first + self.blobs.num_eval;
+        let mine: Vec<u64> = all.step_by(self.replica.world_size() as usize).collect();
         let batches: Vec<_> =
             mine.chunks(self.size as usize).map(|samples| Ok(self.blobs.batch(samples.to_vec()))).collect();
         Ok(Box::new(batches.into_iter()))

@@ -103,9 +103,9 @@ fn splits(args: &Args) -> anyhow::Result<Splits> {
     if let [(name, None)] = args.split.as_slice() {
         return Ok(Splits::One(name.clone()));
     }
-    let parts = args.split.iter().map(|(name, share)| share.map(|share| (name.clone(), share)));
-    match parts.collect() {
-        Some(parts) => Ok(Splits::Fractions { seed: args.seed, parts }),
+    let shares = args.split.iter().map(|(name, share)| share.map(|share| (name.clone(), share)));
+    match shares.collect() {
+        Some(shares) => Ok(Splits::Fractions { seed: args.seed, shares }),
         None => Err(Failure::usage("of several splits each needs a share")
             .note("fix", "write for example --split train=0.8,test=0.2")
             .into()),

@@ -13,7 +13,7 @@ pub use start_error::StartError;
 use crate::args::RunArgs;
 use crate::kv::{Answer, Caller, Kv};
 use crate::machine::{self, ExitCode, Machine, Time};
-use crate::net::{Arrival, ConnectionId, Net, Outbox};
+use crate::net::{Arrival, ConnectionId, Net, Outgoing};
 use crate::report::Reporter;
 use crate::wire::{Beat, LeaderMsg, MemberMsg};
 use crate::workers::{Heard, Program, Workers};
@@ -66,7 +66,7 @@ struct Driver {
     kv: Kv,
     workers: Option<Workers>,
     members: HashMap<NodeId, Connected>,
-    leader: Option<(ConnectionId, Outbox<MemberMsg>)>,
+    leader: Option<(ConnectionId, Outgoing<MemberMsg>)>,
     sockets: Temporary,
     lookout: Arc<Mutex<Lookout>>,
     heard: mpsc::Sender<Heard>,
@@ -87,13 +87,13 @@ struct Driver {
 struct Connected {
     incarnation: Incarnation,
     id: ConnectionId,
-    outbox: Outbox<LeaderMsg>,
+    outgoing: Outgoing<LeaderMsg>,
 }
 
 /// What a task that the driver started came to.
 enum Done {
     Event(Box<machine::Event>),
-    Dialed(NodeId, Incarnation, Option<(ConnectionId, Outbox<MemberMsg>)>),
+    Dialed(NodeId, Incarnation, Option<(ConnectionId, Outgoing<MemberMsg>)>),
 }
 
 /// Runs a node until its run is over for it.
@@ -196,11 +196,11 @@ impl Driver {
 
     fn on_arrival(&mut self, arrival: Arrival) {
         match arrival {
-            Arrival::Member(who, id, outbox) => {
+            Arrival::Member(who, id, outgoing) => {
                 // An older life that is still on its way must not push a newer one aside.
                 let newer = self.members.get(&who.node).is_some_and(|m| m.incarnation > who.incarnation);
                 if !newer {
-                    self.members.insert(who.node, Connected { incarnation: who.incarnation, id, outbox });
+                    self.members.insert(who.node, Connected { incarnation: who.incarnation, id, outgoing });
                 }
             }
             Arrival::MemberSays(who, id, msg) if self.is_member(who.node, id) => match msg {
@@ -358,13 +358,13 @@ impl Driver {
 
     fn to_member(&self, node: NodeId, message: LeaderMsg) {
         if let Some(member) = self.members.get(&node) {
-            member.outbox.send(message);
+            member.outgoing.send(message);
         }
     }
 
     fn to_leader(&self, message: MemberMsg) {
-        if let Some((_, outbox)) = &self.leader {
-            outbox.send(message);
+        if let Some((_, outgoing)) = &self.leader {
+            outgoing.send(message);
         }
     }
 
@@ -379,10 +379,10 @@ impl Driver {
     async fn leave(mut self) -> ExitCode {
         self.reporter.clone().close().await;
         for (_, member) in self.members.drain() {
-            member.outbox.close().await;
+            member.outgoing.close().await;
         }
-        if let Some((_, outbox)) = self.leader.take() {
-            outbox.close().await;
+        if let Some((_, outgoing)) = self.leader.take() {
+            outgoing.close().await;
         }
         if let Some(path) = &self.facts.args.last_words {
             leave_words(path, self.machine.ended());

@@ -4,12 +4,12 @@ use crate::{Error, Order, Result, order::EpochOrder};
 
 /// One rank among `world_size`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Part {
+pub struct Replica {
     rank: u32,
     world_size: u32,
 }
 
-impl Part {
+impl Replica {
     /// # Errors
     /// [`Error::BadOption`] when the rank is not below the world size.
     pub fn new(rank: u32, world_size: u32) -> Result<Self> {
@@ -30,38 +30,40 @@ impl Part {
     }
 }
 
-/// Which slots each step of a loader holds.
+/// Which samples each step of a loader takes.
 #[derive(Debug, Clone)]
-pub(crate) enum Plan {
+pub(crate) enum Sampling {
     /// Training: epoch after epoch in the elastic order.
-    Elastic { order: Order, part: Part, epoch: Option<(u64, EpochOrder)> },
+    Elastic { order: Order, replica: Replica, epoch: Option<(u64, EpochOrder)> },
     /// Evaluation: this rank's share, once, as stored.
     Once { samples: Range<u64>, batch: u64 },
 }
 
-impl Plan {
-    pub(crate) fn elastic(order: Order, part: Part) -> Result<Self> {
+impl Sampling {
+    pub(crate) fn elastic(order: Order, replica: Replica) -> Result<Self> {
         let batch = order.options().global_batch;
-        if !batch.is_multiple_of(part.world_size()) {
-            let rule = format!("a multiple of the world size {}", part.world_size());
+        if !batch.is_multiple_of(replica.world_size()) {
+            let rule = format!("a multiple of the world size {}", replica.world_size());
             return Err(Error::option("train.globalBatch", rule, batch));
         }
-        Ok(Self::Elastic { order, part, epoch: None })
+        Ok(Self::Elastic { order, replica, epoch: None })
     }
 
-    pub(crate) fn once(num_samples: u64, batch: u32, part: Part) -> Result<Self> {
+    pub(crate) fn once(num_samples: u64, batch: u32, replica: Replica) -> Result<Self> {
         if batch == 0 {
             return Err(Error::option("eval.microBatch", "at least 1", batch));
         }
         let cut = |rank: u32| {
-            let (size, rest) =
-                (num_samples / u64::from(part.world_size()), num_samples % u64::from(part.world_size()));
+            let (size, rest) = (
+                num_samples / u64::from(replica.world_size()),
+                num_samples % u64::from(replica.world_size()),
+            );
             u64::from(rank) * size + u64::from(rank).min(rest)
         };
-        Ok(Self::Once { samples: cut(part.rank())..cut(part.rank() + 1), batch: batch.into() })
+        Ok(Self::Once { samples: cut(replica.rank())..cut(replica.rank() + 1), batch: batch.into() })
     }
 
-    /// Steps of the plan; `None` has no end.
+    /// How many steps there are; `None` has no end.
     pub(crate) fn num_steps(&self) -> Option<u64> {
         match self {
             Self::Elastic { .. } => None,
@@ -72,12 +74,12 @@ impl Plan {
     /// `None` after the end.
     pub(crate) fn slots(&mut self, step: u64) -> Option<Vec<Option<u64>>> {
         match self {
-            Self::Elastic { order, part, epoch } => {
+            Self::Elastic { order, replica, epoch } => {
                 let (number, step) = order.epoch_of(step);
                 if epoch.as_ref().is_none_or(|(current, _)| *current != number) {
                     *epoch = Some((number, order.epoch(number)));
                 }
-                epoch.as_ref().map(|(_, order)| order.slots(step, *part))
+                epoch.as_ref().map(|(_, order)| order.slots(step, *replica))
             }
             Self::Once { samples, batch } => {
                 let begin = samples.start + step * *batch;

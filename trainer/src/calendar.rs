@@ -6,7 +6,7 @@ use std::time::Duration;
 
 /// The calendar of a run, in steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub(crate) struct Calendar {
     /// The last step.
     pub(crate) total: Step,
     log_every: u64,
@@ -14,7 +14,7 @@ pub(crate) struct Plan {
     save_every: Cadence,
 }
 
-impl Plan {
+impl Calendar {
     /// Lays out a job over a training set of `num_samples` samples.
     pub(crate) fn new(job: &JobSpec, num_samples: u64) -> Self {
         let steps_per_epoch = job.steps_per_epoch(num_samples);
@@ -52,10 +52,10 @@ impl Plan {
 mod tests {
     use super::*;
 
-    fn plan(job: &str) -> Plan {
+    fn calendar(job: &str) -> Calendar {
         let job: serde_json::Value = serde_json::from_str(job).unwrap();
         let job = JobSpec::from_json(job).unwrap();
-        Plan::new(&job, 100)
+        Calendar::new(&job, 100)
     }
 
     fn due(is_due: impl Fn(Step) -> bool) -> Vec<u64> {
@@ -64,26 +64,26 @@ mod tests {
 
     #[test]
     fn follows_the_intervals_and_the_end() {
-        let plan = plan(
+        let calendar = calendar(
             r#"{"name": "a", "model": {"kind": "mlp"}, "train": {"epochs": 3, "globalBatch": 10},
                 "data": {"train": {"uri": "a"}, "eval": {"uri": "b"}},
                 "log": {"every": "12 steps"}, "eval": {"every": "1 epochs"}, "checkpoint": {"every": "15 steps"}}"#,
         );
-        assert_eq!(plan.total, Step(30));
-        assert_eq!(due(|s| plan.log_due(s)), [1, 12, 24, 30]);
-        assert_eq!(due(|s| plan.eval_due(s)), [10, 20, 30]);
-        assert_eq!(due(|s| plan.save_due(s)), [15]);
-        assert!(!plan.save_due_by_time(Duration::MAX));
+        assert_eq!(calendar.total, Step(30));
+        assert_eq!(due(|s| calendar.log_due(s)), [1, 12, 24, 30]);
+        assert_eq!(due(|s| calendar.eval_due(s)), [10, 20, 30]);
+        assert_eq!(due(|s| calendar.save_due(s)), [15]);
+        assert!(!calendar.save_due_by_time(Duration::MAX));
     }
 
     #[test]
     fn without_eval_data_there_is_no_evaluation_and_time_is_rank_zeros() {
-        let plan = plan(
+        let calendar = calendar(
             r#"{"name": "a", "model": {"kind": "mlp"}, "train": {"steps": 30, "globalBatch": 10},
                 "data": {"train": {"uri": "a"}}, "checkpoint": {"every": "5m"}}"#,
         );
-        assert!(due(|s| plan.eval_due(s)).is_empty() && due(|s| plan.save_due(s)).is_empty());
-        assert!(!plan.save_due_by_time(Duration::from_secs(299)));
-        assert!(plan.save_due_by_time(Duration::from_secs(300)));
+        assert!(due(|s| calendar.eval_due(s)).is_empty() && due(|s| calendar.save_due(s)).is_empty());
+        assert!(!calendar.save_due_by_time(Duration::from_secs(299)));
+        assert!(calendar.save_due_by_time(Duration::from_secs(300)));
     }
 }
