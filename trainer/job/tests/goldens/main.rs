@@ -1,5 +1,7 @@
 //! Checked-in files that are made from the types: each test prints how to refresh its file.
 
+mod reference;
+
 use std::path::Path;
 
 use lockstep_job::{Place, Source, explain, resolve, schema};
@@ -19,6 +21,11 @@ const REFRESH: &str = "LOCKSTEP_REFRESH=1 cargo test -p lockstep-job --test gold
 fn the_schema_is_current() {
     let made = serde_json::to_string_pretty(&schema()).unwrap() + "\n";
     current("schema/job.schema.json", &made, REFRESH);
+}
+
+#[test]
+fn the_books_reference_is_current() {
+    current("../../docs/src/reference/job.md", &reference::page(&schema()), REFRESH);
 }
 
 #[test]
