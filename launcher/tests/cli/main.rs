@@ -5,5 +5,6 @@ mod common;
 mod data;
 mod help;
 mod offline;
+mod reference;
 mod render;
 mod validate;
