@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A cluster on which the README's commands work as written. See --help.
+# A cluster on which the commands of docs/src/cluster.md work as written. See --help.
 set -euo pipefail
 # shellcheck source=lib/common.sh
 source "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")/lib/common.sh"
