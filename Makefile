@@ -74,6 +74,10 @@ lint: .libtorch ## format, clippy, licences and advisories, direction of depende
 doc: .libtorch ## API documentation, without warnings
 	RUSTDOCFLAGS="-D warnings" $(WITH_LIBTORCH) $(CARGO) doc $(WORKSPACE) --no-deps
 
+.PHONY: book
+book: ## the book of docs/ as a website, into target/book
+	tests/scripts/book.sh $(TARGET)/book
+
 .PHONY: bench
 bench: build python ## measure against PyTorch and torchrun; prints and writes tests/benches/results
 	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) tests/benches/run.py --bin $(DIST)
