@@ -8,8 +8,8 @@ here=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
 cd "$here"
 
 kubernetes=$(sed -n 's#^\tk8s.io/kubernetes \(v[0-9.]*\)$#\1#p' kube/go.mod)
-sources=(build.sh pause/pause.c lib/oci.py)
-while read -r file; do sources+=("$file"); done < <(find kube containerd coredns minio kwok tools -type f | LC_ALL=C sort)
+sources=(build.sh pause/pause.c lib/oci.py ../scripts/seaweedfs.sh)
+while read -r file; do sources+=("$file"); done < <(find kube containerd coredns seaweedfs kwok tools -type f | LC_ALL=C sort)
 key=$(sha256sum "${sources[@]}" | sha256sum | cut -c1-16)
 cache=${LOCKSTEP_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/lockstep}
 home=$cache/cluster-$key
@@ -44,7 +44,8 @@ minor=${kubernetes#v1.}
 part kube "-X $version.gitVersion=$kubernetes -X $version.gitMajor=1 -X $version.gitMinor=${minor%%.*}" "" .
 part containerd "" no_btrfs github.com/containerd/containerd/v2/cmd/{containerd,containerd-shim-runc-v2,ctr}
 part coredns "" "" .
-part minio "" "" github.com/minio/minio ./bucket
+part seaweedfs "" "" ./bucket
+ln "$(../scripts/seaweedfs.sh)" "$fresh/weed" # of the same cache: a second name, not a second copy
 part kwok "" "" sigs.k8s.io/kwok/cmd/kwok
 mkdir "$fresh/pause" "$fresh/tools"
 (cd tools && CGO_ENABLED=0 go build -ldflags "-s -w" -o "$fresh/tools/" ./peer)

@@ -30,9 +30,9 @@ Each returns once the thing has happened. Nodes are n1, n2, ...; without --name 
   thaw NODE                  let them go on
   partition NODE             take its network link down; its processes run on
   heal NODE                  put the link up again
-  stop COMPONENT             kill a server: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, coredns, minio
+  stop COMPONENT             kill a server: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, coredns, storage
   resume COMPONENT           start it again, with its data as it was
-  restart COMPONENT          one after the other; for kube-apiserver, minio and coredns until it answers again
+  restart COMPONENT          one after the other; for kube-apiserver, storage and coredns until it answers again
   resource NODE NAME COUNT   give it COUNT of an extended resource such as nvidia.com/gpu (0 takes it away)
 USAGE
 }
@@ -78,7 +78,7 @@ wait_component() {
   case $1 in
     kube-apiserver) apiserver_ready ;;
     coredns) dns_ready ;;
-    minio) storage_ready ;;
+    storage) storage_ready ;;
     *) wait_until 10 component_started "$1" || die_with_log "$1 did not start" "$dir/log/$1.log" ;;
   esac
 }

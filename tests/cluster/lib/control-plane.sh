@@ -70,7 +70,7 @@ dns_start() {
     errors
     ready $hub_ip:8181
     hosts {
-        $hub_ip minio.lockstep.test
+        $hub_ip storage.lockstep.test
         fallthrough
     }
     kubernetes cluster.local in-addr.arpa ip6.arpa {
@@ -88,14 +88,15 @@ C
 
 dns_ready() { component_ready coredns 60 http_ok "$hub_ip" 8181 /ready; }
 
-# storage_start: http, or https with the cluster's own CA where LOCKSTEP_CLUSTER_TLS is set
+# storage_start: http, or https with the cluster's own CA where LOCKSTEP_CLUSTER_TLS is set. Only the S3 server listens at the
+# hub's address. The servers behind it ask nobody for a key, so they stay on the hub's loopback; and they meet at sockets in
+# /tmp that are named by port, so it has a /tmp of its own, or clusters would meet there.
 storage_start() {
-  local scheme=http
-  mkdir -p "$dir/minio" "$dir/pki/storage-tls"
+  local scheme=http tls=()
+  mkdir -p "$dir/storage"
   if [[ -n ${LOCKSTEP_CLUSTER_TLS:-} ]]; then
     scheme=https
-    cp "$dir/pki/storage.crt" "$dir/pki/storage-tls/public.crt"
-    cp "$dir/pki/storage.key" "$dir/pki/storage-tls/private.key"
+    tls=(-s3.cert.file="$dir/pki/storage.crt" -s3.key.file="$dir/pki/storage.key")
   fi
   cat >"$dir/storage.env" <<V
 export AWS_ENDPOINT_URL=$scheme://$hub_ip:9000
@@ -106,8 +107,25 @@ V
   [[ $scheme == http ]] || echo "export SSL_CERT_FILE=$dir/pki/ca.crt" >>"$dir/storage.env"
   # shellcheck source=/dev/null
   source "$dir/storage.env"
-  component minio env MINIO_ROOT_USER="$AWS_ACCESS_KEY_ID" MINIO_ROOT_PASSWORD="$AWS_SECRET_ACCESS_KEY" MINIO_BROWSER=off \
-    MINIO_UPDATE=off "$parts/minio" server --quiet --certs-dir "$dir/pki/storage-tls" --address "$hub_ip:9000" "$dir/minio"
+  # The owner's key is in a file, because those that are made later lie in the store itself.
+  (
+    umask 077
+    cat >"$dir/storage.json" <<J
+{"identities": [{"name": "owner", "actions": ["Admin"],
+  "credentials": [{"accessKey": "$AWS_ACCESS_KEY_ID", "secretKey": "$AWS_SECRET_ACCESS_KEY"}]}]}
+J
+  )
+  # Nothing of this shell's environment: it would take keys and settings from there too. Nothing but what is needed: the
+  # catalogs of tables have ports of their own and are on by default, and so are statistics that are sent to its makers.
+  # All volumes together are 25 GB, made as they fill.
+  component storage unshare --mount "$here/lib/private-tmp.sh" "$dir" "$parts" -- \
+    env -i HOME="$dir/storage" GOMEMLIMIT=256MiB "$parts/weed" -logtostderr=true server -dir="$dir/storage" \
+    -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.telemetry=false -master.volumeSizeLimitMB=256 -volume.max=100 \
+    -s3 -s3.ip.bind="$hub_ip" -s3.port=9000 -s3.config="$dir/storage.json" -s3.iam.readOnly=false \
+    -s3.port.iceberg=0 -s3.port.lance=0 "${tls[@]}"
 }
 
-storage_ready() { component_ready minio 60 "$parts/bucket" create "$bucket"; }
+# The S3 server answers before there is a volume to write to.
+storage_answers() { "$parts/bucket" create "$bucket" && "$parts/bucket" probe "$bucket" ""; }
+
+storage_ready() { component_ready storage 60 storage_answers; }

@@ -29,7 +29,7 @@ pki_make() {
   openssl ec -in "$dir/pki/serviceaccounts.key" -pubout -out "$dir/pki/serviceaccounts.pub" 2>>"$dir/log/pki.log"
   pki_issue apiserver /CN=kube-apiserver \
     "IP:$hub_ip, IP:127.0.0.1, IP:10.96.0.1, DNS:kubernetes, DNS:kubernetes.default, DNS:kubernetes.default.svc"
-  pki_issue storage /CN=storage "IP:$hub_ip, DNS:minio.lockstep.test"
+  pki_issue storage /CN=storage "IP:$hub_ip, DNS:storage.lockstep.test"
   pki_issue admin /O=system:masters/CN=admin
   pki_issue apiserver-to-kubelet /O=system:masters/CN=apiserver-to-kubelet
   pki_issue kube-controller-manager /CN=system:kube-controller-manager

@@ -17,7 +17,7 @@ peers_meet() {
   [[ $(in_test get pods --selector app=peers -o jsonpath='{.items[*].spec.nodeName}' | tr ' ' '\n' | sort -u | wc -l) == 2 ]]
 }
 
-logs_are_readable() { in_test logs job/peers --all-pods | grep "reached minio.lockstep.test:9000"; }
+logs_are_readable() { in_test logs job/peers --all-pods | grep "reached storage.lockstep.test:9000"; }
 
 privileges_are_refused() {
   local said
@@ -29,26 +29,6 @@ privileges_are_refused() {
     echo "$said"
     return 1
   }
-}
-
-# refused COMMAND...: it fails for want of the right to
-refused() {
-  local said
-  said=$("$@" 2>&1) && return 1
-  echo "$said"
-  grep -qE "Access Denied|Access Key Id you provided does not exist" <<<"$said"
-}
-
-scoped_key() {
-  local bucket=$LOCKSTEP_CLUSTER_PARTS/bucket owners=$AWS_SECRET_ACCESS_KEY
-  "$bucket" key lockstep theirs self-test-key self-test-secret
-  export AWS_ACCESS_KEY_ID=self-test-key AWS_SECRET_ACCESS_KEY=self-test-secret
-  "$bucket" probe lockstep theirs
-  refused "$bucket" probe lockstep others
-  export AWS_ACCESS_KEY_ID=lockstep AWS_SECRET_ACCESS_KEY=$owners
-  "$bucket" revoke self-test-key
-  export AWS_ACCESS_KEY_ID=self-test-key AWS_SECRET_ACCESS_KEY=self-test-secret
-  refused "$bucket" probe lockstep theirs
 }
 
 programs() { echo "${CARGO_TARGET_DIR:-$here/../../target}/release"; }
