@@ -65,7 +65,7 @@ fn script(page: &Page, blocks: &[Block]) -> String {
     script
 }
 
-/// A folder with the examples, the digits and the binaries where a checkout has them, and no cluster.
+/// A folder with the examples, the digits and the binaries where a checkout that is built has them, and no cluster.
 fn checkout() -> Workspace {
     let mut ws = Workspace::new();
     for folder in ["trainer/examples", "datasets/digits"] {
@@ -73,7 +73,9 @@ fn checkout() -> Workspace {
     }
     let binaries = binary("lockstep").parent().map(Path::to_path_buf).unwrap_or_default();
     std::fs::create_dir_all(ws.path("target")).unwrap();
-    std::os::unix::fs::symlink(&binaries, ws.path("target/release")).unwrap();
+    for folder in ["target/release", "target/dist"] {
+        std::os::unix::fs::symlink(&binaries, ws.path(folder)).unwrap();
+    }
     let path = format!("{}:{}", binaries.display(), std::env::var("PATH").unwrap_or_default());
     let home = ws.path("home").display().to_string();
     for (name, value) in [("PATH", path.as_str()), ("KUBECONFIG", "/nowhere"), ("HOME", &home)] {
