@@ -34,7 +34,9 @@ fn messages_that_are_explained_are_said() {
 fn sources() -> String {
     let folders = ["launcher", "trainer", "datasets"].map(|folder| repository().join(folder));
     let mut walk = ignore::WalkBuilder::new(&folders[0]);
-    folders[1..].iter().for_each(|folder| drop(walk.add(folder)));
+    for folder in &folders[1..] {
+        walk.add(folder);
+    }
     let files = walk.build().map(|entry| entry.unwrap_or_else(|e| panic!("{e}")).into_path());
     let rust = files.filter(|path| path.extension() == Some(OsStr::new("rs")));
     rust.map(|path| std::fs::read_to_string(&path).unwrap_or_default()).collect()

@@ -20,6 +20,9 @@ fn stripped_programs_keep_their_size_and_have_their_debug_data_beside_them() {
         assert!(bytes <= most, "{name} has {bytes} bytes, and at most {most} are meant");
         let debug = folder.path().join(format!("{name}.debug"));
         assert!(debug.metadata().unwrap().len() > bytes, "{name}'s debug data is not beside it");
-        assert!(Command::new(program).arg("--version").output().unwrap().status.success(), "{name} doesn't run");
+        assert!(
+            Command::new(program).arg("--version").output().unwrap().status.success(),
+            "{name} doesn't run"
+        );
     }
 }

@@ -57,6 +57,12 @@ pub enum Created {
 ///
 /// Paths are relative, `/`-separated plain names (no empty name, `.`, `..`, backslash or control character); no path is
 /// the folder of another one.
+///
+/// # Errors
+/// Every call may end with [`BadPath`](crate::Error::BadPath), [`Denied`](crate::Error::Denied),
+/// [`Untrusted`](crate::Error::Untrusted), [`Timeout`](crate::Error::Timeout) and
+/// [`Unavailable`](crate::Error::Unavailable), and a write with [`NoSpace`](crate::Error::NoSpace). What a call adds to these is
+/// said there.
 #[async_trait]
 pub trait Storage: Send + Sync + Debug + 'static {
     /// The full URI of a path; an empty path gives the root. For messages, and it can be opened again.
@@ -64,45 +70,80 @@ pub trait Storage: Send + Sync + Debug + 'static {
 
     /// A whole object of whatever size. Where the size is known or has a bound, [`get_at_most`](Storage::get_at_most) and
     /// [`get_listed`](Storage::get_listed) keep a wrong object from filling the memory.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::Error::NotFound), and [`NotAFile`](crate::Error::NotAFile) in a folder.
     async fn get(&self, path: &str) -> Result<Bytes> {
         self.get_at_most(path, u64::MAX).await
     }
 
-    /// A whole object, unless it holds more than `max` bytes: that is [`Error::TooLarge`](crate::Error).
+    /// A whole object, unless it holds more than `max` bytes.
+    ///
+    /// # Errors
+    /// As [`get`](Storage::get), and [`TooLarge`](crate::Error::TooLarge).
     async fn get_at_most(&self, path: &str, max: u64) -> Result<Bytes>;
 
-    /// The very object that [`list`](Storage::list) or [`head`](Storage::head) told of: another size or etag by now is
-    /// [`Error::Changed`](crate::Error).
+    /// The very object that [`list`](Storage::list) or [`head`](Storage::head) told of.
+    ///
+    /// # Errors
+    /// As [`get`](Storage::get), and [`Changed`](crate::Error::Changed) where size or etag are others by now.
     async fn get_listed(&self, listed: &Meta) -> Result<Bytes>;
 
-    /// The bytes `range` of an object. A range that is not inside the object is [`Error::OutOfRange`](crate::Error).
+    /// The bytes `range` of an object.
+    ///
+    /// # Errors
+    /// As [`get`](Storage::get), and [`OutOfRange`](crate::Error::OutOfRange) for a range that isn't inside the object.
     async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes>;
 
     /// Size, etag and version.
+    ///
+    /// # Errors
+    /// As [`get`](Storage::get).
     async fn head(&self, path: &str) -> Result<Meta>;
 
     /// Creates an object unless the path exists; see 3 and 4 of the contract.
+    ///
+    /// # Errors
+    /// Those of every write. That the path is taken is no error.
     async fn create(&self, path: &str, body: Bytes) -> Result<Created>;
 
     /// As [`create`](Storage::create), for a secret: on local files only the owner may read it.
+    ///
+    /// # Errors
+    /// As [`create`](Storage::create).
     async fn create_secret(&self, path: &str, body: Bytes) -> Result<Created> {
         self.create(path, body).await
     }
 
     /// Writes an object whose path is unique to its writer (a data file), replacing an earlier try. In parts when it is large.
+    ///
+    /// # Errors
+    /// Those of every write.
     async fn put(&self, path: &str, body: Bytes) -> Result<()>;
 
     /// Replaces the very object that `old` tells of; `false` where it is another by now, and nothing was done. Of racing
     /// calls with the same `old` at most one content wins, and its writers are told `true`.
+    ///
+    /// # Errors
+    /// Those of every write. That the object is another by now, or gone, is no error.
     async fn replace(&self, old: &Meta, body: Bytes) -> Result<bool>;
 
     /// All objects below a folder (empty: the root), recursively, sorted by path. A folder that is not there is empty.
+    ///
+    /// # Errors
+    /// Those of every call.
     async fn list(&self, folder: &str) -> Result<Vec<Meta>>;
 
     /// Names of the folders directly below a folder (empty: the root), sorted, without reading what is in them. Every
     /// folder with an object below it is named; one whose objects were all deleted may be.
+    ///
+    /// # Errors
+    /// Those of every call.
     async fn folders(&self, folder: &str) -> Result<Vec<String>>;
 
     /// Removes an object; fine if it does not exist.
+    ///
+    /// # Errors
+    /// Those of every call.
     async fn delete(&self, path: &str) -> Result<()>;
 }

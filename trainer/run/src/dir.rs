@@ -12,6 +12,11 @@ use std::fmt;
 use std::sync::Arc;
 
 /// A run's folder: the one caller of the object store for its records.
+///
+/// # Errors
+/// A call that reads records ends with [`Error::Storage`], with
+/// [`Error::BadRecord`] for one that can't be parsed, and with
+/// [`Error::Format`] for one that a newer version wrote. That is "those of a read" below.
 #[derive(Clone)]
 pub struct RunDir(Arc<dyn Storage>);
 
@@ -40,6 +45,9 @@ impl ControlKey {
 
 impl RunDir {
     /// Opens the folder at `uri`; nothing is read yet.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] where the URI names no storage.
     pub fn open(uri: &str) -> Result<Self> {
         Ok(Self(lockstep_storage::open(uri)?))
     }
@@ -60,16 +68,25 @@ impl RunDir {
     }
 
     /// Reads `run.json`; `None` where the run was never started.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`].
     pub async fn run(&self) -> Result<Option<RunRecord>> {
         self.read(layout::RUN, RUN_RECORD).await
     }
 
     /// Writes `run.json` unless somebody did; returns the one that holds.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`]. That somebody was first is none.
     pub async fn run_or_create(&self, ours: RunRecord) -> Result<RunRecord> {
         self.create(layout::RUN, RUN_RECORD, ours).await
     }
 
     /// Reads the control key, making it first where nobody did.
+    ///
+    /// # Errors
+    /// As [`key`](Self::key).
     pub async fn key_or_create(&self) -> Result<ControlKey> {
         let ours = ControlKey::random();
         match self.0.create_secret(layout::CONTROL_KEY, Bytes::copy_from_slice(&ours.0)).await? {
@@ -79,6 +96,9 @@ impl RunDir {
     }
 
     /// Reads the control key.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], also where there is no key, and [`Error::BadRecord`] where it isn't one.
     pub async fn key(&self) -> Result<ControlKey> {
         self.parse_key(&self.0.get_at_most(layout::CONTROL_KEY, MAX_RECORD_BYTES).await?)
     }
@@ -93,17 +113,26 @@ impl RunDir {
     }
 
     /// Reads what is known of a launch since its first step; `None` before that.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`].
     pub async fn launch(&self, name: &str) -> Result<Option<Launch>> {
         self.read(&layout::launch(name), "launch record").await
     }
 
     /// Records that a launch has done its first step, unless somebody did; returns the record that holds.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`]. That somebody was first is none.
     pub async fn launch_or_create(&self, ours: Launch) -> Result<Launch> {
         self.create(&layout::launch(&ours.launch), "launch record", ours).await
     }
 
     /// Writes a join record as the node's next incarnation, and deletes those of lives before the last: they are found
     /// one by one, so what they cost must not grow. `make` fills in the record for a given incarnation.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`]. [`Error::NoMoreLives`] after the highest number.
     pub async fn join(&self, node: NodeId, make: impl Fn(Incarnation) -> Join) -> Result<Join> {
         let mut lives = self.lives(&layout::node(node)).await?;
         loop {
@@ -128,6 +157,9 @@ impl RunDir {
     }
 
     /// The newest life of every node that has joined, in one request for each thousand records.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
     pub async fn newest_lives(&self) -> Result<BTreeMap<NodeId, Incarnation>> {
         // In order, so the newest of each node stays.
         Ok(self.lives(layout::NODES).await?.into_iter().collect())
@@ -142,11 +174,17 @@ impl RunDir {
     }
 
     /// One join record; it never changes.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`].
     pub async fn join_record(&self, node: NodeId, incarnation: Incarnation) -> Result<Option<Join>> {
         self.read(&layout::join(node, incarnation), JOIN_RECORD).await
     }
 
     /// The newest join record of a node.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`].
     pub async fn newest_join(&self, node: NodeId) -> Result<Option<Join>> {
         match self.lives(&layout::node(node)).await?.last() {
             Some((node, incarnation)) => self.join_record(*node, *incarnation).await,
@@ -155,16 +193,25 @@ impl RunDir {
     }
 
     /// The number of the newest generation; 0 before the first.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
     pub async fn newest_generation(&self) -> Result<Generation> {
         self.last_generation(Generation(0)).await
     }
 
     /// The newest membership record.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`].
     pub async fn newest_membership(&self) -> Result<Option<Membership>> {
         self.newest_since(Generation(0)).await
     }
 
     /// The newest membership record, if it is newer than generation `known`.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`].
     pub async fn newest_since(&self, known: Generation) -> Result<Option<Membership>> {
         match self.last_generation(known).await? {
             last if last == known => Ok(None),
@@ -199,6 +246,9 @@ impl RunDir {
     }
 
     /// The newest record of a generation that was formed, at or before `newest`.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`].
     pub async fn last_formed(&self, newest: Membership) -> Result<Option<Membership>> {
         let mut at = newest;
         while let Body::Ended { previous, .. } = at.body {
@@ -212,6 +262,9 @@ impl RunDir {
     }
 
     /// How often a fault has made a new generation, up to a record.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`].
     pub async fn restarts(&self, newest: &Membership) -> Result<u32> {
         if let Some(restarts) = newest.restarts {
             return Ok(restarts);
@@ -226,6 +279,9 @@ impl RunDir {
     }
 
     /// One membership record.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`].
     pub async fn membership(&self, generation: Generation) -> Result<Option<Membership>> {
         let path = layout::membership(generation);
         let record: Option<Membership> = self.read(&path, MEMBERSHIP_RECORD).await?;
@@ -241,11 +297,17 @@ impl RunDir {
     /// Proposes a generation: the record that holds afterwards is returned, ours or another's.
     ///
     /// Of any number of racing proposers exactly one wins; an unclear answer of the store was read back before this returns.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`]. That somebody else's record holds is none.
     pub async fn propose(&self, ours: Membership) -> Result<Membership> {
         self.create(&layout::membership(ours.generation), MEMBERSHIP_RECORD, ours).await
     }
 
     /// True where `run_uid` is the run that lives here.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`].
     pub async fn is_run(&self, run_uid: &RunUid) -> Result<bool> {
         Ok(self.run().await?.is_some_and(|r| r.run_uid == *run_uid))
     }

@@ -126,6 +126,9 @@ impl RunDir {
     /// Reads the records and asks the leader, within `deadline`; `None` where no run was ever started here.
     ///
     /// The number of requests grows with the logarithm of the number of generations, and with nothing else.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`].
     pub async fn status(&self, deadline: Duration) -> Result<Option<RunStatus>> {
         let Some(run) = self.run().await? else { return Ok(None) };
         let newest = self.newest_membership().await?;

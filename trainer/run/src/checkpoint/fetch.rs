@@ -38,6 +38,9 @@ pub struct Verdict {
 
 impl RunDir {
     /// All commits of the run, in whatever lineage.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
     pub async fn commits(&self) -> Result<BTreeSet<CommitRef>> {
         let list = self.storage().list(layout::COMMITS).await?;
         let parsed = list.iter().filter_map(|m| layout::parse_commit(&m.path));
@@ -45,11 +48,17 @@ impl RunDir {
     }
 
     /// The commits that generation `from` may load, best first.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`].
     pub async fn lineage(&self, from: Generation) -> Result<Vec<CommitRef>> {
         self.lineage_until(from, |_| false).await
     }
 
     /// As [`lineage`](Self::lineage), up to the first that is `enough`, and that one: few requests where an early one is.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`].
     pub async fn lineage_until(
         &self,
         from: Generation,
@@ -77,6 +86,9 @@ impl RunDir {
     }
 
     /// Reads a commit record and checks its own hash.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`].
     pub async fn read_commit(&self, checkpoint: CommitRef) -> Result<Commit> {
         let path = layout::commit(checkpoint.step, checkpoint.generation);
         let body = self.storage().get_at_most(&path, MAX_RECORD_BYTES).await?;
@@ -115,6 +127,9 @@ impl RunDir {
     }
 
     /// Loads one checkpoint, whole and verified.
+    ///
+    /// # Errors
+    /// [`Error::Storage`], and [`Error::BadCheckpoint`] where size or bytes aren't those of the commit record.
     pub async fn fetch(&self, checkpoint: CommitRef) -> Result<(Commit, BTreeMap<String, Bytes>)> {
         let commit = self.read_commit(checkpoint).await?;
         let mut files = BTreeMap::new();

@@ -88,6 +88,9 @@ impl RunDir {
     }
 
     /// Deletes a checkpoint and every other attempt at it: the record goes first, so that no reader ever finds one without its files.
+    ///
+    /// # Errors
+    /// [`Error::Storage`]. That it is gone already is none.
     pub async fn delete_checkpoint(&self, checkpoint: CommitRef) -> Result<()> {
         let path = layout::commit(checkpoint.step, checkpoint.generation);
         self.storage().delete(&path).await?;

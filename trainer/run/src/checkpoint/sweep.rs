@@ -15,6 +15,9 @@ pub fn is_leftover(attempt: Attempt, newest: &Commit) -> bool {
 impl RunDir {
     /// Deletes the files of attempts that were never committed and never will be. For the writer of `newest`, which has just
     /// been committed and is not fenced.
+    ///
+    /// # Errors
+    /// [`Error::Storage`](crate::Error::Storage).
     pub async fn sweep_attempts(&self, newest: &Commit) -> Result<()> {
         let mut folders: BTreeMap<String, (Attempt, Vec<String>)> = BTreeMap::new();
         for meta in self.storage().list(layout::CHECKPOINTS).await? {

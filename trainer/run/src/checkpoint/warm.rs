@@ -12,6 +12,9 @@ impl RunDir {
 
     /// The newest checkpoint of another run of the same storage, or the one of `step`; the inner error says, for the
     /// user, what there is.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`]. Where the other run has no such checkpoint, the inner result says so.
     pub async fn warm_from(&self, name: &str, step: Option<Step>) -> Result<Result<WarmFrom, String>> {
         let dir = self.sibling(name)?;
         let wanted = |c: &crate::CommitRef| step.is_none_or(|step| c.step == step);
@@ -33,6 +36,9 @@ impl RunDir {
 
     /// The last checkpoint of the newest run before this one that the schedule called `job` made and that was done;
     /// `None` where this is the first.
+    ///
+    /// # Errors
+    /// Those of a read, see [`RunDir`].
     pub async fn warm_from_previous(&self, job: &str) -> Result<Option<WarmFrom>> {
         let (storage, own) = self.storage_and_name();
         let names = lockstep_storage::open(&storage)?.folders("").await?;

@@ -21,6 +21,9 @@ fn of_lineage(mut lines: Vec<Metric>, root: Generation) -> Vec<Metric> {
 
 impl RunDir {
     /// The run's metrics, merged, in step order. Lines that can't be read are passed over and told of in the log.
+    ///
+    /// # Errors
+    /// [`Error::Storage`]. A line that can't be read is passed over.
     pub async fn metrics(&self) -> Result<Vec<Metric>> {
         let root = self.newest_membership().await?.and_then(|newest| newest.root);
         let lines = self.lines::<Metric>(METRICS, usize::MAX).await?;
@@ -29,11 +32,17 @@ impl RunDir {
 
     /// The last of the run's metrics, in step order: few requests, however long it has trained.
     /// `root` is the generation with which it began from nothing for the last time.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
     pub async fn last_metrics(&self, root: Generation) -> Result<Vec<Metric>> {
         Ok(merge_metrics(of_lineage(self.lines::<Metric>(METRICS, TAIL).await?, root)))
     }
 
     /// The run's events in order of time.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
     pub async fn events(&self) -> Result<Vec<Event>> {
         let mut events: Vec<Event> = self.lines(EVENTS, usize::MAX).await?;
         events.sort_by_key(|e| e.at);
@@ -41,11 +50,17 @@ impl RunDir {
     }
 
     /// The segments of a shelf in the order in which they were written.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
     pub async fn segments(&self, shelf: Shelf) -> Result<Vec<Segment>> {
         Ok(shelve(shelf, &self.storage().list(shelf.folder).await?).0)
     }
 
     /// The bytes of a segment; of a size that none has they are not read.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
     pub async fn segment(&self, path: &str) -> Result<Bytes> {
         self.storage().get_at_most(path, MAX_SEGMENT_BYTES).await.map_err(Error::from)
     }
