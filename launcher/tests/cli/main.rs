@@ -3,6 +3,7 @@
 mod bug;
 mod common;
 mod data;
+mod dry_run;
 mod help;
 mod offline;
 mod reference;

@@ -1,5 +1,6 @@
 //! A launch on a cluster.
 
+use super::dry_run::{DryRun, Plan};
 use super::{Args, Until, code, command, deliver, differ, fresh_command, plural, summary};
 use crate::cluster::{
     self, Cluster, ClusterRun, End, Ended, Existing, Followed, LogWish, Patience, set_suspended,
@@ -35,10 +36,18 @@ pub(super) async fn launch(args: &Args, context: &Context, resolved: &Resolved) 
     }
     let (mut job, since) = (resolved.job.clone(), Instant::now());
     let code = args.sync.as_deref().map(|folder| code::pack(folder, &mut job)).transpose()?;
-    let cluster = Cluster::connect(&args.cluster.for_job(&mut job)).await?;
+    let place = args.cluster.for_job(&mut job);
     let mut objects = rendered(resolved, &job, args.start.resume())?;
+    if args.dry_run == Some(DryRun::Client) {
+        let plan = Plan::new(&Decision::Start, job.name.as_ref(), run_dir(&job), None);
+        return plan.with_objects(&objects).tell(context);
+    }
+    let cluster = Cluster::connect(&place).await?;
     cluster::set_ttl(&job, &mut objects);
     let launch = Launch { args, context, cluster, job, code, objects, since, first_step: None };
+    if args.dry_run.is_some() {
+        return launch.rehearse().await;
+    }
     match &launch.objects.work {
         Work::CronJob(_) => launch.schedule().await,
         Work::Job(_) => launch.job(signals).await,
@@ -58,6 +67,23 @@ struct Launch<'a> {
 }
 
 impl Launch<'_> {
+    /// Says what the launch would do, as far as the cluster can tell beforehand.
+    async fn rehearse(&self) -> anyhow::Result<Exit> {
+        let name = self.job.name.as_ref();
+        let existing = Existing::find(&self.cluster, name).await?;
+        let json = serde_json::to_value(&self.job)?;
+        let decision = existing.map_or(Decision::Start, |existing| self.decide(&existing, &json));
+        match &decision {
+            Decision::OtherJobRuns(fields) => return Err(self.runs_another(fields)),
+            Decision::OtherMeaning(fields) => return Err(self.holds_another(fields)),
+            Decision::Start => {
+                cluster::dry_run(&self.cluster, &self.objects).await.map_err(Failure::new)?;
+            }
+            Decision::Attach | Decision::Done => {}
+        }
+        Plan::new(&decision, name, run_dir(&self.job), None).with_objects(&self.objects).tell(self.context)
+    }
+
     /// Makes a job that the cluster launches by itself, again and again.
     async fn schedule(&self) -> anyhow::Result<Exit> {
         let (name, namespace) = (&self.job.name, &self.cluster.namespace);
@@ -117,22 +143,24 @@ impl Launch<'_> {
                 say!("{name} is done already; start over with: {}", fresh_command(self.args));
                 self.finish(&run, Exit::Done).await
             }
-            Decision::OtherJobRuns(fields) => {
-                let what = format!("run {name} is on the cluster with another job: {}", differ(&fields));
-                let place = self.place();
-                Err(Failure::usage(what)
-                    .note("stop it", format!("lockstep cancel {name}{place}"))
-                    .note("or", "launch this job under another name, or in another namespace: -n NAME")
-                    .into())
-            }
-            Decision::OtherMeaning(fields) => {
-                let what = format!("run {name} holds another job: {}", differ(&fields));
-                Err(Failure::usage(what)
-                    .note("keep it", "launch this job under another name")
-                    .note("start over", fresh_command(self.args))
-                    .into())
-            }
+            Decision::OtherJobRuns(fields) => Err(self.runs_another(&fields)),
+            Decision::OtherMeaning(fields) => Err(self.holds_another(&fields)),
         }
+    }
+
+    fn runs_another(&self, fields: &[String]) -> anyhow::Error {
+        let name = &self.job.name;
+        Failure::usage(format!("run {name} is on the cluster with another job: {}", differ(fields)))
+            .note("stop it", format!("lockstep cancel {name}{}", self.place()))
+            .note("or", "launch this job under another name, or in another namespace: -n NAME")
+            .into()
+    }
+
+    fn holds_another(&self, fields: &[String]) -> anyhow::Error {
+        Failure::usage(format!("run {} holds another job: {}", self.job.name, differ(fields)))
+            .note("keep it", "launch this job under another name")
+            .note("start over", fresh_command(self.args))
+            .into()
     }
 
     fn decide(&self, existing: &Existing, json: &serde_json::Value) -> Decision {
@@ -162,9 +190,9 @@ impl Launch<'_> {
 
     /// Makes the objects, and follows.
     async fn start(mut self, view: &mut View, signals: Signals) -> anyhow::Result<Exit> {
-        view.header(&self.job.name, &self.what(), &self.run_dir());
+        view.header(&self.job.name, &self.what(), &run_dir(&self.job));
         if let Some(code) = &self.code {
-            code::bring(code, &self.run_dir()).await?;
+            code::bring(code, &run_dir(&self.job)).await?;
             view.on_phase(
                 "code",
                 &format!("{}, {}", plural(code.num_files as u32, "file"), BinaryBytes(code.num_bytes)),
@@ -188,10 +216,14 @@ impl Launch<'_> {
     async fn attach(mut self, job: Job, view: &mut View, signals: Signals) -> anyhow::Result<Exit> {
         let run = self.run(job);
         if run.is_suspended() && !run.is_queued() {
-            view.header(&self.job.name, "was suspended, goes on; Ctrl-C leaves it running", &self.run_dir());
+            view.header(
+                &self.job.name,
+                "was suspended, goes on; Ctrl-C leaves it running",
+                &run_dir(&self.job),
+            );
             set_suspended(&run, false).await?;
         } else {
-            view.header(&self.job.name, "is running already; Ctrl-C leaves it running", &self.run_dir());
+            view.header(&self.job.name, "is running already; Ctrl-C leaves it running", &run_dir(&self.job));
         }
         match self.args.wait {
             Until::Created => self.left(&run, "").await,
@@ -334,10 +366,6 @@ impl Launch<'_> {
         format!("{place}  {} x {each}", plural(job.nodes, "node"))
     }
 
-    fn run_dir(&self) -> String {
-        format!("{}/{}", self.job.storage.trim_end_matches('/'), self.job.name)
-    }
-
     /// The result: a summary for people, the status for scripts. Agents don't know when the user typed the command: the time
     /// until the first step is this launch's own, where it saw that step.
     async fn finish(&self, run: &ClusterRun, exit: Exit) -> anyhow::Result<Exit> {
@@ -349,4 +377,8 @@ impl Launch<'_> {
         }
         Ok(exit)
     }
+}
+
+fn run_dir(job: &JobSpec) -> String {
+    format!("{}/{}", job.storage.trim_end_matches('/'), job.name)
 }

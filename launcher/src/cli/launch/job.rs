@@ -1,4 +1,4 @@
-use crate::JobFile;
+use crate::{Failure, JobFile};
 use lockstep_job::{Resolved, Source, resolve};
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ const IN_PLACE_OF_A_FILE: &str = "command line";
 #[derive(Debug, clap::Args)]
 pub(super) struct JobArgs {
     /// Job file: YAML, or JSON or TOML by its extension; - reads YAML from stdin. Not needed where a COMMAND is given
-    #[arg(short = 'f', long = "file", value_name = "FILE", required_unless_present = "command")]
+    #[arg(short = 'f', long = "file", value_name = "FILE")]
     file: Option<PathBuf>,
 
     /// Change a field, as in train.steps=200; may be given several times
@@ -52,6 +52,16 @@ impl JobArgs {
         sets.extend(self.sets.iter().cloned());
         match &self.file {
             Some(file) => JobFile { file: file.clone(), sets }.resolve(),
+            None if self.command.is_empty() => {
+                Err(Failure::usage("there is nothing to launch: name a job file or a program")
+                    .note(
+                        "a job file",
+                        "lockstep launch -f job.yaml      with --local on this machine, without on a cluster",
+                    )
+                    .note("a program", "lockstep launch --name mine --local -- python train.py")
+                    .note("more", "lockstep launch --help")
+                    .into())
+            }
             None => {
                 let text = format!("name: {}", self.default_name());
                 Ok(resolve(&Source { path: IN_PLACE_OF_A_FILE.into(), text }, &sets)?)

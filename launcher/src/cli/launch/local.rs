@@ -1,5 +1,6 @@
 //! A launch on this machine.
 
+use super::dry_run::Plan;
 use super::{Args, command, deliver, differ, fresh_command, plural, summary};
 use crate::local::{self, Ended, Launch, Origin, RunLock, Taken};
 use crate::output::{patiently, say, tell};
@@ -8,13 +9,13 @@ use crate::preflight::{Decision, Found, decide};
 use crate::signals::Signals;
 use crate::view::{Followed, View};
 use crate::{Context, Exit, Failure, environment, runs, shell};
-use lockstep_job::{JobSpec, OnThisMachine};
+use lockstep_job::{JobSpec, OnThisMachine, Resume};
 use lockstep_run::control::{self, Request};
 use lockstep_run::layout::CONTROL_KEY;
 use lockstep_run::status::RunPhase;
-use lockstep_run::{Body, Outcome, RunDir};
+use lockstep_run::{Body, Outcome, RunDir, Step};
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long a leader may take to say what it does.
@@ -27,10 +28,7 @@ pub(super) async fn launch(
     launched_at: Duration,
 ) -> anyhow::Result<Exit> {
     let job = &here.job;
-    let run_dir = match &args.run_dir {
-        Some(dir) => runs::absolute(dir)?,
-        None => format!("{}/{}", runs::absolute(&here.storage)?, job.name),
-    };
+    let run_dir = run_dir(args, here)?;
     let dir = RunDir::open(&run_dir)?;
     let json = serde_json::to_value(job)?;
     let lock = RunLock::take(&dir.uri("")).await;
@@ -47,21 +45,9 @@ pub(super) async fn launch(
                 Taken::Held(Some(holder)) => format!(" (process {})", holder.pid),
                 _ => String::new(),
             };
-            return Err(Failure::usage(format!(
-                "run {} is running{holder} with another job: {}",
-                job.name,
-                differ(&fields)
-            ))
-            .note("stop it", format!("lockstep cancel {}", shell::quote(&run_dir)))
-            .note("or", "launch this job under another name, or with another --run-dir")
-            .into());
+            return Err(runs_another(job, &run_dir, &holder, &fields));
         }
-        Decision::OtherMeaning(fields) => {
-            return Err(Failure::usage(format!("{run_dir} holds another job: {}", differ(&fields)))
-                .note("keep it", "launch this job under another name, or with another --run-dir")
-                .note("start over", fresh_command(args))
-                .into());
-        }
+        Decision::OtherMeaning(fields) => return Err(holds_another(args, &run_dir, &fields)),
     }
     let (_lock, unlocked) = match lock {
         Taken::Ours(lock) => (Some(lock), None),
@@ -94,6 +80,52 @@ pub(super) async fn launch(
     let ended = local::run(launch, &dir, &mut view, &mut signals).await;
     view.finish(&mut signals).await;
     conclude(args, context, job, &dir, &ended?, &mut signals).await
+}
+
+/// Says what [`launch`] would do, and leaves nothing: no folder, no lock.
+pub(super) async fn dry_run(args: &Args, context: &Context, here: &OnThisMachine) -> anyhow::Result<Exit> {
+    let (job, run_dir) = (&here.job, run_dir(args, here)?);
+    let dir = RunDir::open(&run_dir)?;
+    let is_new = !run_dir.contains("://") && !Path::new(&run_dir).exists();
+    let found = match is_new {
+        true => Found::default(),
+        false => found(&dir, RunLock::is_held(&dir.uri("")).await).await?,
+    };
+    let decision = decide(&found, &serde_json::to_value(job)?, args.start.resume());
+    match &decision {
+        Decision::OtherJobRuns(fields) => return Err(runs_another(job, &run_dir, "", fields)),
+        Decision::OtherMeaning(fields) => return Err(holds_another(args, &run_dir, fields)),
+        Decision::Start | Decision::Attach | Decision::Done => {}
+    }
+    let status = if is_new { None } else { runs::status(&dir, STATUS_DEADLINE).await? };
+    let checkpoint = status.and_then(|status| status.last_checkpoint).map(|checkpoint| checkpoint.step);
+    let checkpoint = match args.start.resume() {
+        Resume::Fresh => None,
+        Resume::At(step) => Some(Step(step)),
+        Resume::Auto | Resume::Must => checkpoint,
+    };
+    Plan::new(&decision, job.name.as_ref(), run_dir, checkpoint).tell(context)
+}
+
+fn run_dir(args: &Args, here: &OnThisMachine) -> anyhow::Result<String> {
+    match &args.run_dir {
+        Some(dir) => runs::absolute(dir),
+        None => Ok(format!("{}/{}", runs::absolute(&here.storage)?, here.job.name)),
+    }
+}
+
+fn runs_another(job: &JobSpec, run_dir: &str, holder: &str, fields: &[String]) -> anyhow::Error {
+    Failure::usage(format!("run {} is running{holder} with another job: {}", job.name, differ(fields)))
+        .note("stop it", format!("lockstep cancel {}", shell::quote(run_dir)))
+        .note("or", "launch this job under another name, or with another --run-dir")
+        .into()
+}
+
+fn holds_another(args: &Args, run_dir: &str, fields: &[String]) -> anyhow::Error {
+    Failure::usage(format!("{run_dir} holds another job: {}", differ(fields)))
+        .note("keep it", "launch this job under another name, or with another --run-dir")
+        .note("start over", fresh_command(args))
+        .into()
 }
 
 /// Whoever reads the key of a run's control channel can stop the run, or join it.

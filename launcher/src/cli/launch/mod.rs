@@ -2,6 +2,7 @@
 
 mod cluster;
 mod code;
+mod dry_run;
 mod job;
 mod local;
 
@@ -10,6 +11,7 @@ use crate::output::{Unprinted, patiently, say};
 use crate::plain::plain_line;
 use crate::view::phase_name;
 use crate::{Context, Exit, Failure, block_on, environment, shell};
+use dry_run::DryRun;
 use job::JobArgs;
 use lockstep_job::{JobSpec, Resume};
 use lockstep_run::status::{RunPhase, RunStatus};
@@ -41,6 +43,18 @@ pub(super) struct Args {
 
     #[command(flatten)]
     start: StartArgs,
+
+    /// Only say what a launch would do. With =server ask the cluster too, whether the run is there and whether it would take
+    /// the objects
+    #[arg(
+        long,
+        value_enum,
+        value_name = "WHOM",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "client"
+    )]
+    dry_run: Option<DryRun>,
 
     /// How long to follow a run on a cluster: to its end, its first step, or not at all
     #[arg(
@@ -103,7 +117,15 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let here = resolved.on_this_machine(args.job.folder(), Path::new("."));
     let here = here.map_err(|error| Failure::usage(format!("can't tell where the run is to be: {error}")))?;
     check_env(&here.job)?;
-    block_on(local::launch(args, context, &here, launched_at))
+    match args.dry_run {
+        Some(DryRun::Server) => {
+            Err(Failure::usage("there is no cluster to ask about a launch on this machine")
+                .note("fix", "--dry-run, or leave out --local")
+                .into())
+        }
+        Some(DryRun::Client) => block_on(local::dry_run(args, context, &here)),
+        None => block_on(local::launch(args, context, &here, launched_at)),
+    }
 }
 
 /// The fields in which another job differs, as a clause.
