@@ -1,7 +1,6 @@
 //! Commands that a page shows do what it says: those of one page in order, in a folder that looks like the checkout after
 //! `make build`.
 
-use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -46,21 +45,19 @@ const MARK: &str = "== commands of ";
 /// One script of all blocks, so that what a block exports is there in the next one.
 fn script(page: &Page, blocks: &[Block]) -> String {
     let mut script = "set -e\n".to_owned();
-    for block in blocks {
-        if let Some(file) = &block.file {
-            assert!(writeln!(script, "cat > {file} <<'END OF FILE'\n{}END OF FILE", block.text).is_ok());
+    for Block { line, text, file, what } in blocks {
+        if let Some(file) = file {
+            script += &format!("cat > {file} <<'END OF FILE'\n{text}END OF FILE\n");
         }
-        let told = format!("echo '{MARK}{}' >&2", page.at(block.line));
-        let made = match block.what {
-            Use::Run { exit: 0 } => writeln!(script, "{told}\n{}", block.text),
-            Use::Run { exit } => writeln!(
-                script,
-                "{told}\nset +e\n( set -e\n{}\n)\ncode=$?; set -e\n[ $code = {exit} ] || {{ echo \"exit code $code\" >&2; exit 1; }}",
-                block.text
+        let Use::Run { exit } = what else { continue };
+        script += &format!("echo '{MARK}{}' >&2\n", page.at(*line));
+        script += &match exit {
+            0 => text.clone(),
+            exit => format!(
+                "set +e\n(\nset -e\n{text})\ncode=$?\nset -e\n\
+                 [ $code = {exit} ] || {{ echo \"exit code $code\" >&2; exit 1; }}\n"
             ),
-            Use::Job | Use::Fragment | Use::Show => Ok(()),
         };
-        assert!(made.is_ok());
     }
     script
 }

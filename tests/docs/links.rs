@@ -52,7 +52,9 @@ fn wrong(page: &Page, link: &str) -> Option<String> {
 fn plain(path: &Path) -> PathBuf {
     path.components().fold(PathBuf::new(), |mut made, component| {
         match component {
-            Component::ParentDir => drop(made.pop()),
+            Component::ParentDir => {
+                made.pop();
+            }
             other => made.push(other),
         }
         made
