@@ -21,10 +21,10 @@ pub struct Data {
     /// How samples are mixed.
     #[serde(default)]
     pub shuffle: Shuffle,
-    /// What becomes of an epoch's last samples when they don't fill a global batch. Default: drop.
+    /// What happens to an epoch's last samples if they don't fill a global batch. Default: drop.
     #[serde(default)]
     pub tail: Tail,
-    /// How far ahead of the training data is fetched.
+    /// How far ahead of the training loop data is fetched.
     #[serde(default)]
     pub prefetch: Prefetch,
     /// Where each node keeps the shards that it has fetched.
@@ -36,13 +36,13 @@ pub struct Data {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Split {
-    /// Root of the dataset: a path, relative to the job file, or a `file://`, `s3://`, `gs://`, `az://` or `abfss://` URI.
+    /// Root of the dataset: a path relative to the job file, or a `file://`, `s3://`, `gs://`, `az://` or `abfss://` URI.
     #[schemars(length(min = 1), extend("examples" = ["../datasets/digits", "s3://bucket/dataset"]))]
     pub uri: String,
-    /// Folder of the split under the root. Default: the root itself.
+    /// Folder of the split below the root. Default: the root itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split: Option<String>,
-    /// Digest that the dataset must have, as `lockstep data inspect` prints it. Default: any; it is recorded.
+    /// Digest that the dataset must have, as `lockstep data inspect` prints it. Default: any digest; it is recorded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
 }
@@ -57,14 +57,14 @@ pub enum Format {
     Mds,
 }
 
-/// How samples are mixed: shards are permuted and cut into lanes, and within a lane samples move about in blocks.
+/// How samples are mixed: shards are permuted and cut into lanes, and samples are permuted in blocks within a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Shuffle {
     /// How far a sample may move within its lane; 1 keeps the stored order. Unit: samples. Default: 65536.
     #[schemars(range(min = 1), extend("x-unit" = "samples"))]
     pub block: u32,
-    /// Shards that are read side by side. Unit: lanes. Default: 8.
+    /// How many shards are read side by side. Unit: lanes. Default: 8.
     #[schemars(range(min = 1), extend("x-unit" = "lanes"))]
     pub lanes: u32,
 }
@@ -75,25 +75,25 @@ impl Default for Shuffle {
     }
 }
 
-/// What becomes of the samples at the end of an epoch that don't fill a global batch.
+/// What happens to the samples at the end of an epoch that don't fill a global batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Tail {
     /// They are left out of this epoch.
     #[default]
     Drop,
-    /// They make a step of their own, filled up with masked samples that count for nothing.
+    /// They form a step of their own, padded with masked samples that have no effect.
     Pad,
 }
 
-/// How far ahead of the training data is fetched.
+/// How far ahead of the training loop data is fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Prefetch {
-    /// Decoded batches that wait for the training thread. Unit: batches. Default: 4.
+    /// How many decoded batches wait for the training thread. Unit: batches. Default: 4.
     #[schemars(range(min = 1), extend("x-unit" = "batches"))]
     pub batches: u32,
-    /// Shards that are fetched before their first use. Unit: shards. Default: 4.
+    /// How many shards are fetched before their first use. Unit: shards. Default: 4.
     #[schemars(range(min = 1), extend("x-unit" = "shards"))]
     pub shards: u32,
 }
@@ -111,7 +111,7 @@ pub struct Cache {
     /// Folder on the node. Default: the node's scratch folder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dir: Option<String>,
-    /// The most that it may hold. Default: 16GiB.
+    /// Size limit of the cache. Default: 16GiB.
     pub size: ByteSize,
 }
 

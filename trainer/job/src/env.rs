@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Environment variables of the workers. `${NAME}` in a value stands for the variable NAME where the worker is
-/// started, `$$` for one `$`. Values are kept unexpanded, so that a resolved job holds no secret; `Debug` hides them.
+/// started, and `$$` stands for one `$`. Values are kept unexpanded, so that a resolved job holds no secret; `Debug` hides them.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Env(BTreeMap<String, String>);

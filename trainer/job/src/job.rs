@@ -15,11 +15,11 @@ use crate::{
 pub struct JobSpec {
     /// Name of the run: a DNS label that starts with a letter.
     pub name: RunName,
-    /// Machines, or pods, that train together. Unit: nodes. Default: 1.
+    /// How many machines or pods train together. Unit: nodes. Default: 1.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 100_000), extend("x-unit" = "nodes"))]
     pub nodes: u32,
-    /// Worker processes on each node; where kubernetes.gpu is given, one for each GPU unless this says otherwise.
+    /// Worker processes on each node. If kubernetes.gpu is set, there is one for each GPU unless this says otherwise.
     /// Unit: ranks. Default: 1.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 1024), extend("x-unit" = "ranks"))]
@@ -27,22 +27,22 @@ pub struct JobSpec {
     /// What is trained; either this or `command`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<Model>,
-    /// Program and arguments that train in place of `model`; it gets the environment that torchrun gives. With --local it
-    /// runs in the folder at which relative paths start.
+    /// Program and arguments to run in place of `model`, in the environment that torchrun provides. With --local it runs in
+    /// the folder at which relative paths start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub command: Option<Vec<String>>,
-    /// Worker binary with tasks of its own: a path, relative to the job file. Default: lockstep-worker.
+    /// Worker binary with a task of your own: a path relative to the job file. Default: lockstep-worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
-    /// Folder that `lockstep launch --sync` brings along, and in which `command` runs; written by it, not by hand.
+    /// Folder that `lockstep launch --sync` brought along and in which `command` runs. That option writes this section.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,
     /// Environment variables of the workers. `${NAME}` in a value stands for the variable NAME where the worker is
-    /// started, `$$` for one `$`.
+    /// started, and `$$` stands for one `$`.
     #[serde(default, skip_serializing_if = "Env::is_empty")]
     pub env: Env,
-    /// Another run whose parameters this one begins with. Default: none, the seed gives them.
+    /// Another run whose parameters this one begins with. Default: none; the seed gives the parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_start: Option<WarmStart>,
     /// The datasets.
@@ -57,21 +57,20 @@ pub struct JobSpec {
     /// Evaluation on data.eval.
     #[serde(default)]
     pub eval: Eval,
-    /// When checkpoints are written, and how many stay.
+    /// When checkpoints are written, and how many are kept.
     #[serde(default)]
     pub checkpoint: Checkpoint,
-    /// Where runs are kept: a folder, relative to the job file, or a `file://`, `s3://`, `gs://`, `az://` or `abfss://` URI; the
-    /// run lives in `<storage>/<name>`.
-    /// The default is relative to the current folder. Default: ./runs.
+    /// Where runs are kept: a folder relative to the job file, or a `file://`, `s3://`, `gs://`, `az://` or `abfss://` URI. The run lies in
+    /// `<storage>/<name>`. The default is relative to the current folder. Default: ./runs.
     #[serde(default = "default_storage")]
     pub storage: String,
     /// What the run may use.
     #[serde(default)]
     pub limits: Limits,
-    /// What the run tells while it goes.
+    /// What the run reports while it goes on.
     #[serde(default)]
     pub log: Log,
-    /// How long each sign of life may take, and what follows.
+    /// How long each sign of life may take, and what happens then.
     #[serde(default)]
     pub recovery: Recovery,
     /// How the job runs on a cluster. Default: it only runs with `--local`.

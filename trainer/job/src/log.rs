@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Interval;
 
-/// What a run tells while it goes.
+/// What a run reports while it goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Log {
@@ -23,14 +23,14 @@ impl Default for Log {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Level {
-    /// What went wrong.
+    /// Something went wrong.
     Error,
-    /// What may go wrong.
+    /// Something may go wrong.
     Warn,
-    /// What happens.
+    /// Something happened.
     #[default]
     Info,
-    /// What a developer of the run asks for.
+    /// Details for whoever debugs the run.
     Debug,
     /// Everything.
     Trace,

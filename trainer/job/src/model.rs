@@ -12,7 +12,7 @@ pub enum Model {
         #[serde(default)]
         #[schemars(inner(range(min = 1)), extend("x-unit" = "neurons"))]
         hidden: Vec<u32>,
-        /// Probability to drop a hidden activation while training. Default: 0.
+        /// Probability of dropping a hidden activation during training. Default: 0.
         #[serde(default)]
         #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1))]
         dropout: f64,
@@ -22,7 +22,7 @@ pub enum Model {
     },
     /// The task of the binary that `worker` names.
     Custom {
-        /// Passed to the task as it is. Default: null.
+        /// Passed to the task unchanged. Default: null.
         #[serde(default)]
         config: serde_json::Value,
     },

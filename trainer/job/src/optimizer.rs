@@ -10,7 +10,7 @@ use crate::Schedule;
 pub enum Optimizer {
     /// Adam with decoupled weight decay.
     Adamw {
-        /// Learning rate at the top of the schedule. Default: 1e-3.
+        /// Learning rate at the peak of the schedule. Default: 1e-3.
         #[serde(default = "default_lr")]
         #[schemars(extend("exclusiveMinimum" = 0))]
         lr: f64,
@@ -22,7 +22,7 @@ pub enum Optimizer {
         #[serde(default = "default_eps")]
         #[schemars(extend("exclusiveMinimum" = 0))]
         eps: f64,
-        /// Weight decay, times the learning rate per step. Default: 0.01.
+        /// Weight decay per step, multiplied by the learning rate. Default: 0.01.
         #[serde(default = "default_weight_decay")]
         #[schemars(range(min = 0.0))]
         weight_decay: f64,
@@ -32,10 +32,10 @@ pub enum Optimizer {
     },
     /// Stochastic gradient descent.
     Sgd {
-        /// Learning rate at the top of the schedule.
+        /// Learning rate at the peak of the schedule.
         #[schemars(extend("exclusiveMinimum" = 0, "examples" = [0.1]))]
         lr: f64,
-        /// Share of the last update that is kept. Default: 0.
+        /// Share of the previous update that is kept. Default: 0.
         #[serde(default)]
         #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1))]
         momentum: f64,
@@ -43,7 +43,7 @@ pub enum Optimizer {
         #[serde(default)]
         #[schemars(range(min = 0.0))]
         weight_decay: f64,
-        /// Nesterov's momentum. Default: false.
+        /// Whether to use Nesterov's momentum. Default: false.
         #[serde(default)]
         nesterov: bool,
         /// The learning rate over time. Default: constant.
@@ -53,7 +53,7 @@ pub enum Optimizer {
 }
 
 impl Optimizer {
-    /// Learning rate at the top of the schedule.
+    /// Learning rate at the peak of the schedule.
     pub fn lr(&self) -> f64 {
         match self {
             Self::Adamw { lr, .. } | Self::Sgd { lr, .. } => *lr,

@@ -3,22 +3,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::Span;
 
-/// How long each sign of life may take, and what follows. They nest: heartbeat < dead < stepBudget, twice
-/// that <= collective, and revoke < grace.
+/// How long each sign of life may take, and what happens then. The times nest: heartbeat < dead < stepBudget,
+/// 2 x stepBudget <= collective, and revoke < grace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Recovery {
-    /// How often workers and agents say that they live. Default: 200ms.
+    /// How often workers and agents report that they are alive. Default: 200ms.
     pub heartbeat: Span,
-    /// Silence after which a worker or node is taken for dead. Default: 3s.
+    /// How long a worker or a node may be silent before it counts as dead. Default: 3s.
     pub dead: Span,
-    /// At the start: how long node 0 may be missing before the lowest node that is there leads. Default: 5s.
+    /// How long node 0 may be missing at the start before the lowest node that is there becomes the leader. Default: 5s.
     pub join: Span,
-    /// How long the nodes of a new generation have to form it. Default: 10s.
+    /// How long the nodes of a new generation may take to form it. Default: 10s.
     pub form: Span,
     /// How long a worker has to leave a generation before it is killed. Default: 5s.
     pub revoke: Span,
-    /// The least time that a step may take before its rank counts as hung. Default: 10s.
+    /// How long a rank may take for a step, at least, before it counts as hung. Default: 10s.
     pub step_budget: Span,
     /// The same for a worker's first step, in which it loads and warms up. Default: 1m.
     pub first_step_budget: Span,
@@ -26,14 +26,14 @@ pub struct Recovery {
     pub eval_budget: Span,
     /// The same for a checkpoint. Default: 5m.
     pub checkpoint_budget: Span,
-    /// Timeout of a collective operation, the last resort. Default: 2 x stepBudget.
+    /// Timeout of a collective operation, as a last resort. Default: 2 x stepBudget.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub collective: Option<Span>,
-    /// From a request to stop until everything is killed; the last checkpoint is written in it. Default: 30s.
+    /// Time from a request to stop until everything is killed. The last checkpoint is written in this time. Default: 30s.
     pub grace: Span,
-    /// How long to wait for a lost node to come back before the run stops, resumable. Default: 10m.
+    /// How long to wait for a lost node before the run stops. It can be resumed. Default: 10m.
     pub replacement: Span,
-    /// How often the same cause may stop training, without progress between, before the run stops. Unit: times.
+    /// How often the same cause may interrupt training without progress before the run ends. Unit: times.
     /// Default: 3.
     #[schemars(range(min = 1), extend("x-unit" = "times"))]
     pub same_cause: u32,

@@ -14,22 +14,22 @@ pub enum Schedule {
         #[serde(default = "no_warmup")]
         warmup: Warmup,
     },
-    /// Falls in a line to `final` at the last step.
+    /// Falls linearly to `final` at the last step.
     Linear {
         /// Linear rise from zero at the start: `5%` of all steps, or `100 steps`. Default: 0%.
         #[serde(default = "no_warmup")]
         warmup: Warmup,
-        /// Factor at the last step. Default: 0.
+        /// Factor of `lr` at the last step. Default: 0.
         #[serde(default, rename = "final")]
         #[schemars(range(min = 0.0, max = 1.0))]
         final_factor: f64,
     },
-    /// Falls in half a cosine wave to `final` at the last step.
+    /// Falls along half a cosine wave to `final` at the last step.
     Cosine {
         /// Linear rise from zero at the start: `5%` of all steps, or `100 steps`. Default: 0%.
         #[serde(default = "no_warmup")]
         warmup: Warmup,
-        /// Factor at the last step. Default: 0.
+        /// Factor of `lr` at the last step. Default: 0.
         #[serde(default, rename = "final")]
         #[schemars(range(min = 0.0, max = 1.0))]
         final_factor: f64,

@@ -16,20 +16,20 @@ pub struct Train {
     /// Samples per optimizer step, over all ranks. Unit: samples. Default: 32.
     #[schemars(range(min = 1), extend("x-unit" = "samples"))]
     pub global_batch: u32,
-    /// Samples per rank and forward pass; what remains of the global batch is accumulated. Unit: samples. Default:
-    /// globalBatch / (nodes x ranksPerNode), no accumulation.
+    /// Samples per rank and forward pass; the rest of the global batch is accumulated. Unit: samples. Default:
+    /// globalBatch / (nodes x ranksPerNode), without accumulation.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1), extend("x-unit" = "samples"))]
     pub micro_batch: Option<u32>,
-    /// Seed of initial weights, dropout and, unless data.seed is set, the sample order. Default: 0.
+    /// Seed of the initial weights, of dropout and, unless data.seed is set, of the sample order. Default: 0.
     pub seed: u64,
-    /// The gradient's L2 norm is scaled down to this. Default: not clipped.
+    /// The L2 norm to which larger gradients are scaled down. Default: no clipping.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub clip_grad_norm: Option<f64>,
-    /// What to do when loss or gradient is not finite.
+    /// What to do when the loss or the gradient is not finite.
     pub non_finite: NonFinite,
-    /// Threads of each rank for tensor arithmetic; a command finds them as OMP_NUM_THREADS, unless env sets that.
+    /// Threads of each rank for tensor arithmetic. A command gets the number as OMP_NUM_THREADS, unless env sets that.
     /// Unit: threads. Default: 1.
     #[schemars(range(min = 1), extend("x-unit" = "threads"))]
     pub threads: u32,
@@ -50,13 +50,13 @@ impl Default for Train {
     }
 }
 
-/// What to do when loss or gradient is not finite. The update of such a step is left out on all ranks in any case.
+/// What to do when the loss or the gradient is not finite. All ranks skip the update of such a step in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct NonFinite {
     /// Whether such steps may end the run. Default: stop.
     pub policy: NonFinitePolicy,
-    /// With `stop`: how many such steps in a row end the run. Unit: steps. Default: 3.
+    /// With `stop`, how many such steps in a row end the run. Unit: steps. Default: 3.
     #[schemars(range(min = 1), extend("x-unit" = "steps"))]
     pub after: u32,
 }
@@ -71,7 +71,7 @@ impl Default for NonFinite {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum NonFinitePolicy {
-    /// Leave the update out and go on, however often.
+    /// Skip the update and go on, however often it happens.
     Skip,
     /// Stop the run on all ranks after `after` of them in a row.
     Stop,

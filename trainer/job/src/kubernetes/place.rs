@@ -3,19 +3,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::Span;
 
-/// A taint that the pods bear.
+/// A taint that the pods tolerate.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Toleration {
-    /// The taint's key. Default: every key; then operator is Exists.
+    /// The taint's key. Default: every key, for which operator must be Exists.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Whether the taint's value counts. Default: Equal.
+    /// Whether the taint's value matters. Default: Equal.
     pub operator: Operator,
-    /// The taint's value, for Equal. Default: the empty one.
+    /// The taint's value, for Equal. Default: empty.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
-    /// The taint's effect. Default: all of them.
+    /// The taint's effect. Default: all effects.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,
     /// How long a pod stays after a taint of effect NoExecute appears. Default: for ever.
@@ -23,13 +23,13 @@ pub struct Toleration {
     pub stays: Option<Span>,
 }
 
-/// Whether a taint's value counts.
+/// Whether a taint's value matters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Operator {
     /// The value must be the same.
     #[default]
     Equal,
-    /// Any value will do.
+    /// Any value matches.
     Exists,
 }
 
@@ -38,9 +38,9 @@ pub enum Operator {
 pub enum Effect {
     /// Keeps new pods away.
     NoSchedule,
-    /// Keeps new pods away if there is room elsewhere.
+    /// Keeps new pods away as long as there is room elsewhere.
     PreferNoSchedule,
-    /// Drives running pods away too.
+    /// Evicts running pods, too.
     NoExecute,
 }
 
@@ -48,14 +48,14 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TopologySpread {
-    /// The node label, like `kubernetes.io/hostname`.
+    /// The node label, such as `kubernetes.io/hostname`.
     #[schemars(extend("examples" = ["topology.kubernetes.io/zone"]))]
     pub topology_key: String,
-    /// The most pods by which two of its values may differ. Unit: nodes. Default: 1.
+    /// The largest allowed difference between the pod counts of two values. Unit: nodes. Default: 1.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 100_000), extend("x-unit" = "nodes"))]
     pub max_skew: u32,
-    /// What happens to a pod for which that can't be kept. Default: DoNotSchedule.
+    /// What happens to a pod that would exceed maxSkew. Default: DoNotSchedule.
     #[serde(default)]
     pub when_unsatisfiable: WhenUnsatisfiable,
 }
@@ -66,21 +66,21 @@ pub enum WhenUnsatisfiable {
     /// It waits.
     #[default]
     DoNotSchedule,
-    /// It is placed where that does the least harm.
+    /// It is placed where it makes the spread least uneven.
     ScheduleAnyway,
 }
 
-/// Whose machines those are that may be taken back at any time.
+/// Whose machines the provider may reclaim at any time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Spot {
-    /// Karpenter's: `karpenter.sh/capacity-type: spot`.
+    /// Machines of Karpenter: `karpenter.sh/capacity-type: spot`.
     Karpenter,
-    /// Those of EKS managed node groups: `eks.amazonaws.com/capacityType: SPOT`.
+    /// Machines of EKS managed node groups: `eks.amazonaws.com/capacityType: SPOT`.
     Eks,
-    /// Those of GKE: `cloud.google.com/gke-spot: "true"`, and its taint.
+    /// Machines of GKE: `cloud.google.com/gke-spot: "true"`, and its taint.
     Gke,
-    /// Those of AKS: `kubernetes.azure.com/scalesetpriority: spot`, and its taint.
+    /// Machines of AKS: `kubernetes.azure.com/scalesetpriority: spot`, and its taint.
     Aks,
 }
 

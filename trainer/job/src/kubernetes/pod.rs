@@ -6,12 +6,12 @@ use crate::{ByteSize, Cpu};
 /// When nodes pull an image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PullPolicy {
-    /// Where the node doesn't have it yet.
+    /// If the node doesn't have it yet.
     #[default]
     IfNotPresent,
-    /// At each start of a pod.
+    /// Whenever a pod starts.
     Always,
-    /// Never: it is there already.
+    /// Never; the node must have it.
     Never,
 }
 
@@ -19,10 +19,11 @@ pub enum PullPolicy {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct Resources {
-    /// Cores, `4` or `500m`: reserved, not limited, so that a step may use what is idle. Default: what the namespace gives.
+    /// Cores, such as `4` or `500m`: reserved, not limited, so that a step may use idle cores. Default: what the namespace
+    /// gives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<Cpu>,
-    /// Memory, /dev/shm included: reserved and limited. Default: what the namespace gives.
+    /// Memory, including /dev/shm: reserved and limited. Default: what the namespace gives.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<ByteSize>,
     /// Space on the node's disk for /tmp, the dataset cache and logs: reserved and limited. Default: what the namespace
@@ -35,10 +36,10 @@ pub struct Resources {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Gpu {
-    /// Name of the extended resource, like `nvidia.com/gpu.shared` or `nvidia.com/mig-1g.5gb`. Default: nvidia.com/gpu.
+    /// Name of the extended resource, such as `nvidia.com/gpu.shared` or `nvidia.com/mig-1g.5gb`. Default: nvidia.com/gpu.
     #[serde(default = "nvidia")]
     pub resource: String,
-    /// How many of it each pod gets. Unit: GPUs.
+    /// How many of them each pod gets. Unit: GPUs.
     #[schemars(range(min = 1, max = 1024), extend("x-unit" = "GPUs"), extend("examples" = [8]))]
     pub count: u32,
 }
@@ -50,7 +51,7 @@ pub struct SecretEnv {
     /// The Secret's name.
     #[schemars(extend("examples" = ["s3-key"]))]
     pub name: String,
-    /// The one key of it that is used. Default: all, each under its own name.
+    /// The key of the Secret to use. Default: all keys, each under its own name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
     /// Name of the variable that holds the key's value. Default: the key.
@@ -58,20 +59,20 @@ pub struct SecretEnv {
     pub env: Option<String>,
 }
 
-/// Something existing that is mounted into the pods: one of `claim`, `configMap` and `secret`.
+/// An existing object to mount into the pods: one of `claim`, `configMap` and `secret`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Volume {
-    /// Where it is mounted: an absolute path.
+    /// Where to mount it: an absolute path.
     #[schemars(extend("examples" = ["/data"]))]
     pub mount_path: String,
-    /// Path inside of it that is mounted. Default: its root.
+    /// Path inside the volume to mount. Default: its root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub_path: Option<String>,
-    /// Whether writing is refused. Default: false.
+    /// Whether to mount it read-only. Default: false.
     #[serde(default)]
     pub read_only: bool,
-    /// Name of a PersistentVolumeClaim; more than one node needs one that many nodes may mount. Default: none.
+    /// Name of a PersistentVolumeClaim. A job of several nodes needs one that many nodes may mount. Default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub claim: Option<String>,
     /// Name of a ConfigMap. Default: none.
