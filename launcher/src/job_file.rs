@@ -20,7 +20,7 @@ pub struct JobFile {
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     pub file: PathBuf,
 
-    /// Change a field, as in train.steps=200; may be given several times
+    /// Change a field, such as train.steps=200; may be given several times
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub sets: Vec<String>,
 }

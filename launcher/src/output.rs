@@ -14,11 +14,11 @@ pub enum Format {
     /// For people.
     #[default]
     Text,
-    /// For people, with more columns where there are any.
+    /// For people, with additional columns where there are any.
     Wide,
-    /// For scripts: one JSON value, with field names that stay.
+    /// For scripts: one JSON value with stable field names.
     Json,
-    /// The same as YAML.
+    /// The same, as YAML.
     Yaml,
 }
 

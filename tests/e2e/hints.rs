@@ -77,7 +77,7 @@ fn a_run_that_failed() {
     shell.0.write("good", "");
     shell.run(&hint(&failed.stderr, "carry on ")).expect_code(0);
     let none = shell.run("lockstep logs './run dir & more' --rank 3").expect_code(0);
-    shell.run(&hint(&none.stderr, "went through:")).expect_code(0);
+    shell.run(&hint(&none.stderr, "to see what happened:")).expect_code(0);
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn a_run_that_lives_and_one_that_was_stopped() {
     shell.0.write("go", "");
     shell.run(&hint(&stopped.stderr, "Carry on with:")).expect_code(0);
     let nobody = shell.run("lockstep cancel './run dir & more' --now").expect_code(2);
-    assert!(nobody.stderr.contains("does not run"), "{}", nobody.stderr);
+    assert!(nobody.stderr.contains("is not running"), "{}", nobody.stderr);
 }
 
 #[test]

@@ -137,7 +137,7 @@ fn cancel_now_kills_nobody_but_the_launcher_of_that_run() {
     // A copy, whose lock names the launcher of the original.
     assert!(Command::new("cp").arg("-r").args([ws.path("d"), ws.path("copy")]).status().unwrap().success());
     let refused = ws.run("cancel copy --now").expect_code(1);
-    assert!(refused.stderr.contains("no launcher of run copy lives"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("no launcher of run copy is alive"), "{}", refused.stderr);
     // The same, with the lock held by somebody else.
     let lock = ws.path("copy/launcher.lock");
     let mut holder = Command::new("flock");
@@ -145,7 +145,7 @@ fn cancel_now_kills_nobody_but_the_launcher_of_that_run() {
     let mut holder = Ended::start(&mut holder);
     std::io::Read::read_exact(holder.0.stdout.as_mut().unwrap(), &mut [0; 5]).unwrap();
     let refused = ws.run("cancel copy --now").expect_code(1);
-    assert!(refused.stderr.contains("can't be proved"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("can't prove who launched"), "{}", refused.stderr);
     assert!(lives(&run), "{}", run.stderr());
     ws.run("cancel d --now").expect_code(0);
     let marker = run.marker.clone();

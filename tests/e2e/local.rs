@@ -39,7 +39,7 @@ fn the_same_launch_again_resumes_or_says_that_it_is_done() {
     let launch = |steps: u32| format!("launch -f {} --local --set train.steps={steps} --run-dir d", digits());
     ws.run(&launch(200)).expect_code(0);
     let again = ws.run(&launch(200)).expect_code(0);
-    assert!(again.stderr.contains("done already"), "{}", again.stderr);
+    assert!(again.stderr.contains("has already finished"), "{}", again.stderr);
     let status = ws.run("status d --output json").expect_code(0).json();
     assert_eq!(
         (&status["phase"], &status["step"], &status["generation"]),

@@ -154,7 +154,7 @@ fn following_the_log_of_a_run_that_nobody_works_on_ends() {
     let run = endless(&ws);
     run.kill_everything();
     let ended = ws.run("logs d -f").expect_code(0);
-    assert!(ended.stderr.contains("nobody works on run"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("has no workers any more"), "{}", ended.stderr);
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn cancel_now_waits_for_no_checkpoint_and_leaves_nobody() {
     let saved = ws.run("checkpoint list d --output json").expect_code(0).json();
     assert!(saved.as_array().unwrap().iter().all(|c| c["step"].as_u64().unwrap() % 200 == 0), "{saved:#}");
     let nobody = ws.run("cancel d --now").expect_code(1);
-    assert!(nobody.stderr.contains("no launcher of run d lives"), "{}", nobody.stderr);
+    assert!(nobody.stderr.contains("no launcher of run d is alive"), "{}", nobody.stderr);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn cancel_stops_the_run_and_its_launcher() {
     let ended = run.finish().expect_code(4);
     expect_stopped(&ws, &ended.stderr, "cancelled");
     marker.expect_none_left();
-    assert!(ws.run("cancel d").expect_code(2).stderr.contains("does not run"));
+    assert!(ws.run("cancel d").expect_code(2).stderr.contains("is not running"));
 }
 
 #[test]

@@ -15,14 +15,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Stop a run after a checkpoint; launching it again carries on
 ///
-/// On a cluster its Job is suspended: the pods leave, and `lockstep resume` lets it go on.
+/// On a cluster, this suspends its Job: the pods leave, and `lockstep resume` lets it go on.
 #[derive(Debug, clap::Args)]
 #[command(visible_alias = "suspend")]
 pub(super) struct Args {
     #[command(flatten)]
     run: RunArg,
 
-    /// Don't wait for a checkpoint: the steps since the last one are lost
+    /// Don't wait for a checkpoint; the steps since the last one are lost
     #[arg(long)]
     now: bool,
 
@@ -38,9 +38,12 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             Run::OnCluster(run) => return suspend(args, context, &run).await,
         };
         if let Some(outcome) = outcome(&dir).await? {
-            return Err(
-                Failure::usage(format!("run {} does not run: it {}", args.run.run, word(&outcome))).into()
-            );
+            return Err(Failure::usage(format!(
+                "run {} is not running: it {}",
+                args.run.run,
+                word(&outcome)
+            ))
+            .into());
         }
         if args.now {
             return kill(args, context, &dir).await;
@@ -49,8 +52,8 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         match control::ask(&dir, request, ANSWER_DEADLINE).await? {
             Some(Reply::Accepted) => {}
             Some(_) | None => {
-                return Err(Failure::new(format!("nobody leads run {} now, so there is nobody to ask", args.run.run))
-                    .note("fix", "if it is just forming anew, try again in a few seconds; if its processes are gone, it has stopped")
+                return Err(Failure::new(format!("run {} has no leader right now", args.run.run))
+                    .note("fix", "try again in a few seconds, in case it is forming a new generation; if its processes are gone, it has stopped")
                     .into());
             }
         }
@@ -77,17 +80,18 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
 async fn suspend(args: &Args, context: &Context, run: &ClusterRun) -> anyhow::Result<Exit> {
     let name = &run.name;
     if run.end().is_some() {
-        return Err(Failure::usage(format!("run {name} does not run: its Job has ended")).into());
+        return Err(Failure::usage(format!("run {name} is not running: its Job has ended")).into());
     }
     set_suspended(run, true).await?;
     if args.now
         && let Err(error) = end_pods_now(run).await
     {
-        let what = format!("run {name} is suspended and leaves after a checkpoint; not now: {error:#}");
+        let what =
+            format!("run {name} is suspended and leaves after a checkpoint, but not at once: {error:#}");
         return Err(Failure::new(what)
             .note(
                 "fix",
-                "have the component cancel-now of manifests/ added to your Role, which may delete pods",
+                "ask for the component cancel-now of manifests/ in your Role, which may then delete pods",
             )
             .into());
     }
@@ -111,8 +115,8 @@ async fn kill(args: &Args, context: &Context, dir: &RunDir) -> anyhow::Result<Ex
     let name = &args.run.run;
     let Some(launcher) = RunLock::holder(&dir.uri("")).await else {
         let what = match RunLock::is_held(&dir.uri("")).await {
-            true => format!("who launched run {name} can't be proved, so nobody is killed"),
-            false => format!("no launcher of run {name} lives on this machine"),
+            true => format!("can't prove who launched run {name}, so nothing is killed"),
+            false => format!("no launcher of run {name} is alive on this machine"),
         };
         return Err(Failure::new(what).note("without --now", args.run.command("cancel")).into());
     };

@@ -15,10 +15,10 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// List the checkpoints, newest first; those of branches that were left are marked
+    /// List the checkpoints, newest first, and mark those on branches that the run has left
     ///
-    /// Runs that learned the same have the same MODEL HASH, also where one of them was disturbed. The state's hash, in JSON, is
-    /// of all files, of which one tells the generation.
+    /// Runs that learned the same have the same MODEL HASH, even if one of them was disturbed. The state's hash, in JSON, covers
+    /// all files, one of which names the generation.
     List {
         #[command(flatten)]
         run: RunArg,

@@ -2,7 +2,7 @@ use clap_complete::env::Shells;
 
 use crate::{Context, Exit};
 
-/// Print a script that completes lockstep's commands, options and names of runs in a shell
+/// Print a script with which a shell completes commands, options and names of runs
 #[derive(Debug, clap::Args)]
 #[command(after_help = "For example, in bash:  source <(lockstep completions bash)")]
 pub(super) struct Args {

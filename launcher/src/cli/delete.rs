@@ -3,9 +3,10 @@ use crate::runs::{Named, Run, RunArg};
 use crate::{Context, Exit, Failure, block_on};
 use serde_json::json;
 
-/// Take a run's or a schedule's objects off the cluster; what was stored stays
+/// Remove the objects of a run or a schedule from the cluster; what it stored stays
 ///
-/// Its pods leave after a checkpoint, as with cancel. Launching it again carries on from there. A schedule goes with its runs.
+/// Its pods leave after a checkpoint, as with cancel. Launching it again carries on from there. Deleting a
+/// schedule deletes its runs, too.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]

@@ -8,7 +8,8 @@ use lockstep_run::segment::{Event, EventKind};
 
 /// Show what happened to a run, in order of time
 ///
-/// On a cluster also what that warned of, such as a machine that it didn't find or an image that can't be pulled.
+/// On a cluster, this includes the cluster's own warnings, such as a pod that can't be scheduled or an image that can't be
+/// pulled.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]

@@ -4,10 +4,10 @@ use serde_json::json;
 
 /// Remove Services, ConfigMaps and policies of jobs that are gone
 ///
-/// They are left where a rendered job's Job was deleted by hand, or a launch was killed half way.
+/// They are left behind when somebody deletes a rendered job's Job, or kills a launch half way.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Only say what would be removed
+    /// Only show what would be removed
     #[arg(long)]
     dry_run: bool,
 

@@ -22,8 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Show what the workers of a run printed
 ///
-/// On a cluster it is what the pods' logs hold, of all nodes in order of time; where the pods are gone, it is what they had
-/// written to the run's storage.
+/// On a cluster, this reads the logs of all pods, in order of time. If the pods are gone, it reads what they had written to
+/// the run's storage.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -37,18 +37,18 @@ pub(super) struct Args {
     #[arg(long)]
     rank: Option<u32>,
 
-    /// Only what was printed since then, like 10m; on a cluster only
+    /// Only output of the last TIME, such as 10m; on a cluster only
     #[arg(long, value_name = "TIME")]
     since: Option<Span>,
 
-    /// Only what those printed whose place others have taken: of a node that came back, what led to its loss
+    /// Only output of pods that have since been replaced
     #[arg(long, conflicts_with = "follow")]
     previous: bool,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     if matches!(context.output.format, Format::Json | Format::Yaml) {
-        return Err(Failure::usage("what workers printed is text; logs has no -o json or yaml")
+        return Err(Failure::usage("the output of workers is text; logs has no -o json or yaml")
             .note("as records", format!("{} -o json", args.run.command("events")))
             .into());
     }
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
 async fn stored(args: &Args, context: &Context, dir: &RunDir) -> anyhow::Result<Exit> {
     if args.since.is_some() {
         return Err(Failure::usage(
-            "--since needs the pods of a run on a cluster: what is stored has no times",
+            "--since needs the pods of a run on a cluster; stored output has no times",
         )
         .into());
     }
@@ -85,7 +85,7 @@ async fn stored(args: &Args, context: &Context, dir: &RunDir) -> anyhow::Result<
             heard = Instant::now();
         } else if heard.elapsed() > PATIENCE {
             say_if_nothing(args, shown);
-            say!("nobody works on run {} any more; what it is: {}", args.run.run, args.run.command("status"));
+            say!("run {} has no workers any more; see: {}", args.run.run, args.run.command("status"));
             return Ok(Exit::Done);
         }
         tokio::time::sleep(LOOK_EVERY).await;
@@ -131,7 +131,7 @@ fn say_if_nothing(args: &Args, shown: bool) {
         return;
     }
     let whose = args.rank.map_or("any worker".to_owned(), |rank| format!("rank {rank}"));
-    say!("no lines of {whose}; what the run went through: {}", args.run.command("events"));
+    say!("no output of {whose}; to see what happened: {}", args.run.command("events"));
 }
 
 /// Shows what nodes had printed whose pods are gone, if this machine can read the run's storage; false where that is nothing.
@@ -140,7 +140,7 @@ async fn of_gone_nodes(args: &Args, context: &Context, nodes: &[u32]) -> anyhow:
         Ok(dir) => dir,
         Err(error) => {
             let names: Vec<_> = nodes.iter().map(u32::to_string).collect();
-            say!("not shown: node {}, whose pods are gone; {error:#}", names.join(", "));
+            say!("not shown: output of node {}, whose pods are gone: {error:#}", names.join(", "));
             return Ok(false);
         }
     };

@@ -4,7 +4,7 @@ use anyhow::Context as _;
 
 use crate::{Context, Exit};
 
-/// Print the manual page, or write one for each command
+/// Print the manual page, or write one per command
 #[derive(Debug, clap::Args)]
 #[command(after_help = "For example:  lockstep man --dir ~/.local/share/man/man1")]
 pub(super) struct Args {

@@ -4,7 +4,7 @@ use crate::{Context, Exit, Format, block_on};
 use lockstep_run::segment::Metric;
 use std::collections::BTreeSet;
 
-/// Show a run's metrics, of all its generations since it last began anew, one line for each logging interval
+/// Show a run's metrics across all generations since it last started over, one line per logging interval
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]

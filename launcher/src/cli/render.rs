@@ -3,9 +3,9 @@ use lockstep_render::{to_json, to_yaml};
 use crate::job_file::rendered;
 use crate::{Context, Exit, Format, JobFile};
 
-/// Print the Kubernetes objects that a job is, for GitOps or to look at; asks no cluster
+/// Print the Kubernetes objects for a job, for GitOps or inspection; contacts no cluster
 ///
-/// One YAML document for each object; with -o json one list.
+/// Prints one YAML document per object, or one list with -o json.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "For example:  lockstep render -f job.yaml | kubectl apply --server-side -f -")]
 pub(super) struct Args {

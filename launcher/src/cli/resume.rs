@@ -3,7 +3,7 @@ use crate::runs::{Run, RunArg};
 use crate::{Context, Exit, Failure, block_on};
 use serde_json::json;
 
-/// Let a run on a cluster go on that was cancelled or suspended
+/// Let a cancelled or suspended run on a cluster go on
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]

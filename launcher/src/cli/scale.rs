@@ -8,7 +8,7 @@ use lockstep_job::{JobSpec, Resolved, Resume, Source, resolve};
 use lockstep_render::{Objects, Work};
 use serde_json::json;
 
-/// Change how many nodes a run on a cluster has
+/// Change the number of nodes of a run on a cluster
 ///
 /// The run stops after a checkpoint and carries on from there with its new number of nodes. The global batch and the order
 /// of the samples stay as they are; each rank's share of a step changes.
@@ -17,7 +17,7 @@ pub(super) struct Args {
     #[command(flatten)]
     run: RunArg,
 
-    /// How many nodes it is to have
+    /// The new number of nodes
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     nodes: u32,
 }
@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         let objects = scaled(&run, nodes).await?;
         cluster::remove(&run.cluster, name).await?;
         cluster::create(&run.cluster, &objects).await.with_context(|| {
-            format!("run {name} has stopped after a checkpoint and could not start with {nodes} nodes; mend what follows and launch it again with --set nodes={nodes}")
+            format!("run {name} has stopped after a checkpoint and could not start with {nodes} nodes; fix the problem below and launch it again with --set nodes={nodes}")
         })?;
         context.output.result(&json!({ "run": name, "nodes": nodes, "before": before }), || {
             let watch = args.run.command("status");
@@ -66,7 +66,7 @@ async fn scaled(run: &ClusterRun, nodes: u32) -> anyhow::Result<Objects> {
     }
     if is_scheduled(&run.job) {
         return Err(Failure::usage(format!("run {name} belongs to a schedule"))
-            .note("fix", "change nodes in its job file and launch that; the next run has them")
+            .note("fix", "change nodes in its job file and launch it; the next run will have them")
             .into());
     }
     let existing = Existing::find(&run.cluster, name).await?;

@@ -20,14 +20,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Runs whose pods are asked at one time.
 const AT_ONCE: usize = 4;
 
-/// Show what a run does, or all runs in ./runs and on the cluster
+/// Show the state of a run, or of all runs in ./runs and on the cluster
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Name of a run in ./runs or on the cluster, or a run's folder or URI; without it all runs are shown
+    /// Name of a run in ./runs or on the cluster, or a run's folder or URI; without it, all runs are shown
     #[arg(value_name = "RUN", add = ArgValueCandidates::new(runs::names))]
     run: Option<String>,
 
-    /// Show it whenever it changes, until Ctrl-C
+    /// Show it again whenever it changes, until Ctrl-C
     #[arg(short, long)]
     watch: bool,
 

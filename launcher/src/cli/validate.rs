@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use crate::{Context, Exit, Format, JobFile, output::columns};
 
-/// Check a job file and show what is wrong, all at once
+/// Check a job file and show all of its problems at once
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]

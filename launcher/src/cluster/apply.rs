@@ -219,12 +219,11 @@ pub(super) async fn remove_work<K: Owner>(
         match tokio::time::timeout(GONE_DEADLINE, gone).await {
             Ok(waited) => drop(waited?),
             Err(_) => {
-                return Err(Failure::new(format!("the pods of {what} are not gone after {GONE_DEADLINE:?}"))
-                    .note(
-                        "look at",
-                        format!("kubectl -n {} get pods -l {JOB_LABEL}={name}", cluster.namespace),
-                    )
-                    .into());
+                return Err(Failure::new(format!(
+                    "the pods of {what} are still there after {GONE_DEADLINE:?}"
+                ))
+                .note("look at", format!("kubectl -n {} get pods -l {JOB_LABEL}={name}", cluster.namespace))
+                .into());
             }
         }
     }

@@ -6,7 +6,7 @@ use kube::config::KubeconfigError;
 
 /// No cluster is configured, or not fully.
 pub(super) fn no_cluster(error: &KubeconfigError) -> Failure {
-    Failure::usage(format!("no cluster to speak to: {error}"))
+    Failure::usage(format!("no cluster to talk to: {error}"))
         .note("fix", "export KUBECONFIG=FILE, or let your provider's tool write ~/.kube/config")
         .note("or", "run on this machine: --local")
 }
@@ -30,13 +30,14 @@ pub(super) fn explain(error: &Error, verb: &str, what: &str) -> Failure {
 fn refused(code: u16, reason: &str, message: &str, verb: &str, what: &str) -> Failure {
     let said = Failure::new(format!("can't {verb} {what}: {message}"));
     match code {
-        401 => Failure::usage(format!("can't {verb} {what}: the cluster doesn't know you (expired token?)"))
-            .note("fix", "log in again; `kubectl auth whoami` shows who you are to it"),
-        403 if message.contains("exceeded quota") => {
-            said.note("fix", "ask for less, end another run, or have the namespace's ResourceQuota raised")
+        401 => {
+            Failure::usage(format!("can't {verb} {what}: the cluster doesn't recognize you (expired token?)"))
+                .note("fix", "log in again; `kubectl auth whoami` shows who you are to it")
         }
+        403 if message.contains("exceeded quota") => said
+            .note("fix", "ask for less, end another run, or ask for a larger ResourceQuota in the namespace"),
         403 if message.contains("is being terminated") => {
-            said.note("fix", "wait until the namespace is gone and made again, or use another: -n NAME")
+            said.note("fix", "wait until the namespace has been recreated, or use another one: -n NAME")
         }
         403 => said.note(
             "fix",
@@ -44,7 +45,7 @@ fn refused(code: u16, reason: &str, message: &str, verb: &str, what: &str) -> Fa
         ),
         404 if message.starts_with("namespaces ") => said.note(
             "fix",
-            "make it with kubectl create namespace, or name another: -n NAME, or kubernetes.namespace",
+            "create it with kubectl create namespace, or use another one: -n NAME, or kubernetes.namespace",
         ),
         409 if reason == "Conflict" => {
             said.note("fix", "somebody else manages these fields; use another name")

@@ -29,7 +29,7 @@ pub(super) async fn set_active(run: &ClusterRun, active: bool) -> anyhow::Result
     let uid = run.job.uid().unwrap_or_default();
     let ours = |workload: &&DynamicObject| workload.owner_references().iter().any(|owner| owner.uid == uid);
     let Some(workload) = all.items.iter().find(ours).map(ResourceExt::name_any) else {
-        let what = format!("Kueue has no Workload of run {}", run.name);
+        let what = format!("Kueue has no Workload for run {}", run.name);
         return Err(Failure::new(what).note("fix", format!("lockstep delete {}", run.name)).into());
     };
     let patch = Patch::Merge(json!({ "spec": { "active": active } }));
@@ -44,7 +44,7 @@ pub(super) async fn set_active(run: &ClusterRun, active: bool) -> anyhow::Result
 
 fn unbound(run: &ClusterRun, error: anyhow::Error) -> anyhow::Error {
     Failure::new(format!("Kueue decides when run {} has pods: {error:#}", run.name))
-        .note("fix", "have the component kueue of manifests/ added to your Role")
-        .note("or", format!("lockstep delete {}, and launch it again when it is to go on", run.name))
+        .note("fix", "ask for the component kueue of manifests/ in your Role")
+        .note("or", format!("lockstep delete {}, and launch it again later", run.name))
         .into()
 }

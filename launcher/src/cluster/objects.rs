@@ -81,8 +81,10 @@ pub(super) fn how_it_ended(pod: &Pod) -> String {
         let what = match disrupted.reason.as_deref().unwrap_or_default() {
             "EvictionByEvictionAPI" => "was evicted, as when a machine is drained",
             "PreemptionByScheduler" => "made room for a pod of higher priority",
-            "DeletionByTaintManager" => "was driven away by a taint, as of a machine that is gone",
-            "TerminationByKubelet" => "was ended by its machine, which ran short of something or shut down",
+            "DeletionByTaintManager" => "was evicted because of a taint, such as that of a lost machine",
+            "TerminationByKubelet" => {
+                "was terminated by its machine, which ran short of a resource or shut down"
+            }
             "DeletionByPodGC" => "was lost with its machine",
             other => return format!("was disrupted ({other})"),
         };

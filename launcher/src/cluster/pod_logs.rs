@@ -272,6 +272,6 @@ async fn log(
     let deadline = if wish.tail.is_some() { TAIL_DEADLINE } else { WHOLE_DEADLINE };
     match tokio::time::timeout(deadline, cluster.call("read", &what, read)).await {
         Ok(read) => read,
-        Err(_) => Ok(Err(format!("{what} did not come within {deadline:?}"))),
+        Err(_) => Ok(Err(format!("{what} did not arrive within {deadline:?}"))),
     }
 }

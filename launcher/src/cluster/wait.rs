@@ -47,7 +47,7 @@ impl fmt::Display for Wait {
                 write!(f, "for the next pod of node {node}, whose last one {how}")
             }
             Self::Terminating { pod, machine } => {
-                write!(f, "pod {pod} doesn't end; machine {machine} doesn't answer")
+                write!(f, "pod {pod} is stuck terminating; node {machine} is not responding")
             }
         }
     }
@@ -79,22 +79,22 @@ impl Wait {
             Self::Queue { .. } => "it starts when the queue has room".to_owned(),
             Self::Suspended => format!("lockstep resume {name}"),
             Self::Refused { message } if message.contains("exceeded quota") => {
-                "ask for less, end another run, or have the namespace's ResourceQuota raised".to_owned()
+                "ask for less, end another run, or ask for a larger ResourceQuota in the namespace".to_owned()
             }
             Self::Refused { message } if message.contains("violates PodSecurity") => {
-                "take what it names out of kubernetes.podOverlay, or use another namespace".to_owned()
+                "remove what it names from kubernetes.podOverlay, or use another namespace".to_owned()
             }
-            Self::Refused { .. } => "the message names who refuses".to_owned(),
+            Self::Refused { .. } => "the message names who refuses them".to_owned(),
             Self::Unschedulable { .. } => {
-                "free what is lacking, ask for less, or add a toleration for the taint".to_owned()
+                "free the missing resource, ask for less, or add a toleration for the taint".to_owned()
             }
             Self::Pulling { .. } => return None,
             Self::Image { .. } => "check kubernetes.image and kubernetes.pullSecrets".to_owned(),
             Self::Container { message, .. } if message.contains("secret") => {
-                "make the Secret that kubernetes.secrets names, in the run's namespace".to_owned()
+                "create the Secret that kubernetes.secrets names, in the run's namespace".to_owned()
             }
             Self::Container { .. } => "check that the image holds lockstep-agent in its PATH".to_owned(),
-            Self::Volume { .. } => "check that what kubernetes.volumes names is there".to_owned(),
+            Self::Volume { .. } => "check that what kubernetes.volumes names exists".to_owned(),
             Self::Replacement { how, .. } if how.contains("out of memory") => {
                 "raise kubernetes.resources.memory".to_owned()
             }

@@ -44,7 +44,10 @@ impl Lives {
             return Next::GiveUp(format!("ended at once, {} times in a row", self.short));
         }
         if self.idle >= MAX_LIVES {
-            return Next::GiveUp(format!("ended {} times, and the run did not get on meanwhile", self.idle));
+            return Next::GiveUp(format!(
+                "ended {} times, and the run made no progress meanwhile",
+                self.idle
+            ));
         }
         let doubled = self.idle.checked_sub(AT_ONCE + 1).map(|times| PAUSE * 2u32.pow(times.min(10)));
         Next::Again(doubled.unwrap_or_default().min(LONGEST_PAUSE))

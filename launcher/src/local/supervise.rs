@@ -346,7 +346,7 @@ impl Supervisor {
         let outcome = ours.and_then(|m| m.outcome().cloned());
         let never = |kept: &Kept| matches!(kept.state, State::Over(true)) && !kept.last_words.is_empty();
         if let (None, Some((node, kept))) = (&outcome, self.nodes.iter().find(|(_, kept)| never(kept))) {
-            anyhow::bail!("node {node} can't begin: {}", kept.last_words);
+            anyhow::bail!("node {node} can't start: {}", kept.last_words);
         }
         newest.context("can't read how the run ended")?;
         Ok(Ended { outcome, stopped_by: self.stop.by })
@@ -386,7 +386,7 @@ pub(crate) fn sibling(name: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::current_exe().context("can't find this program's own file")?.with_file_name(name);
     if !path.exists() {
         anyhow::bail!(
-            "{} is not there; the three binaries lockstep, lockstep-agent and lockstep-worker belong into one folder",
+            "{} is not there; the three binaries lockstep, lockstep-agent and lockstep-worker must be in one folder",
             path.display()
         );
     }

@@ -21,10 +21,7 @@ fn a_dry_run_on_this_machine_says_where_and_leaves_nothing() {
     let (code, stdout, stderr) =
         run(&["launch", "-f", file.to_str().unwrap(), "--local", "--run-dir", place, "--dry-run"]);
     assert_eq!(code, 0, "{stderr}");
-    assert_eq!(
-        stdout,
-        format!("would start digits\n  kept in   {place}\ndry run: nothing was changed\n")
-    );
+    assert_eq!(stdout, format!("would start digits\n  kept in   {place}\ndry run: nothing was changed\n"));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 
     let (code, _, stderr) = run(&["launch", "-f", file.to_str().unwrap(), "--local", "--dry-run=server"]);

@@ -48,7 +48,7 @@ fn each_command_has_a_manual_page() {
     let man1 = dir.path().join("share/man1");
     assert_eq!(run(&["man", "--dir", &man1.to_string_lossy()]).0, 0);
     let page = std::fs::read_to_string(man1.join("lockstep-validate.1")).unwrap();
-    assert!(page.contains("all at once"), "{page}");
+    assert!(page.contains("all of its problems"), "{page}");
     let (code, _, stderr) = run(&["man", "--dir", "/dev/null/man"]);
     assert!(
         code == 1 && stderr.starts_with("error: can't write manual pages into /dev/null/man"),

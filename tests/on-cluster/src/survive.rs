@@ -58,7 +58,7 @@ impl Space {
         // Who suspends a run ends the launch that follows it; the next launch lets it go on.
         if struck.finish().code == Some(4) {
             let again = self.run(&format!("launch {job}")).expect_code(0);
-            assert!(again.stderr.contains("was suspended, goes on"), "{}", again.stderr);
+            assert!(again.stderr.contains("was suspended and goes on"), "{}", again.stderr);
         }
         let status = self.status(run);
         assert_eq!((&status["phase"], &status["step"]), (&"done".into(), &STEPS.into()), "{status:#}");

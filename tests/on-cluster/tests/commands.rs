@@ -145,7 +145,7 @@ fn a_folder_and_a_command_are_a_job() {
     }
     std::fs::write(code.join("data/words.txt"), "as changed").unwrap();
     let again = space.run(&format!("launch {job}")).expect_code(0);
-    assert!(!again.stderr.contains("done already"), "{}", again.stderr);
+    assert!(!again.stderr.contains("has already finished"), "{}", again.stderr);
     let logs = space.run(&format!("logs tools -n {}", space.name)).expect_code(0).stdout;
     assert!(logs.contains("read: as changed"), "{logs}");
 }

@@ -26,7 +26,7 @@ fn a_tainted_machine() {
     let status = survives("tainted", |space, run| {
         let machine = space.machine("struck", 1);
         space.cluster(&["taint", "node", &machine, "maintenance=soon:NoExecute"]);
-        run.wait_for_text("was driven away by a taint");
+        run.wait_for_text("was evicted because of a taint");
         trains_again(space);
         assert_ne!(space.machine("struck", 1), machine);
         space.cluster(&["taint", "node", &machine, "maintenance-"]);
@@ -63,7 +63,7 @@ fn a_machine_that_is_lost_for_ever() {
     survives_with("lost", "--set recovery.grace=6s", |space, run| {
         let machine = space.machine("struck", 1);
         let broken = Broken::new(&["kill", &machine], &["start", &machine]);
-        run.wait_for_text(&format!("doesn't end; machine {machine} doesn't answer"));
+        run.wait_for_text(&format!("is stuck terminating; node {machine} is not responding"));
         run.wait_for_text(&format!("kubectl delete node {machine}"));
         let status = space.status("struck");
         assert_eq!(status["phase"], "starting", "{status:#}");

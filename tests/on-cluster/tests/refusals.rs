@@ -78,7 +78,7 @@ fn a_cluster_that_is_not_there_or_does_not_know_the_user_is_named() {
     fails(&space, "", 1, &["127.0.0.1:1", "check the address in the kubeconfig"]);
     space.workspace.set_env("KUBECONFIG", "/nonexistent");
     space.workspace.set_env("HOME", "/nonexistent");
-    fails(&space, "", 2, &["no cluster to speak to", "export KUBECONFIG", "--local"]);
+    fails(&space, "", 2, &["no cluster to talk to", "export KUBECONFIG", "--local"]);
 }
 
 #[test]
@@ -100,12 +100,12 @@ fn who_has_a_wrong_token_or_one_that_has_ended_is_told_to_log_in_again() {
         let file = space.workspace.write("token", &config.to_string());
         space.workspace.set_env("KUBECONFIG", &file.to_string_lossy());
     };
-    let unknown = ["can't get Job digits", "the cluster doesn't know you", "log in again"];
+    let unknown = ["can't get Job digits", "the cluster doesn't recognize you", "log in again"];
     holder(&mut space, "not-a-token");
     fails(&space, "", 2, &unknown);
     holder(&mut space, token.trim());
     let nothing = space.run(&format!("status -n {}", space.name)).expect_code(0);
-    assert!(!nothing.stderr.contains("know you"), "{}", nothing.stderr);
+    assert!(!nothing.stderr.contains("recognize you"), "{}", nothing.stderr);
     // A token ends with the account that it is of, and the cluster may know it for some seconds yet.
     space.kubectl(&["delete", "serviceaccount", "user"]);
     let told = lockstep_e2e::wait_for("the token has ended", PATIENCE, || {
@@ -163,7 +163,7 @@ fn doctor_says_what_is_missing() {
     assert_eq!((&bucket[4]["check"], &bucket[4]["ok"]), (&"storage".into(), &false.into()), "{bucket:#}");
     space.workspace.set_env("KUBECONFIG", "/nonexistent");
     let none = space.run("doctor").expect_code(1).stdout;
-    assert!(none.contains("no cluster to speak to") && none.contains("export KUBECONFIG"), "{none}");
+    assert!(none.contains("no cluster to talk to") && none.contains("export KUBECONFIG"), "{none}");
 }
 
 /// What the doctor says of the digits with these changes, whose pod it has started and taken away.

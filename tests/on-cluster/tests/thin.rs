@@ -45,7 +45,7 @@ fn a_run_is_launched_watched_asked_about_and_taken_away() {
     let all = space.run(&format!("status -n {}", space.name)).expect_code(0).stdout;
     assert!(all.contains("digits  done") && all.contains("660/660"), "{all}");
     let nothing = space.run(&format!("logs digits --rank 1 -n {}", space.name)).expect_code(0);
-    assert!(nothing.stderr.contains("no lines of rank 1"), "{}", nothing.stderr);
+    assert!(nothing.stderr.contains("no output of rank 1"), "{}", nothing.stderr);
     let events = space.run(&format!("events digits -n {}", space.name)).expect_code(0).stdout;
     assert!(
         events.contains("joined as incarnation 1") && events.contains("all workers are done"),
@@ -56,7 +56,7 @@ fn a_run_is_launched_watched_asked_about_and_taken_away() {
     assert_eq!(difference, "", "render and launch make different objects");
 
     let again = space.run(&format!("launch {job}")).expect_code(0);
-    assert!(again.stderr.contains("is done already"), "{}", again.stderr);
+    assert!(again.stderr.contains("has already finished"), "{}", again.stderr);
     let other = space.run(&format!("launch {job} --set model.hidden=[64]")).expect_code(2);
     assert!(other.stderr.contains("model.hidden"), "{}", other.stderr);
     space.run(&format!("launch {job} --fresh")).expect_code(0);

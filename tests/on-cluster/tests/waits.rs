@@ -52,7 +52,7 @@ fn the_secret_is_not_there() {
     waits(
         &space,
         r#"--set kubernetes.secrets=[{"name":"absent"}]"#,
-        &["secret \"absent\" not found", "make the Secret"],
+        &["secret \"absent\" not found", "create the Secret"],
     );
     let volume = r#"--set kubernetes.volumes=[{"secret":"absent","mountPath":"/data"}]"#;
     waits(&space, volume, &["can't mount a volume", "absent"]);
@@ -64,7 +64,7 @@ fn the_cluster_refuses_the_pods() {
     let privileged = r#"--set kubernetes.podOverlay={"spec":{"hostNetwork":true}}"#;
     waits(&space, privileged, &["the cluster refuses its pods", "violates PodSecurity", "host namespaces"]);
     space.kubectl(&["create", "quota", "small", "--hard=pods=1"]);
-    waits(&space, "", &["the cluster refuses its pods", "exceeded quota: small", "ResourceQuota raised"]);
+    waits(&space, "", &["the cluster refuses its pods", "exceeded quota: small", "larger ResourceQuota"]);
 }
 
 #[test]

@@ -16,13 +16,13 @@ const MOST_FILE_BYTES: u64 = 1 << 32;
 /// Copy a dataset, or one split of it, between folders and buckets
 #[derive(Debug, clap::Args)]
 #[command(after_help = "For example:  lockstep data copy datasets/digits s3://bucket/datasets/digits
-Files that are there already with the same content are left alone, so an interrupted copy is carried on by the same
-command. A file that is there with other content is an error: nothing is overwritten.")]
+Files that are there with the same content are left alone, so you can repeat an interrupted copy. A file that is there with \
+other content is an error, and nothing is overwritten.")]
 pub(in crate::cli) struct Args {
     /// The dataset: a folder, or a file://, s3://, gs:// or az:// URI
     from: String,
 
-    /// Where it goes: a folder, or a file://, s3://, gs:// or az:// URI
+    /// Where to copy it: a folder, or a file://, s3://, gs:// or az:// URI
     to: String,
 }
 
@@ -79,7 +79,7 @@ async fn copy(
     match to.create(&file.path, body.clone()).await? {
         Created::Theirs(there) if there != body => {
             Err(Failure::new(format!("{} is there with other content", to.uri(&file.path)))
-                .note("fix", "copy to a new place, so that nobody who reads the old one is disturbed")
+                .note("fix", "copy to a new place, so that nobody who reads the old files is disturbed")
                 .into())
         }
         Created::Ours | Created::Theirs(_) => Ok(()),

@@ -1,7 +1,7 @@
 use crate::plain::plain_line;
 use crate::{Context, Exit};
 
-/// Show what a dataset holds, by its indexes alone
+/// Show what a dataset holds, from its indexes alone
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct Args {
     /// The dataset, or one split of it: a folder, or a file://, s3://, gs:// or az:// URI

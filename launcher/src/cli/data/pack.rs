@@ -11,7 +11,7 @@ use crate::{Context, Exit, Failure, output::columns, runs::absolute};
 
 /// Pack a CSV file into a dataset of MDS shards
 ///
-/// Each row is a sample: one column is its label, a whole number, the others are its features.
+/// Each row is a sample. One column is its label, a whole number, and the others are its features.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "For example:  lockstep data pack digits.csv.gz datasets/digits --split train=0.8,test=0.2"
@@ -20,7 +20,7 @@ pub(in crate::cli) struct Args {
     /// The CSV file, gzipped or not
     input: PathBuf,
 
-    /// Where the dataset goes: a folder, or a file://, s3://, gs:// or az:// URI
+    /// Where to write the dataset: a folder, or a file://, s3://, gs:// or az:// URI
     dataset: String,
 
     /// The first line holds the names of the columns
@@ -31,11 +31,11 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "COLUMN", default_value = "last", value_parser = label)]
     label: LabelColumn,
 
-    /// Name of one split for all rows, or names and shares, as in train=0.8,test=0.2
+    /// Name of one split for all rows, or names and shares, such as train=0.8,test=0.2
     #[arg(long, value_name = "SPLIT", value_delimiter = ',', default_value = "train", value_parser = share)]
     split: Vec<Share>,
 
-    /// Seed by which rows are dealt to splits
+    /// Seed that deals rows to splits
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
@@ -43,7 +43,7 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "TYPE", default_value = "float32", value_parser = dtype)]
     dtype: Dtype,
 
-    /// Shape of a row's features, as in 8,8; without it they are one vector
+    /// Shape of a row's features, such as 8,8; without it, they are a vector
     #[arg(long, value_name = "N,N", value_delimiter = ',')]
     shape: Option<Vec<u32>>,
 
@@ -51,15 +51,15 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "METHOD")]
     compression: Option<Compression>,
 
-    /// Hashes to keep of each file: xxh64, sha256, ...
+    /// Hashes to store for each file: xxh64, sha256, ...
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "xxh64")]
     hash: Vec<HashAlgorithm>,
 
-    /// Most that a shard may hold before compression
+    /// Size limit of a shard before compression
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     shard_size: ByteSize,
 
-    /// Where the data is from; kept with the dataset
+    /// Where the data is from; stored with the dataset
     #[arg(long, value_name = "TEXT")]
     source: Option<String>,
 }
@@ -106,7 +106,7 @@ fn splits(args: &Args) -> anyhow::Result<Splits> {
     let shares = args.split.iter().map(|(name, share)| share.map(|share| (name.clone(), share)));
     match shares.collect() {
         Some(shares) => Ok(Splits::Fractions { seed: args.seed, shares }),
-        None => Err(Failure::usage("of several splits each needs a share")
+        None => Err(Failure::usage("with several splits, each needs a share")
             .note("fix", "write for example --split train=0.8,test=0.2")
             .into()),
     }

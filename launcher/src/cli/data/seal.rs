@@ -2,15 +2,15 @@ use lockstep_datasets::SealedSplit;
 
 use crate::{Context, Exit, output::columns};
 
-/// Write hashes of a dataset's files into its index, once
+/// Write the hashes of a dataset's files into its index
 ///
 /// An index without hashes, as MDSWriter writes it by default, can't tell whether its files are still what they were. This
-/// reads every byte, checks each value, and then replaces the index in one go, if nobody changed anything meanwhile. Other
+/// reads every byte, checks each value, and then replaces the index in one step, unless somebody changed it meanwhile. Other
 /// tools read the dataset as before.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "For example:  lockstep data seal s3://bucket/datasets/photos
-A split whose index has hashes already is left alone. A run that was trained on the dataset before carries on: what it read
-is compared with what is there.")]
+A split whose index has hashes is left alone. A run that was trained on the dataset before can carry on: it compares what it \
+read with what is there.")]
 pub(in crate::cli) struct Args {
     /// The dataset, or one split of it: a folder, or a file://, s3://, gs:// or az:// URI
     uri: String,

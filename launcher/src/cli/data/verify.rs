@@ -9,12 +9,12 @@ use serde::Deserialize;
 /// What a checkpoint says of itself.
 const STATE: &str = "state.json";
 
-/// Read every byte of a dataset and check it: sizes, hashes, and each value
+/// Read every byte of a dataset and check sizes, hashes and values
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Where the index has no hashes, nothing says whether the files are the ones that were written: --run compares \
+    after_help = "If the index has no hashes, it can't tell whether the files are the ones that were written. --run compares \
 them with what a run read, and lockstep data seal writes the hashes.
-Exit code: 0 nothing is wrong, 1 the dataset is damaged or not what it was"
+Exit code: 0 nothing is wrong, 1 the dataset is damaged or has changed"
 )]
 pub(in crate::cli) struct Args {
     /// The dataset, or one split of it: a folder, or a file://, s3://, gs:// or az:// URI
@@ -39,7 +39,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         failure = failure.note("damaged", &problem.error);
     }
     Err(failure
-        .note("fix", "copy the damaged files again from where they are whole, or pack the dataset anew")
+        .note("fix", "copy the damaged files again from an intact copy, or pack the dataset again")
         .into())
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn launch(args: &Args, context: &Context, resolved: &Resolved) 
     let signals = Signals::listen()?;
     resolved.check_for_cluster()?;
     if args.wait == Until::FirstStep && resolved.job.command.is_some() {
-        return Err(Failure::usage("a command tells of no steps, so --wait=first-step would never end")
+        return Err(Failure::usage("a command reports no steps, so --wait=first-step would never end")
             .note("fix", "--wait=end, or --wait=created")
             .into());
     }
@@ -98,7 +98,7 @@ impl Launch<'_> {
             return Err(Failure::usage(format!(
                 "run {name} is on the cluster, and a schedule can't share its name"
             ))
-            .note("take it away", format!("lockstep delete {name}{}", self.place()))
+            .note("remove it", format!("lockstep delete {name}{}", self.place()))
             .note("or", "schedule this job under another name")
             .into());
         }
@@ -106,7 +106,7 @@ impl Launch<'_> {
         let schedule = self.job.kubernetes.as_ref().and_then(|kubernetes| kubernetes.schedule.as_ref());
         let when = schedule.map_or(String::new(), |s| format!("{} {}", s.cron, s.time_zone));
         self.context.output.result(&serde_json::json!({ "name": name, "scheduled": when }), || {
-            format!("scheduled {name} at {when}\n  a run now  kubectl -n {namespace} create job --from=cronjob/{name} {name}-now      no more  lockstep delete {name}{}", self.place())
+            format!("scheduled {name} at {when}\n  a run now  kubectl -n {namespace} create job --from=cronjob/{name} {name}-now      end it  lockstep delete {name}{}", self.place())
         })?;
         Ok(Exit::Done)
     }
@@ -140,7 +140,7 @@ impl Launch<'_> {
             Decision::Attach => self.attach(existing.job, &mut view, signals).await,
             Decision::Done => {
                 let run = self.run(existing.job);
-                say!("{name} is done already; start over with: {}", fresh_command(self.args));
+                say!("{name} has already finished; start over with: {}", fresh_command(self.args));
                 self.finish(&run, Exit::Done).await
             }
             Decision::OtherJobRuns(fields) => Err(self.runs_another(&fields)),
@@ -199,7 +199,7 @@ impl Launch<'_> {
             );
         }
         let Some(job) = cluster::create(&self.cluster, &self.objects).await? else {
-            anyhow::bail!("the cluster made no Job of {}", self.job.name);
+            anyhow::bail!("the cluster created no Job for {}", self.job.name);
         };
         let took = self.since.elapsed().as_secs_f64();
         view.on_phase("created", &format!("Service {0}, Job {0}  {took:.2}s", self.job.name));
@@ -218,7 +218,7 @@ impl Launch<'_> {
         if run.is_suspended() && !run.is_queued() {
             view.header(
                 &self.job.name,
-                "was suspended, goes on; Ctrl-C leaves it running",
+                "was suspended and goes on; Ctrl-C leaves it running",
                 &run_dir(&self.job),
             );
             set_suspended(&run, false).await?;
@@ -277,7 +277,7 @@ impl Launch<'_> {
     async fn take_away(&self) {
         let removed = tokio::time::timeout(REMOVE_DEADLINE, cluster::remove(&self.cluster, &self.job.name));
         let told = match removed.await {
-            Ok(Ok(())) => "  left          nothing; its objects were taken away again".to_owned(),
+            Ok(Ok(())) => "  left          nothing; its objects have been removed".to_owned(),
             Ok(Err(error)) => format!("  left          its objects: {}", plain(&format!("{error:#}"))),
             Err(_) => format!(
                 "  left          its pods, which are told to go; what stays: lockstep delete {}{}",

@@ -8,15 +8,15 @@ const IN_PLACE_OF_A_FILE: &str = "command line";
 /// What is launched: a job file, with changes, or a command.
 #[derive(Debug, clap::Args)]
 pub(super) struct JobArgs {
-    /// Job file: YAML, or JSON or TOML by its extension; - reads YAML from stdin. Not needed where a COMMAND is given
+    /// Job file: YAML, or JSON or TOML by its extension; - reads YAML from stdin. Not needed if you give a COMMAND
     #[arg(short = 'f', long = "file", value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// Change a field, as in train.steps=200; may be given several times
+    /// Change a field, such as train.steps=200; may be given several times
     #[arg(long = "set", value_name = "PATH=VALUE")]
     sets: Vec<String>,
 
-    /// Name of the run; the same as --set name=NAME. Without a file it is by default the image's
+    /// Name of the run; the same as --set name=NAME. Without a file, the default is the image's name
     #[arg(long, value_name = "NAME", help_heading = "Short for --set")]
     name: Option<String>,
 
@@ -32,7 +32,7 @@ pub(super) struct JobArgs {
     #[arg(long, value_name = "IMAGE", help_heading = "Short for --set")]
     image: Option<String>,
 
-    /// Image that brings the agent to an IMAGE without it; the same as --set kubernetes.agentImage=IMAGE
+    /// Image that provides the agent if IMAGE does not hold it; the same as --set kubernetes.agentImage=IMAGE
     #[arg(long, value_name = "IMAGE", help_heading = "Short for --set")]
     agent_image: Option<String>,
 
@@ -40,7 +40,7 @@ pub(super) struct JobArgs {
     #[arg(long, value_name = "URI", help_heading = "Short for --set")]
     storage: Option<String>,
 
-    /// Program and arguments that train, as under torchrun; the same as --set command=[…]
+    /// Program and arguments to run, as under torchrun; the same as --set command=[…]
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }

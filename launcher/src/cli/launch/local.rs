@@ -36,7 +36,7 @@ pub(super) async fn launch(
     match decide(&found, &json, args.start.resume()) {
         Decision::Start => {}
         Decision::Done => {
-            say!("{} is done already; start over with: {}", job.name, fresh_command(args));
+            say!("{} has already finished; start over with: {}", job.name, fresh_command(args));
             return Ok(finish(context, &dir, Exit::Done, &mut Signals::listen()?).await);
         }
         Decision::Attach => return attach(context, job, &dir, &run_dir).await,
@@ -60,7 +60,7 @@ pub(super) async fn launch(
     let mut view = View::new(job.command.is_some() || job.worker.is_some());
     view.header(&job.name, &what(job), &run_dir);
     if let Some(reason) = unlocked {
-        let text = format!("nothing keeps a second launch of this run from starting beside it: {reason}");
+        let text = format!("a second launch of this run could start beside this one: {reason}");
         view.on_trouble("warning", &text);
     }
     let launch = Launch {
@@ -176,7 +176,7 @@ async fn attach(context: &Context, job: &JobSpec, dir: &RunDir, run_dir: &str) -
         Followed::Detached(signal) => signal.into(),
         Followed::Abandoned => {
             return Err(Failure::new(format!("the launcher of run {} ended before the run began", job.name))
-                .note("start it", "the same command again")
+                .note("start it", "with the same command")
                 .into());
         }
     };
@@ -210,7 +210,7 @@ async fn conclude(
         (outcome, signal) => {
             let cause = match outcome {
                 Some(Outcome::Stopped { cause, .. }) => cause.as_str(),
-                _ => "ended without a last word",
+                _ => "ended without giving a reason",
             };
             let exit = signal.map_or(Exit::Resumable, Exit::from);
             (exit, format!("stopped ({}). Carry on with: {carry_on}", plain_line(cause)))

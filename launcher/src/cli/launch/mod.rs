@@ -19,10 +19,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Start a job, or carry on with it
+/// Launch a job, or carry on with it
 ///
-/// A job whose run was stopped, interrupted or ended before its last step carries on from the newest good checkpoint. Where
-/// it runs already, launch follows it. On a cluster, Ctrl-C leaves it running.
+/// If the job's run was stopped or interrupted before its last step, it carries on from the newest good checkpoint. If it is
+/// running already, launch follows it. On a cluster, Ctrl-C leaves it running.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "For example:
   lockstep launch -f job.yaml
@@ -70,7 +70,7 @@ pub(super) struct Args {
     )]
     wait: Until,
 
-    /// Bring this folder along, without what .gitignore and .lockstepignore name; COMMAND runs in it
+    /// Bring this folder along, except what .gitignore and .lockstepignore name; COMMAND runs in it
     #[arg(long, value_name = "DIR", conflicts_with = "local", help_heading = "Cluster")]
     sync: Option<PathBuf>,
 
@@ -81,11 +81,12 @@ pub(super) struct Args {
 /// The options that say what a launch starts from.
 #[derive(Debug, clap::Args)]
 pub(in crate::cli) struct StartArgs {
-    /// Start over from nothing; what is there stays, under older generations
+    /// Start over; what is there stays, under older generations
     #[arg(long, conflicts_with = "resume")]
     fresh: bool,
 
-    /// What to start from: auto (the newest good checkpoint, or nothing), must (an error without one), or the STEP of one
+    /// Where to start: auto (at the newest good checkpoint, if there is one), must (the same, but without one it is an error),
+    /// or the STEP of a checkpoint
     #[arg(long, value_name = "WHICH", default_value = "auto", value_parser = Resume::from_str)]
     resume: Resume,
 }
@@ -104,7 +105,7 @@ enum Until {
     End,
     /// To its first step.
     FirstStep,
-    /// Not at all: its objects are made, that is all.
+    /// Not at all: only create its objects.
     Created,
 }
 
@@ -115,7 +116,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         return block_on(cluster::launch(args, context, &resolved));
     }
     let here = resolved.on_this_machine(args.job.folder(), Path::new("."));
-    let here = here.map_err(|error| Failure::usage(format!("can't tell where the run is to be: {error}")))?;
+    let here = here.map_err(|error| Failure::usage(format!("can't tell where to put the run: {error}")))?;
     check_env(&here.job)?;
     match args.dry_run {
         Some(DryRun::Server) => {

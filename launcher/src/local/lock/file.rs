@@ -72,7 +72,7 @@ fn open(path: &Path, make: bool) -> io::Result<File> {
     let file = options.open(path)?;
     let found = file.metadata()?;
     if !found.is_file() || found.uid() != geteuid().as_raw() || found.nlink() > 1 {
-        return Err(io::Error::new(ErrorKind::PermissionDenied, "it is no plain file of this user's"));
+        return Err(io::Error::new(ErrorKind::PermissionDenied, "it is not a regular file of this user"));
     }
     if make && found.mode() & 0o077 != 0 {
         file.set_permissions(Permissions::from_mode(0o600))?;
