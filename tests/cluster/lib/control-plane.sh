@@ -120,9 +120,10 @@ J
   # All volumes together are 25 GB, made as they fill.
   component storage unshare --mount "$here/lib/private-tmp.sh" "$dir" "$parts" -- \
     env -i HOME="$dir/storage" GOMEMLIMIT=256MiB "$parts/weed" -logtostderr=true server -dir="$dir/storage" \
-    -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.telemetry=false -master.volumeSizeLimitMB=256 -volume.max=100 \
+    -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.telemetry=false -master.electionTimeout=1s \
+    -master.volumeSizeLimitMB=256 -volume.max=100 \
     -s3 -s3.ip.bind="$hub_ip" -s3.port=9000 -s3.config="$dir/storage.json" -s3.iam.readOnly=false \
-    -s3.port.iceberg=0 -s3.port.lance=0 "${tls[@]}"
+    -s3.autoCreateBucket=false -s3.port.iceberg=0 -s3.port.lance=0 "${tls[@]}"
 }
 
 # The S3 server answers before there is a volume to write to.

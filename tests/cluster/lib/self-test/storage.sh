@@ -26,17 +26,17 @@ may() {
 }
 
 scoped_key() {
-  local mine=(with_key selftestkey self-test-secret)
+  local key=(with_key selftestkey self-test-secret)
   bucket key lockstep theirs selftestkey self-test-secret
-  "${mine[@]}" bucket probe lockstep theirs
-  "${mine[@]}" may "write read list delete" lockstep theirs
-  "${mine[@]}" may "" lockstep others
-  "${mine[@]}" may "" lockstep theirs-not
-  "${mine[@]}" may "" lockstep ""
+  "${key[@]}" bucket probe lockstep theirs
+  "${key[@]}" may "write read list delete" lockstep theirs
+  "${key[@]}" may "" lockstep others
+  "${key[@]}" may "" lockstep theirs-not
+  "${key[@]}" may "" lockstep ""
   refused SignatureDoesNotMatch with_key selftestkey not-its-secret bucket probe lockstep theirs
   bucket revoke selftestkey
   # It is over at once, not when some cache of keys is.
-  refused InvalidAccessKeyId "${mine[@]}" bucket probe lockstep theirs
+  refused InvalidAccessKeyId "${key[@]}" bucket probe lockstep theirs
 }
 
 unknown_keys() {
@@ -53,17 +53,17 @@ store_speaks_tls() {
 }
 
 storage_restarts() {
-  local mine=(with_key outlives self-test-secret) gone=(with_key doesnot self-test-secret)
+  local key=(with_key outlives self-test-secret) gone=(with_key doesnot self-test-secret)
   bucket key lockstep kept outlives self-test-secret
   bucket key lockstep kept doesnot self-test-secret
   bucket revoke doesnot
-  "${mine[@]}" bucket put lockstep kept/object before
+  "${key[@]}" bucket put lockstep kept/object before
   fault restart storage
-  [[ $("${mine[@]}" bucket get lockstep kept/object) == before ]]
-  "${mine[@]}" may "write read list delete" lockstep kept
-  "${mine[@]}" may "" lockstep others
-  refused PreconditionFailed "${mine[@]}" bucket put lockstep kept/object after
+  [[ $("${key[@]}" bucket get lockstep kept/object) == before ]]
+  "${key[@]}" may "write read list delete" lockstep kept
+  "${key[@]}" may "" lockstep others
+  refused PreconditionFailed "${key[@]}" bucket put lockstep kept/object after
   refused InvalidAccessKeyId "${gone[@]}" bucket get lockstep kept/object
   bucket revoke outlives
-  refused InvalidAccessKeyId "${mine[@]}" bucket get lockstep kept/object
+  refused InvalidAccessKeyId "${key[@]}" bucket get lockstep kept/object
 }

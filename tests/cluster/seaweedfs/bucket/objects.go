@@ -94,24 +94,35 @@ func (f folder) probe(ctx context.Context) error {
 }
 
 // race has every writer create the same object at the same moment. One of them may succeed, and its bytes are those that
-// stay; the others must be told that they came too late.
+// stay; the others must be told that they came too late. Races for several objects run side by side, because SeaweedFS
+// answers those who lost one by one, a second apart.
 func (f folder) race(ctx context.Context, rounds int) error {
+	errs := make([]error, rounds)
+	places := make(chan struct{}, 50)
+	var done sync.WaitGroup
 	for round := range rounds {
-		// A small body is there with its request; a larger one still comes in while others are decided on.
-		size := 10
-		if round%2 == 1 {
-			size = 64 << 10
-		}
-		if err := f.raceOnce(ctx, size); err != nil {
-			return fmt.Errorf("race %d of %d: %w", round+1, rounds, err)
-		}
+		places <- struct{}{}
+		done.Go(func() {
+			defer func() { <-places }()
+			// A small body is there with its request; a larger one still comes in while others are decided on.
+			size := 10
+			if round%2 == 1 {
+				size = 64 << 10
+			}
+			if err := f.raceOnce(ctx, f.newName(fmt.Sprintf("race-%d", round)), size); err != nil {
+				errs[round] = fmt.Errorf("race %d of %d: %w", round+1, rounds, err)
+			}
+		})
+	}
+	done.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return err
 	}
 	fmt.Printf("%d writers raced %d times, one won each time\n", writers, rounds)
 	return nil
 }
 
-func (f folder) raceOnce(ctx context.Context, size int) error {
-	name := f.newName("race")
+func (f folder) raceOnce(ctx context.Context, name string, size int) error {
 	content := func(writer int) []byte { return bytes.Repeat([]byte{byte('a' + writer)}, size) }
 	var start, done sync.WaitGroup
 	start.Add(1)
