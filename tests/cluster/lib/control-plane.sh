@@ -89,8 +89,8 @@ C
 dns_ready() { component_ready coredns 60 http_ok "$hub_ip" 8181 /ready; }
 
 # storage_start: http, or https with the cluster's own CA where LOCKSTEP_CLUSTER_TLS is set. Only the S3 server listens at the
-# hub's address. The servers behind it ask nobody for a key, so they stay on the hub's loopback; and they meet at sockets in
-# /tmp that are named by port, so it has a /tmp of its own, or clusters would meet there.
+# hub's address. The servers behind it ask nobody for a key, so they stay on the hub's loopback. They meet at sockets in /tmp
+# that are named by port, so each store has a /tmp of its own, or clusters would meet there.
 storage_start() {
   local scheme=http tls=()
   mkdir -p "$dir/storage"
@@ -115,9 +115,9 @@ V
   "credentials": [{"accessKey": "$AWS_ACCESS_KEY_ID", "secretKey": "$AWS_SECRET_ACCESS_KEY"}]}]}
 J
   )
-  # Nothing of this shell's environment: it would take keys and settings from there too. Nothing but what is needed: the
-  # catalogs of tables have ports of their own and are on by default, and so are statistics that are sent to its makers.
-  # All volumes together are 25 GB, made as they fill.
+  # Nothing of this shell's environment: it would take keys and settings from there, too. On unless they are turned off:
+  # statistics that are sent to its makers, catalogs of tables with ports of their own, buckets that a put makes. All volumes
+  # together are 25 GB, and are made as they fill. A master that is alone need not wait 10 s for others to elect it.
   component storage unshare --mount "$here/lib/private-tmp.sh" "$dir" "$parts" -- \
     env -i HOME="$dir/storage" GOMEMLIMIT=256MiB "$parts/weed" -logtostderr=true server -dir="$dir/storage" \
     -ip=127.0.0.1 -ip.bind=127.0.0.1 -master.telemetry=false -master.electionTimeout=1s \
@@ -126,7 +126,7 @@ J
     -s3.autoCreateBucket=false -s3.port.iceberg=0 -s3.port.lance=0 "${tls[@]}"
 }
 
-# The S3 server answers before there is a volume to write to.
+# The S3 server answers some seconds before there is a volume to write to.
 storage_answers() { "$parts/bucket" create "$bucket" && "$parts/bucket" probe "$bucket" ""; }
 
 storage_ready() { component_ready storage 60 storage_answers; }
