@@ -11,7 +11,7 @@ const BOOK: &str = "docs/src";
 
 #[test]
 fn links_lead_to_files_and_headings_that_are_there() {
-    let wrong: Vec<String> = all().iter().flat_map(|page| wrong_links(page)).collect();
+    let wrong: Vec<String> = all().iter().flat_map(wrong_links).collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
