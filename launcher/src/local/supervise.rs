@@ -15,6 +15,7 @@ use lockstep_run::temporary::{self, Temporary};
 use lockstep_run::{Line, NodeId, Outcome, RunDir, Step};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -30,6 +31,8 @@ const STANDS_STILL: Duration = Duration::from_secs(3);
 const BEYOND_GRACE: Duration = Duration::from_secs(5);
 /// After a launch that failed, agents are killed and awaited for this long.
 const END_DEADLINE: Duration = Duration::from_secs(20);
+/// So long a store may take to say how a run ended that the user has interrupted again.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
 
 /// How a launch ended.
 #[derive(Debug)]
@@ -334,12 +337,19 @@ impl Supervisor {
         let _ = tokio::time::timeout(END_DEADLINE, ended).await;
     }
 
-    /// What the records say, unless another signal says that nobody wants to wait for them.
+    /// What the records say. After another signal nobody wants to wait for them, but a store that answers is heard: whether the
+    /// run is done is the exit code.
     async fn ended(&self, signals: &mut Signals) -> anyhow::Result<Ended> {
+        let mut newest = pin!(self.dir.newest_membership());
+        let mut stopped_by = self.stop.by;
         let newest = tokio::select! {
-            newest = self.dir.newest_membership() => newest,
+            newest = &mut newest => newest,
             signal = signals.next() => {
-                return Ok(Ended { outcome: None, stopped_by: self.stop.by.or(Some(signal)) });
+                stopped_by = stopped_by.or(Some(signal));
+                match tokio::time::timeout(LAST_ANSWER, newest).await {
+                    Ok(newest) => newest,
+                    Err(_) => return Ok(Ended { outcome: None, stopped_by }),
+                }
             }
         };
         let ours = newest.as_ref().ok().and_then(Option::as_ref).filter(|m| m.launch == self.launch.id);
@@ -349,7 +359,7 @@ impl Supervisor {
             anyhow::bail!("node {node} can't start: {}", kept.last_words);
         }
         newest.context("can't read how the run ended")?;
-        Ok(Ended { outcome, stopped_by: self.stop.by })
+        Ok(Ended { outcome, stopped_by })
     }
 }
 
