@@ -12,11 +12,11 @@ nvidia-cuda-runtime==13.0.96 7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821
 
 cache="${LOCKSTEP_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/lockstep}"
 home="$cache/libtorch-$version-cpu"
-checkout="$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)"
+link=yes
 
 usage() {
   cat <<USAGE
-usage: trainer/c10d/scripts/fetch-libtorch.sh [--wheels]
+usage: trainer/c10d/scripts/fetch-libtorch.sh [--no-link | --wheels]
 
 Downloads the CPU half of libtorch $version from PyPI's wheels (544 MB, once), checks each wheel's SHA-256, keeps the
 500 MB that are needed, and leaves a link .libtorch in the checkout, where .cargo/config.toml looks for it.
@@ -26,6 +26,7 @@ Downloads the CPU half of libtorch $version from PyPI's wheels (544 MB, once), c
   LIBTORCH  a libtorch $version of your own: when it is set, nothing is downloaded and no link is made
   PYTHON    the Python 3 whose pip downloads the wheels (default: python3)
 
+--no-link leaves no link and prints the folder that LIBTORCH is to name. `lockstep new` carries this script for that.
 --wheels only prints which wheels these are: requirement and SHA-256, one a line.
 
 Running it again is cheap; interrupted, it goes on with the wheels that were complete; two at once wait for each other.
@@ -111,6 +112,7 @@ PYTHON
 
 case "${1:-}" in
   "") ;;
+  --no-link) link=no ;;
   -h | --help) usage; exit 0 ;;
   --wheels) echo "$wheels"; exit 0 ;;
   *) usage >&2; exit 2 ;;
@@ -118,6 +120,7 @@ esac
 
 if [ -n "${LIBTORCH:-}" ]; then
   say "LIBTORCH is set: $LIBTORCH is used, nothing to do"
+  [ "$link" = yes ] || echo "$LIBTORCH"
   exit 0
 fi
 [ "$(uname -sm)" = "Linux x86_64" ] || die "the pinned wheels are for Linux x86_64, this is $(uname -sm)" \
@@ -139,7 +142,11 @@ if [ ! -f "$home/torch/build-version" ]; then
   say "libtorch $version is in $home"
 fi
 
-link="$checkout/.libtorch"
+if [ "$link" = no ]; then
+  echo "$home/torch"
+  exit 0
+fi
+link="$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)/.libtorch"
 if [ -e "$link" ] && [ ! -L "$link" ]; then
   die "$link exists and is not a link" "move it away, or set LIBTORCH to use it"
 fi

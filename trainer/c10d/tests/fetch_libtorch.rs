@@ -65,6 +65,28 @@ fn what_is_in_the_cache_is_linked_and_not_fetched() {
 }
 
 #[test]
+fn without_a_link_the_folder_is_printed() {
+    let checkout = Checkout::new();
+    let home = checkout.path("cache/libtorch-2.11.0-cpu/torch");
+    fs::create_dir_all(&home).unwrap();
+    fs::write(home.join("build-version"), "2.11.0\n").unwrap();
+    // The script's text alone, as `lockstep new` runs it.
+    let script = fs::read_to_string(checkout.path("trainer/c10d/scripts/fetch-libtorch.sh")).unwrap();
+    for (set, printed) in [("", home.to_str().unwrap()), ("/opt/mine", "/opt/mine")] {
+        let output = Command::new("bash")
+            .args(["-c", &script, "fetch-libtorch", "--no-link"])
+            .env("LIBTORCH", set)
+            .env("LOCKSTEP_CACHE", checkout.path("cache"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{text}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout).trim_end(), printed, "{text}");
+    }
+    assert!(!checkout.path(".libtorch").exists());
+}
+
+#[test]
 fn without_python_or_network_it_says_what_to_do() {
     let checkout = Checkout::new();
     let (output, text) = checkout.run(&[], &[("PYTHON", "no-such-python")]);
