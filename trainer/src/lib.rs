@@ -5,7 +5,7 @@
 //! ```no_run
 //! # struct MyTask;
 //! # impl lockstep_trainer::Task for MyTask {
-//! #     fn build(&self, _: &lockstep_trainer::Setup<'_>, _: &tch::nn::Path<'_>)
+//! #     fn build(&self, _: &lockstep_trainer::Setup<'_>, _: &lockstep_trainer::tch::nn::Path<'_>)
 //! #         -> Result<Box<dyn lockstep_trainer::Model>, lockstep_trainer::TaskError> { unreachable!() }
 //! # }
 //! fn main() -> std::process::ExitCode {
@@ -54,4 +54,6 @@ pub use error::{Error, Result};
 pub use link::Outbox;
 pub use mlp::Mlp;
 pub use task::{Batch, Mode, Model, Output, Setup, Task, TaskError};
+/// The tch whose tensors this crate takes: a task that uses this one can't have another version.
+pub use tch;
 pub use worker::{Context, run};

@@ -50,3 +50,26 @@ fn a_config_that_does_not_fit_is_an_error_of_the_job() {
     assert_eq!(failure.kind, FailureKind::Spec);
     assert!(failure.message.contains("unknown field `chanels`"), "{}", failure.message);
 }
+
+#[test]
+fn a_label_that_no_class_has_is_named_with_its_sample() {
+    let data = tempfile::tempdir().unwrap();
+    let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../datasets/digits");
+    let split = data.path().join("train");
+    std::fs::create_dir(&split).unwrap();
+    for file in std::fs::read_dir(digits.join("train")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), split.join(file.file_name())).unwrap();
+    }
+    // An index that promises five classes over digits up to 9.
+    let index = split.join("index.json");
+    let text = std::fs::read_to_string(&index).unwrap();
+    let fewer = text.replace(r#""label":{"min":0.0,"max":9.0}"#, r#""label":{"min":0.0,"max":4.0}"#);
+    assert_ne!(text, fewer);
+    std::fs::write(&index, fewer).unwrap();
+    let uri = format!("data.train.uri={}", data.path().display());
+    let (word, _) = train(&[&uri, "data.eval=null"]);
+    let WorkerOutcome::Failed(failure) = word else { panic!("{word:?}") };
+    assert!(failure.message.contains(", but the model has 5 classes (0 to 4)"), "{}", failure.message);
+    assert!(failure.message.contains("sample "), "{}", failure.message);
+}
