@@ -30,6 +30,7 @@ mod launch;
 mod logs;
 mod man;
 mod metrics;
+mod new;
 mod render;
 mod resume;
 mod scale;
@@ -75,6 +76,7 @@ commands! {
     Scale => scale,
     Delete => delete,
     Checkpoint => checkpoint,
+    New => new,
     Validate => validate,
     Render => render,
     Data => data,

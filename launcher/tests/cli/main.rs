@@ -5,6 +5,7 @@ mod common;
 mod data;
 mod dry_run;
 mod help;
+mod new;
 mod offline;
 mod reference;
 mod render;
