@@ -42,6 +42,10 @@ test-binaries: .libtorch
 test: test-binaries python stores ## all tests (needs no network once libtorch, PyTorch and the stores are there)
 	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) RUST_TEST_THREADS=$(TEST_THREADS) $(WITH_LIBTORCH) $(CARGO) test $(WORKSPACE) --exclude lockstep-cluster-tests
 
+.PHONY: test-full
+test-full: build test ## the same, and the crate that `lockstep new` writes: built outside the checkout, and trained
+	tests/scripts/new-crate.sh --bin $(DIST)
+
 .PHONY: soak-fuzz
 soak-fuzz: .libtorch ## every fuzz target for LOCKSTEP_FUZZ_SECONDS (default: 60), with the number of its inputs
 	$(WITH_LIBTORCH) CARGO="$(CARGO)" tests/scripts/soak-fuzz.sh
