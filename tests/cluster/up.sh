@@ -116,13 +116,13 @@ for image in "${images[@]}"; do cp --reflink=auto "$image" "$dir/images/"; done
 network_start
 etcd_start
 pki_make
+storage_start # it takes longest to be ready
 kubeconfig admin "$dir/kubeconfig"
 apiserver_start
 for ((number = 1; number <= nodes; number++)); do
   node_prepare "$number"
   node_start "$number"
 done
-storage_start
 apiserver_ready
 helpers_start
 dns_start

@@ -92,7 +92,8 @@ dns_ready() { component_ready coredns 60 http_ok "$hub_ip" 8181 /ready; }
 # hub's address. The servers behind it ask nobody for a key, so they stay on the hub's loopback. They meet at sockets in /tmp
 # that are named by port, so each store has a /tmp of its own, or clusters would meet there.
 storage_start() {
-  local scheme=http tls=()
+  local scheme=http secret tls=()
+  secret=$(openssl rand -hex 16)
   mkdir -p "$dir/storage"
   if [[ -n ${LOCKSTEP_CLUSTER_TLS:-} ]]; then
     scheme=https
@@ -101,18 +102,16 @@ storage_start() {
   cat >"$dir/storage.env" <<V
 export AWS_ENDPOINT_URL=$scheme://$hub_ip:9000
 export AWS_ACCESS_KEY_ID=lockstep
-export AWS_SECRET_ACCESS_KEY=$(openssl rand -hex 16)
+export AWS_SECRET_ACCESS_KEY=$secret
 export AWS_REGION=us-east-1
 V
   [[ $scheme == http ]] || echo "export SSL_CERT_FILE=$dir/pki/ca.crt" >>"$dir/storage.env"
-  # shellcheck source=/dev/null
-  source "$dir/storage.env"
   # The owner's key is in a file, because those that are made later lie in the store itself.
   (
     umask 077
     cat >"$dir/storage.json" <<J
 {"identities": [{"name": "owner", "actions": ["Admin"],
-  "credentials": [{"accessKey": "$AWS_ACCESS_KEY_ID", "secretKey": "$AWS_SECRET_ACCESS_KEY"}]}]}
+  "credentials": [{"accessKey": "lockstep", "secretKey": "$secret"}]}]}
 J
   )
   # Nothing of this shell's environment: it would take keys and settings from there, too. On unless they are turned off:
@@ -127,6 +126,10 @@ J
 }
 
 # The S3 server answers some seconds before there is a volume to write to.
-storage_answers() { "$parts/bucket" create "$bucket" && "$parts/bucket" probe "$bucket" ""; }
+storage_answers() (
+  # shellcheck source=/dev/null
+  source "$dir/storage.env"
+  "$parts/bucket" create "$bucket" && "$parts/bucket" probe "$bucket" ""
+)
 
 storage_ready() { component_ready storage 60 storage_answers; }
