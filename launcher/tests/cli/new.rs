@@ -1,5 +1,7 @@
 //! `lockstep new`, as far as it goes without a compiler: `tests/scripts/new-crate.sh` builds and trains what it writes.
 
+#![allow(clippy::unwrap_used)] // a panic is this test's verdict
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

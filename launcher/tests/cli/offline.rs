@@ -57,6 +57,18 @@ fn each_command_has_a_manual_page() {
 }
 
 #[test]
+fn the_doctor_holds_a_folder_to_the_contract_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (code, stdout, stderr) = run(&["doctor", "--storage", dir.path().to_str().unwrap()]);
+    assert!(code == 0 && stdout.contains("create-race") && !stdout.contains("fix:"), "{stdout}{stderr}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    for (uri, part) in [("gs://", "gs://bucket/prefix"), ("gopher://x", "az://container/prefix")] {
+        let (code, _, stderr) = run(&["doctor", "--storage", uri]);
+        assert!(code == 2 && stderr.contains(part), "{stderr}");
+    }
+}
+
+#[test]
 fn the_version_is_told() {
     assert_eq!(run(&["--version"]), (0, format!("lockstep {}\n", env!("CARGO_PKG_VERSION")), String::new()));
 }
