@@ -18,6 +18,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
+use percent_encoding::percent_decode_str;
 use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{Call, Fault, Faults};
@@ -103,7 +104,9 @@ async fn answer<P: Protocol>(
 ) -> io::Result<Response<Body>> {
     let query = request.uri().query().unwrap_or("");
     let has = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
-    let fault = faults.take(P::call(request.method(), &has), request.uri().path());
+    // Clients may escape a key's hyphens and slashes too.
+    let path = percent_decode_str(request.uri().path()).decode_utf8_lossy();
+    let fault = faults.take(P::call(request.method(), &has), &path);
     match fault {
         Some(Fault::Unavailable) => return Ok(plain(StatusCode::SERVICE_UNAVAILABLE)),
         Some(Fault::Denied) => return Ok(plain(StatusCode::FORBIDDEN)),

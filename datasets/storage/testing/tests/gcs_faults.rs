@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use lockstep_storage::{Created, Error};
+use lockstep_storage::{Created, Error, conformance::CHECKS};
 use lockstep_storage_testing::{
     Access,
     Call::{Head, Multipart, Put},
@@ -62,4 +62,14 @@ async fn a_caller_without_the_token_is_refused_by_name() {
     let error = s.create("object", "x".into()).await.unwrap_err();
     assert!(matches!(error, Error::Denied { .. }), "{error:?}");
     assert!(error.to_string().contains("gs://lockstep/runs/object"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_store_that_forgets_conditions_breaks_the_contract_of_races() {
+    let server = GcsServer::start(Access::Open).unwrap();
+    let s = server.storage("runs", PATIENT);
+    server.faults().add(Put, "create-race", Fault::Unconditional, 1000);
+    let check = CHECKS.iter().find(|check| check.name == "create-race").unwrap();
+    let seen = check.run(&s, "contract").await.unwrap_err();
+    assert_eq!(seen, "16 of 16 racing creates were told that they won");
 }
