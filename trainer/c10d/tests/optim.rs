@@ -1,10 +1,10 @@
-//! Optimizers, clipping and the generator: equal to their definitions, resumable to the bit.
+//! Optimizers and clipping: equal to their definitions, resumable to the bit.
 #![allow(clippy::disallowed_methods)] // what these tests compare with has no reducer
 #![allow(clippy::unwrap_used)] // Test code, helpers included.
 
 mod support;
 
-use lockstep_c10d::{AdamW, AdamWOptions, Error, Optimizer, Parameters, Sgd, SgdOptions, rng};
+use lockstep_c10d::{AdamW, AdamWOptions, Error, Optimizer, Parameters, Sgd, SgdOptions};
 use support::{Model, bits, max_difference, noise};
 use tch::{Device, Kind, Tensor};
 
@@ -246,36 +246,4 @@ fn parameters_are_checked_and_ordered_by_creation() {
     for (i, named) in bad.into_iter().enumerate() {
         assert!(matches!(Parameters::new(named), Err(Error::Invalid { .. })), "{i}");
     }
-}
-
-/// One test, because the generator is one for the process.
-#[test]
-fn the_generator_goes_on_from_its_state() {
-    let draw = || {
-        let x = Tensor::randn([33], (Kind::Float, Device::Cpu));
-        bits(&x.dropout(0.5, true))
-    };
-    rng::seed(42).unwrap();
-    let first = draw();
-    let state = rng::state().unwrap();
-    let second = draw();
-    rng::seed(42).unwrap();
-    assert_eq!(draw(), first);
-    rng::set_state(&state).unwrap();
-    assert_eq!(draw(), second);
-    tch::manual_seed(42);
-    assert_eq!(draw(), first, "the same seed as in libtorch");
-    rng::seed(u64::MAX).unwrap();
-
-    rng::set_state(&state).unwrap();
-    let bad = [
-        Tensor::new(),
-        Tensor::zeros([3], (Kind::Uint8, Device::Cpu)),
-        Tensor::zeros(state.size(), (Kind::Uint8, Device::Cpu)),
-        Tensor::zeros(state.size(), (Kind::Float, Device::Cpu)),
-    ];
-    for (i, bad) in bad.iter().enumerate() {
-        assert!(rng::set_state(bad).is_err(), "{i}");
-    }
-    assert_eq!(draw(), second, "a refused state changes nothing");
 }
