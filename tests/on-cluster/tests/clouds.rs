@@ -4,13 +4,15 @@
 use lockstep_cluster_tests::{Space, variable};
 use lockstep_e2e::repository;
 use lockstep_storage_testing::{Access, Azurite, GcsServer};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-/// Where pods and this machine reach a server of the test's own: beside the cluster's object store.
-fn hub() -> IpAddr {
+/// This machine's own end of the cluster's network, where pods reach a server of the test's own.
+fn here() -> IpAddr {
     let url = variable("AWS_ENDPOINT_URL");
-    let host = url.split_once("://").unwrap().1.split(':').next().unwrap();
-    host.parse().unwrap()
+    let hub: Ipv4Addr = url.split_once("://").unwrap().1.split(':').next().unwrap().parse().unwrap();
+    let [a, b, c, _] = hub.octets();
+    // As tests/cluster/lib/address.sh lays it out.
+    IpAddr::from([a, b, c, 254])
 }
 
 /// A run whose data and records are in a bucket that `env` leads to; its pods have that as the Secret `cloud`.
@@ -39,13 +41,13 @@ fn trains(purpose: &str, bucket: &str, env: Vec<(&str, String)>) {
 
 #[test]
 fn a_run_on_google_cloud_storage_gets_its_token_from_the_metadata_server() {
-    let server = GcsServer::start_at(hub(), Access::ByToken).unwrap();
+    let server = GcsServer::start_at(here(), Access::ByToken).unwrap();
     trains("gcs", &server.uri(""), server.env());
 }
 
 #[test]
 fn a_run_on_azure_has_its_accounts_key() {
-    let server = Azurite::start_at(hub());
+    let server = Azurite::start_at(here());
     trains("azure", &server.uri(""), server.env());
 }
 
