@@ -1,5 +1,5 @@
 //! Which store keeps which promise of the contract: the table that stands in the book. What the cluster's own store keeps is
-//! compared with it by `tests/on-cluster/tests/clouds.rs`.
+//! compared with it by `tests/on-cluster/tests/contract.rs`.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
