@@ -33,7 +33,7 @@ pub(super) struct Args {
     pod: bool,
 
     /// Check from this machine whether this store keeps what runs rest on: conditional creates, listings, whole objects. A
-    /// bucket like s3://bucket/runs, gs://bucket/runs or az://container/runs, or a folder. Without --file no cluster is asked
+    /// bucket like s3://bucket/runs, gs://bucket/runs or az://container/runs, or a folder. No cluster is asked unless you name one, or a job
     #[arg(long, value_name = "URI")]
     storage: Option<String>,
 
@@ -52,9 +52,10 @@ struct Asked {
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let (place, asked) = asked(args)?;
     block_on(async {
-        let mut checks = match (&args.storage, &asked) {
-            (Some(_), None) => vec![],
-            _ => cluster::checks(&place, asked.as_ref()).await?,
+        let named = asked.is_some() || args.cluster.context.is_some() || args.cluster.namespace.is_some();
+        let mut checks = match args.storage.is_some() && !named {
+            true => vec![],
+            false => cluster::checks(&place, asked.as_ref()).await?,
         };
         if let Some(uri) = &args.storage {
             checks.extend(storage::checks(uri).await?);
