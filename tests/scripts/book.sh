@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the book in docs/ into the folder that is named, with mdbook, which is compiled once into the cache.
-# Without its default features it has no search and no live preview, and is compiled in half the time.
+# Without its default features it has no search and no live preview, and needs fewer crates.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 version=0.5.4

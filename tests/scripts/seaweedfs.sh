@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds SeaweedFS, the object store of the tests, from its Go module into the cache and prints the path of its program,
 # `weed`. It is built once for each set of pinned versions (tests/cluster/seaweedfs/go.mod); cold that needs the Go module
-# proxy and 5 minutes on 2 cores. With --where it only prints the path, there or not.
+# proxy and some minutes. With --where it only prints the path, there or not.
 #   LOCKSTEP_CACHE        where it is kept (default ${XDG_CACHE_HOME:-$HOME/.cache}/lockstep)
 #   LOCKSTEP_BUILD_JOBS   how many compilers run at once (default: one for each core)
 #
@@ -27,7 +27,7 @@ mkdir -p "$cache"
 exec 9>"$cache/.seaweedfs.lock"
 flock 9
 if [ ! -x "$weed" ]; then # nobody made it while this one waited
-    echo "seaweedfs: building it into $(dirname "$weed") (5 minutes on 2 cores when Go's cache is cold)" >&2
+    echo "seaweedfs: building it into $(dirname "$weed") (some minutes when Go's cache is cold)" >&2
     fresh=$(mktemp -d "$cache/.seaweedfs-XXXXXX")
     trap 'rm -rf "$fresh"' EXIT
     # A program without libc, so that it runs in any root.

@@ -135,7 +135,7 @@ pub const CHECKS: [Check; 15] = [
     },
 ];
 
-/// Holds a storage to the contract, one check after another, below `folder`, which must be nobody else's. Writes some 70 MB
+/// Holds a storage to the contract, one check after another, below `folder`, which must be nobody else's. Writes some 50 MB
 /// there, and takes everything away again.
 ///
 /// `told` hears how each check ended. An error of the store breaks the promise that was being checked.

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 /// Check what a launch needs, and say how to mend what is missing
 ///
 /// Nothing is left behind. On the cluster it only asks, and tries with dry runs. With --pod it also starts one pod, which
-/// looks around from inside, and takes it away. With --storage it holds a store to what runs rest on: it writes some 70 MB
+/// looks around from inside, and takes it away. With --storage it holds a store to what runs rest on: it writes some 50 MB
 /// into a folder of its own there, and removes them again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit code: 0 all is well, 1 something is missing, 130 Ctrl-C")]
