@@ -7,8 +7,6 @@ shift
 mkdir -p "$to"
 for program in "$@"; do
   name=$(basename "$program")
-  # What is unchanged stays, so that nothing that runs is exchanged for itself.
-  [[ ! -e $to/$name || $program -nt $to/$name ]] || continue
   objcopy --only-keep-debug "$program" "$to/$name.debug"
   chmod -x "$to/$name.debug"
   # Under another name first: a program that runs can't be written to.
