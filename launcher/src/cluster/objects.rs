@@ -142,11 +142,11 @@ pub(super) fn pulled(notice: &Notice) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use serde_json::{Value, json};
 
-    fn pod(status: Value) -> Pod {
+    pub(in crate::cluster) fn pod(status: Value) -> Pod {
         serde_json::from_value(json!({
             "metadata": { "name": "a-0-x" },
             "spec": { "containers": [{ "name": "agent", "resources": { "limits": { "memory": "2Gi" } } }] },
@@ -155,7 +155,7 @@ mod tests {
         .unwrap()
     }
 
-    fn ended(code: i32, reason: &str, message: &str) -> Pod {
+    pub(in crate::cluster) fn ended(code: i32, reason: &str, message: &str) -> Pod {
         let terminated = json!({ "exitCode": code, "reason": reason, "message": message });
         let state = json!({ "terminated": terminated });
         pod(

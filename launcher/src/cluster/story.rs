@@ -139,26 +139,10 @@ pub(super) fn lasting(since: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::objects::tests::{ended, pod};
     use super::super::watch::Mirror;
     use super::*;
     use serde_json::{Value, json};
-
-    fn pod(status: Value) -> Pod {
-        serde_json::from_value(json!({
-            "metadata": { "name": "a-0-x" },
-            "spec": { "containers": [{ "name": "agent", "resources": { "limits": { "memory": "2Gi" } } }] },
-            "status": status,
-        }))
-        .unwrap()
-    }
-
-    fn ended(code: i32, reason: &str, message: &str) -> Pod {
-        let terminated = json!({ "exitCode": code, "reason": reason, "message": message });
-        let state = json!({ "terminated": terminated });
-        pod(
-            json!({ "phase": "Failed", "containerStatuses": [{ "name": "agent", "ready": false, "restartCount": 0, "image": "i", "imageID": "i", "state": state }] }),
-        )
-    }
 
     #[test]
     fn a_queue_has_admitted_a_job_that_it_held_back() {
