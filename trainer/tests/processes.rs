@@ -16,7 +16,7 @@ use support::Run;
 use support::agent::Workers;
 
 fn digits(nodes: u32, changes: Value) -> JobSpec {
-    let uri = Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/digits");
+    let uri = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../datasets/digits");
     let split = |name: &str| json!({"uri": uri.to_str().unwrap(), "split": name});
     support::job_from(
         json!({

@@ -21,7 +21,8 @@ const TOLERANCE: f64 = 2e-5;
 
 /// The interpreter of an environment with PyTorch, which is made where it is missing.
 fn python() -> String {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scripts/pytorch-venv.sh");
+    let script =
+        Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../tests/scripts/pytorch-venv.sh");
     let output = Command::new(script).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "see above");
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -72,7 +73,7 @@ fn learns_the_same(optimizer: Value, options: Value, clip: Option<f64>) {
         "optimizer": {"kind": optimizer["kind"], "options": options}, "learningRates": learning_rates,
     });
     std::fs::write(at("twin.json"), twin.to_string()).unwrap();
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pytorch_twin.py");
+    let script = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("tests/pytorch_twin.py");
     let output =
         Command::new(python()).arg(script).arg(folder.path()).stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "the twin failed, see above");

@@ -18,7 +18,7 @@ fn the_books_reference_is_current() {
     made += "\n## Options of every command\n";
     made += &options(lockstep.get_arguments().filter(|arg| arg.is_global_set()));
     commands(&lockstep, &mut made);
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/src/reference/cli.md");
+    let path = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../docs/src/reference/cli.md");
     if std::env::var_os("LOCKSTEP_REFRESH").is_some() {
         std::fs::write(&path, &made).unwrap();
     }

@@ -15,7 +15,8 @@ impl Checkout {
         let folder = tempfile::tempdir().unwrap();
         let scripts = folder.path().join("trainer/c10d/scripts");
         fs::create_dir_all(&scripts).unwrap();
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/fetch-libtorch.sh");
+        let script =
+            Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("scripts/fetch-libtorch.sh");
         fs::copy(script, scripts.join("fetch-libtorch.sh")).unwrap();
         Self { folder }
     }

@@ -122,7 +122,8 @@ mod tests {
 
     #[test]
     fn a_program_in_its_checkout_knows_where_that_is() {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let package = std::env::var("CARGO_MANIFEST_DIR").unwrap();
+        let here = Path::new(&package).parent().unwrap();
         let program = here.join("target/dist/lockstep");
         let found = Dependency::of(None, None, &program, "a").unwrap();
         assert_eq!(found, Dependency::Checkout(here.to_str().unwrap().to_owned()));

@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 const REFRESH: &str = "LOCKSTEP_REFRESH=1 cargo test -p lockstep-agent --test fuzz";
 
 fn folder(target: &str) -> String {
-    format!("{}/tests/corpus/{target}", env!("CARGO_MANIFEST_DIR"))
+    format!("{}/tests/corpus/{target}", std::env::var("CARGO_MANIFEST_DIR").unwrap())
 }
 
 /// The inputs of a target.

@@ -6,18 +6,18 @@ mod support;
 
 use lockstep_job::{Source, parse};
 use lockstep_run::link::{FailureKind, WorkerMsg, WorkerOutcome};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use support::Run;
 use support::agent::Workers;
 
 /// Trains to the end; what rank 0 said last, and the newest accuracy.
 fn train(overrides: &[&str]) -> (WorkerOutcome, Option<f64>) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap());
     let path = folder.join("job.yaml");
     let text = std::fs::read_to_string(&path).unwrap();
     let overrides: Vec<String> = overrides.iter().map(|o| (*o).to_owned()).collect();
     let mut job = parse(&Source { path, text }, &overrides).unwrap();
-    job.resolve_paths(folder).unwrap();
+    job.resolve_paths(&folder).unwrap();
 
     let scratch = tempfile::tempdir().unwrap();
     let run = Run::new(job, scratch.path().join("run").to_str().unwrap().to_owned());
@@ -54,7 +54,7 @@ fn a_config_that_does_not_fit_is_an_error_of_the_job() {
 #[test]
 fn a_label_that_no_class_has_is_named_with_its_sample() {
     let data = tempfile::tempdir().unwrap();
-    let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../datasets/digits");
+    let digits = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../../datasets/digits");
     let split = data.path().join("train");
     std::fs::create_dir(&split).unwrap();
     for file in std::fs::read_dir(digits.join("train")).unwrap() {

@@ -7,17 +7,15 @@ use std::sync::Arc;
 /// How a corpus is written anew.
 pub(crate) const REFRESH: &str = "LOCKSTEP_REFRESH=1 cargo test -p lockstep-run --test fuzz";
 
-const HERE: &str = env!("CARGO_MANIFEST_DIR");
-
 /// Where the inputs of a target lie.
 pub(crate) fn folder(target: &str) -> String {
-    format!("{HERE}/tests/corpus/{target}")
+    format!("{}/tests/corpus/{target}", std::env::var("CARGO_MANIFEST_DIR").unwrap())
 }
 
 /// The inputs of a target, and what lies in `fixtures` of a run of format 0.
 pub(crate) fn corpus(target: &str, fixtures: &[&str]) -> Vec<Vec<u8>> {
     let mut inputs = lockstep_fuzzing::corpus(folder(target));
-    let old = Path::new(HERE).join("../../tests/fixtures/format-0");
+    let old = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../../tests/fixtures/format-0");
     for fixture in fixtures.iter().map(|name| old.join(name)) {
         match fixture.is_dir() {
             true => inputs.extend(lockstep_fuzzing::corpus(fixture)),

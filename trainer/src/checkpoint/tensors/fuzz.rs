@@ -1,7 +1,7 @@
 //! Checkpoint files that nobody wrote: they are refused, or each tensor is what lies in the file.
 
 use super::*;
-use std::path::Path;
+use std::path::PathBuf;
 use tch::Device;
 
 const REFRESH: &str = "LOCKSTEP_REFRESH=1 cargo test -p lockstep-trainer --lib fuzz";
@@ -20,7 +20,7 @@ fn of_every_kind() -> HostTensors {
 
 #[test]
 fn safetensors() {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let here = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR").unwrap());
     let folder = here.join("tests/corpus/safetensors");
     let written = [("kinds", encode(&of_every_kind()).unwrap()), ("empty", encode(&Vec::new()).unwrap())];
     lockstep_fuzzing::current(&folder, &written, REFRESH);
