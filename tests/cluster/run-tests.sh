@@ -23,7 +23,7 @@ USAGE
 }
 
 # Tests that only a cluster of up.sh's can take.
-OF_THE_HARNESS="nodes keys fleet tls python"
+OF_THE_HARNESS="nodes keys fleet tls python clouds"
 threads=3 skip=()
 case "${1:-}" in
   "") usage >&2 && exit 2 ;;

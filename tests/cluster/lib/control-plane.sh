@@ -9,6 +9,8 @@ network_start() {
   in_hub bash -c "ip link set host master switch up && ip address add $hub_ip/24 dev switch"
   ip address add "$host_ip/24" dev "$host_link"
   ip link set "$host_link" up
+  # Back to pods, which reach this machine's end by way of their node.
+  ip route add "$prefix.0.0/16" via "$hub_ip"
 }
 
 etcd_start() {
