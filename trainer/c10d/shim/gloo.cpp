@@ -61,7 +61,7 @@ std::shared_ptr<gloo::transport::Device> listen_on(const char* host, const char*
   } catch (const c10::Error&) {
     throw;
   } catch (const std::exception& error) {
-    TORCH_CHECK(false, error.what());
+    C10_THROW_ERROR(Error, error.what());
   }
 }
 

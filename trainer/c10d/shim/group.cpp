@@ -77,6 +77,8 @@ int ls_barrier(LsGroup* group, int64_t timeout_ms) noexcept {
   return guard([&] {
     c10d::BarrierOptions options;
     options.timeout = std::chrono::milliseconds(timeout_ms);
-    group->group->barrier(options)->wait();
+    // Of the backend: in PyTorch 2.11, ProcessGroup's own writes a tensor that all groups of the process share, and two
+    // threads free it twice (pytorch/pytorch#178896).
+    group->group->getDefaultBackend()->barrier(options)->wait();
   });
 }

@@ -203,7 +203,11 @@ fn a_rank_that_went_away_while_others_connect_is_a_lost_peer() {
     std::thread::scope(|scope| {
         for rank in 0..2 {
             let store = others.clone();
-            scope.spawn(move || drop(GlooGroup::form(store, rank, 2, &options()).unwrap()));
+            scope.spawn(move || {
+                let group = GlooGroup::form(store, rank, 2, &options()).unwrap();
+                // Who leaves before the other is done is a lost peer to it.
+                group.barrier(DEADLINE).unwrap();
+            });
         }
     });
     let options = GlooOptions { form_timeout: Duration::from_secs(2), ..options() };
