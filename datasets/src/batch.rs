@@ -275,7 +275,7 @@ impl Column {
     fn not(&self, wanted: &str) -> Error {
         let reason = match &self.flaw {
             Some(flaw) => flaw.clone(),
-            None => format!("{wanted} are needed, it holds {}", self.values.kind()),
+            None => format!("{wanted} are needed, but it holds {}", self.values.kind()),
         };
         Error::Column { name: self.name.clone(), reason }
     }

@@ -210,7 +210,8 @@ impl Recorded {
     /// From here on the dataset's shards must be what is recorded.
     fn expect_of(&self, dataset: &Dataset) -> Result<()> {
         if !self.has_index_of(dataset) {
-            let reason = format!("its digest is {}, recorded is {}", dataset.identity().index, self.index);
+            let reason =
+                format!("its digest is {}, but the recorded one is {}", dataset.identity().index, self.index);
             return Err(Error::Index { file: dataset.storage().uri(&dataset.path(INDEX)), reason });
         }
         dataset.expect(&self.contents)

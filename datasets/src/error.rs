@@ -21,8 +21,8 @@ pub enum Error {
     },
     /// Its files may not be listed, which an index without hashes needs.
     #[error(
-        "{file} has no hashes of its files, so they must be listed to be known again: {source}; allow that, or write the hashes \
-         with `lockstep data seal`"
+        "{file} has no hashes of the dataset's files, so the files must be listed to be recognised later, and that failed: \
+         {source}; allow that, or write the hashes with `lockstep data seal`"
     )]
     Unlisted {
         /// URI of the index.
@@ -100,7 +100,7 @@ pub enum Error {
         got: String,
     },
     /// A shard stayed damaged although it was fetched again.
-    #[error("shard {shard} of {uri} stayed damaged after {attempts} downloads; last: {source}")]
+    #[error("shard {shard} of {uri} stayed damaged after {attempts} downloads; the last error: {source}")]
     Damaged {
         /// Number of the shard.
         shard: usize,

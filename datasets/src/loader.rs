@@ -58,11 +58,11 @@ impl Columns {
             let column = |reason| Error::Column { name: name.clone(), reason };
             let number = specs.iter().position(|spec| spec.name == *name).ok_or_else(|| {
                 let names: Vec<_> = specs.iter().map(|spec| spec.name.as_str()).collect();
-                column(format!("{} has no such column, it has {}", dataset.uri(), names.join(", ")))
+                column(format!("{} has no such column; it has {}", dataset.uri(), names.join(", ")))
             })?;
             match &specs[number].encoding {
                 Encoding::Other { name, .. } => Err(column(format!(
-                    "its encoding in {} is {name}, which is never decoded; write it in another one",
+                    "its encoding in {} is {name}, which Lockstep does not decode; write it in another encoding",
                     dataset.uri()
                 ))),
                 _ => Ok(number),
@@ -185,7 +185,7 @@ impl Loader {
             }
             Err(RecvTimeoutError::Disconnected) => {
                 return Err(no_batch(match self.num_batches() {
-                    Some(end) => format!("there are {end}"),
+                    Some(end) => format!("there are only {end} batches"),
                     None => "the loader's thread ended early".into(),
                 }));
             }

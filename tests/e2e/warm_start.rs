@@ -101,7 +101,7 @@ fn what_cant_be_begun_with_is_named() {
     };
     refused("unknown", &from("frist"), 1, &["no checkpoint of a run frist", "runs/frist"]);
     let step = r#"--set warmStart={"kind":"run","name":"first","step":7}"#;
-    refused("step", step, 1, &["run first has no checkpoint of step 7; there are 20"]);
+    refused("step", step, 1, &["run first has no checkpoint of step 7; choose one of these steps: 20"]);
     let wider = format!("{} --set model.hidden=[7]", from("first"));
     refused(
         "wider",
@@ -109,9 +109,9 @@ fn what_cant_be_begun_with_is_named() {
         1,
         &["the parameters of run first at step 20 don't fit this job", "same `model`"],
     );
-    refused("itself", &from("digits"), 2, &["warmStart.name is `digits`, this very run"]);
+    refused("itself", &from("digits"), 2, &["warmStart.name is `digits`, which is this run itself"]);
     let alone = r#"--set warmStart={"kind":"previous"}"#;
-    refused("alone", alone, 2, &["without a schedule there is none", "kubernetes.schedule"]);
+    refused("alone", alone, 2, &["a job without a schedule has no previous run", "kubernetes.schedule"]);
     let flip = |path: std::path::PathBuf| {
         let mut bytes = std::fs::read(&path).unwrap();
         let middle = bytes.len() / 2;

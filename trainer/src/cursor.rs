@@ -57,7 +57,7 @@ impl Cursor {
         }
         if !self.next_position.is_multiple_of(now.global_batch.into()) {
             let reason = format!(
-                "it stopped {} samples into an epoch, which train.globalBatch {} does not divide; it was {}",
+                "it stopped {} samples into an epoch, which is not a multiple of train.globalBatch {}; before, that was {}",
                 self.next_position, now.global_batch, self.global_batch
             );
             return Err(Error::state(STATE, reason));
@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(cursor.index_in(&order(1, 32, Tail::Drop)).unwrap(), 3 + 1);
         assert_eq!(cursor.index_in(&order(1, 8, Tail::Drop)).unwrap(), 12 + 4);
         let error = |order: Order| cursor.index_in(&order).unwrap_err().to_string();
-        assert!(error(order(1, 20, Tail::Drop)).contains("globalBatch 20 does not divide"));
+        assert!(error(order(1, 20, Tail::Drop)).contains("not a multiple of train.globalBatch 20"));
         assert!(error(order(2, 16, Tail::Drop)).contains("lose or repeat"));
         let between = Cursor::before(&order(1, 16, Tail::Drop), 6);
         assert_eq!(between.index_in(&order(2, 20, Tail::Drop)).unwrap(), 5);

@@ -59,7 +59,7 @@ pub enum Error {
 
     /// Too many steps in a row whose gradient is not finite.
     #[error(
-        "step {step}: the gradient is not finite for {in_a_row} steps in a row; {culprits} \
+        "step {step}: the gradient was not finite for {in_a_row} steps in a row; {culprits} \
          (train.nonFinite: stop after {in_a_row}); lower optimizer.lr, set train.clipGradNorm, or look at the data"
     )]
     NonFinite {
@@ -74,7 +74,7 @@ pub enum Error {
     /// Ranks that should hold the same parameters don't.
     #[error(
         "step {step}: the parameters of rank {rank} differ from those of rank 0; \
-         this is a defect of hardware or of a task that is not the same on all ranks"
+         either the hardware is faulty, or the task does not do the same on all ranks"
     )]
     Diverged {
         /// When it was noticed.
@@ -85,7 +85,7 @@ pub enum Error {
 
     /// Ranks that should see the same data don't.
     #[error(
-        "rank {rank} sees other data than the others: {what}; give all nodes the same files, and write their hashes into the \
+        "rank {rank} sees other data than the other ranks: {what}; give all nodes the same files, and write their hashes into the \
          index with `lockstep data seal`"
     )]
     DataDiffers {
@@ -147,7 +147,7 @@ pub enum Error {
     },
 
     /// A promise to hold was not followed by a decision.
-    #[error("held before step {} for {seconds} s and no decision came; the leader is gone", step.next())]
+    #[error("held before step {} for {seconds} s, but no decision came; the leader is gone", step.next())]
     HeldTooLong {
         /// The last step that was done.
         step: Step,

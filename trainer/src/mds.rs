@@ -92,11 +92,11 @@ fn open_split(split: &job::Split) -> Result<datasets::Dataset> {
     let (uri, digest) = (dataset.uri(), dataset.digest());
     let reason = match &split.digest {
         Some(wanted) if *wanted == dataset.identity().index && wanted != digest => format!(
-            "{uri} has an index with the digest {wanted}, as the job wants it (data digest), but no hashes of its files in it, so \
-             that is not a digest of the data; write them with `lockstep data seal` and take the digest that it prints"
+            "the index of {uri} has the digest {wanted}, as the job wants (data digest), but holds no hashes of the files, so \
+             that digest does not cover the data; run `lockstep data seal`, and use the digest that it prints"
         ),
         Some(wanted) if wanted != digest => {
-            format!("{uri} has digest {digest}, the job wants {wanted} (data digest)")
+            format!("{uri} has digest {digest}, but the job wants {wanted} (data digest)")
         }
         _ => return Ok(dataset),
     };

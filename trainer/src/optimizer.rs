@@ -13,7 +13,8 @@ pub(crate) fn build(spec: &job::Optimizer, parameters: &Parameters) -> Result<Bo
             Ok(Box::new(Sgd::new(parameters, SgdOptions { momentum, weight_decay, nesterov })?))
         }
         _ => Err(Error::Job {
-            reason: "this worker does not know its optimizer; use the same version everywhere".into(),
+            reason: "this worker does not know its optimizer; use the same version of Lockstep everywhere"
+                .into(),
         }),
     }
 }

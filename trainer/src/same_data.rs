@@ -43,7 +43,7 @@ pub(crate) fn check_ranks(
         return Ok(());
     }
     let first = String::from_utf8_lossy(&first);
-    let what = format!("{} has the digests {mine}, on rank 0 they are {first}", data.dataset().uri);
+    let what = format!("{} has the digests {mine}, but on rank 0 they are {first}", data.dataset().uri);
     Err(Error::DataDiffers { rank: world.rank(), what })
 }
 
@@ -67,8 +67,8 @@ pub(crate) fn check_checkpoint(
                 "the files of {uri} are not those that checkpoint {step} was trained on; their content is compared"
             ),
             Sameness::Unknown => outbox.send(WorkerMsg::Warning(format!(
-                "the index of {uri} is that of checkpoint {step}, but neither has hashes of its files: whether they are still \
-                 what they were can't be told. `lockstep data seal` writes the hashes of what is there now"
+                "the index of {uri} is that of checkpoint {step}, but neither has hashes of the files, so nothing tells whether \
+                 they have changed. `lockstep data seal` writes the hashes of the files as they are now"
             ))),
         }
     }
@@ -90,7 +90,7 @@ pub(crate) fn gather(
     let mut contents = Contents::new();
     for (shard, (own, all)) in mine.chunks(2).zip(all.chunks(2)).enumerate() {
         if own[0] != UNREAD && own != all {
-            let what = format!("shard {shard} of {} has other content on another rank", dataset.uri);
+            let what = format!("the content of shard {shard} of {} differs on another rank", dataset.uri);
             return Err(Error::DataDiffers { rank: world.rank(), what });
         }
         if all[0] != UNREAD {

@@ -190,7 +190,7 @@ pub enum TaskError {
 
     /// More classes than a classifier is built for.
     #[error(
-        "labels go up to {}, which makes {num_classes} classes, and more than {most} are not built; number the labels from 0 \
+        "labels go up to {}, which makes {num_classes} classes, but a model has at most {most}; number the labels from 0 \
          without gaps, or correct `lockstep.ranges.label` in the dataset's index", num_classes - 1
     )]
     TooManyClasses {

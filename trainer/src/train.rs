@@ -180,8 +180,9 @@ impl Trainer {
             Verdict::Skip { in_a_row } => {
                 // Once in a long row of bad steps says enough; the first ones are all told.
                 if self.world.is_first() && in_a_row.is_power_of_two() {
-                    let text =
-                        format!("step {step}: the gradient is not finite, no update ({in_a_row} in a row)");
+                    let text = format!(
+                        "step {step}: the gradient is not finite, so there is no update ({in_a_row} in a row)"
+                    );
                     self.outbox.send(WorkerMsg::Warning(text));
                 }
                 Ok(())

@@ -128,7 +128,7 @@ fn a_checkpoint_of_another_model_or_data_is_refused_with_the_difference() {
     wider.job = job(json!({"nodes": 2, "model": {"hidden": [17]}}));
     wider.task = task_of(&wider.job);
     let text = error(&wider);
-    assert!(text.contains("layers.0.weight is Float[16, 64], this job wants Float[17, 64]"), "{text}");
+    assert!(text.contains("layers.0.weight is Float[16, 64], but this job needs Float[17, 64]"), "{text}");
     let mut sgd = world.resume(10);
     sgd.job = job(json!({"nodes": 2, "optimizer": {"kind": "sgd", "lr": 0.1}}));
     sgd.generation += 1;
@@ -141,5 +141,5 @@ fn a_checkpoint_of_another_model_or_data_is_refused_with_the_difference() {
     other.generation += 2;
     other.data.num_train += 1;
     let text = error(&other);
-    assert!(text.contains("digest blobs-160, memory has blobs-161"), "{text}");
+    assert!(text.contains("digest blobs-160, but memory has blobs-161"), "{text}");
 }

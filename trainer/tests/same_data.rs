@@ -73,7 +73,8 @@ fn ranks_that_see_other_data_do_not_train_together() {
     let contents = world(2, |rank| listed("listing:a", vec![Some(rank.into())]));
     let told = errors(contents.train());
     assert!(
-        !told.is_empty() && told.iter().all(|(_, text)| text.contains("shard 0 of memory has other content"))
+        !told.is_empty()
+            && told.iter().all(|(_, text)| text.contains("the content of shard 0 of memory differs"))
     );
 }
 

@@ -201,9 +201,9 @@ fn make_private(dir: &Path) -> Result<()> {
     let reason = if !found.is_dir() {
         "it is a link or a file".to_owned()
     } else if found.uid() != user {
-        format!("it belongs to user {}, this is user {user}", found.uid())
+        format!("it belongs to user {}, but this is user {user}", found.uid())
     } else if found.mode() & 0o022 != 0 {
-        format!("others may write to it, its mode is {:o}", found.mode() & 0o777)
+        format!("others may write to it: its mode is {:o}", found.mode() & 0o777)
     } else {
         return Ok(());
     };

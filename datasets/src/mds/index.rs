@@ -78,7 +78,7 @@ impl Index {
         let bad = |reason: String| Error::Index { file: file.to_owned(), reason };
         let index: Self = serde_json::from_slice(text).map_err(|error| bad(error.to_string()))?;
         if index.version != 2 {
-            return Err(bad(format!("version 2 is expected, it has {}", index.version)));
+            return Err(bad(format!("version 2 is expected, but it has {}", index.version)));
         }
         let Some(first) = index.shards.first() else {
             return Err(Error::Empty { uri: file.to_owned() });
@@ -147,7 +147,7 @@ impl ShardInfo {
                 )));
             }
             if columns.last().is_some_and(|last| last.name >= *name) {
-                return Err(bad(format!("columns must be sorted and distinct, {name:?} is not")));
+                return Err(bad(format!("columns must be sorted and distinct, but {name:?} is not")));
             }
             columns.push(ColumnSpec { name: name.clone(), encoding });
         }
@@ -157,7 +157,10 @@ impl ShardInfo {
     fn check(&self, file: &str, bad: &impl Fn(String) -> Error) -> Result<()> {
         let unsupported = |what: String, instead| Error::Unsupported { file: file.to_owned(), what, instead };
         if self.version != 2 || self.format != "mds" {
-            return Err(bad(format!("mds version 2 is expected, it is {} {}", self.format, self.version)));
+            return Err(bad(format!(
+                "mds version 2 is expected, but it is {} {}",
+                self.format, self.version
+            )));
         }
         if let Some(compression) = &self.compression {
             compression.parse::<Compression>().map_err(|_| {
@@ -165,7 +168,7 @@ impl ShardInfo {
             })?;
         }
         if self.compression.is_some() != self.zip_data.is_some() {
-            return Err(bad("compression and zip_data belong together".into()));
+            return Err(bad("it must have both compression and zip_data, or neither".into()));
         }
         for info in [Some(&self.raw_data), self.zip_data.as_ref()].into_iter().flatten() {
             let plain = |name: &str| !matches!(name, "" | "." | "..") && !name.contains(['\\', '\0']);
@@ -182,12 +185,15 @@ impl ShardInfo {
             }
         }
         if self.samples >= u64::from(u32::MAX) || self.raw_data.bytes > u64::from(u32::MAX) {
-            return Err(bad("a shard holds less than 4 GiB and 2^32 samples".into()));
+            return Err(bad("a shard must hold less than 4 GiB and fewer than 2^32 samples".into()));
         }
         let least = 4 * (self.samples + 2);
         if self.raw_data.bytes < least {
             let bytes = self.raw_data.bytes;
-            return Err(bad(format!("{} samples need at least {least} bytes, it has {bytes}", self.samples)));
+            return Err(bad(format!(
+                "{} samples need at least {least} bytes, but it has {bytes}",
+                self.samples
+            )));
         }
         Ok(())
     }

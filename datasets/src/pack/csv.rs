@@ -91,7 +91,7 @@ impl Table {
         if columns < 2 {
             return Err(bad(
                 1,
-                format!("a label and at least one feature are needed, there are {columns} columns"),
+                format!("a label and at least one feature are needed: at least 2 columns, not {columns}"),
             ));
         }
         let label = match &options.label {
@@ -103,7 +103,9 @@ impl Table {
             }
             LabelColumn::Name(name) if options.header => {
                 let found = first.iter().position(|header| header.trim() == name);
-                found.ok_or_else(|| bad(1, format!("no column is named {name:?}, they are {first:?}")))?
+                found.ok_or_else(|| {
+                    bad(1, format!("no column is named {name:?}; the columns are {first:?}"))
+                })?
             }
             LabelColumn::Name(name) => {
                 return Err(bad(1, format!("the column {name:?} can't be found in a file without a header")));
@@ -135,7 +137,7 @@ impl Table {
             let bad = |reason: String| Error::Row { file: options.input.clone(), line, reason };
             if record.len() != self.columns {
                 return Err(bad(format!(
-                    "{} columns are expected, there are {}",
+                    "{} columns are expected, but there are {}",
                     self.columns,
                     record.len()
                 )));
@@ -180,7 +182,7 @@ fn open(path: &Path, header: bool) -> Result<Input> {
     // It is read more than once, which is nothing for a pipe, and has an end, which a device has not.
     let file = match fs::metadata(path) {
         Ok(found) if !found.is_file() => {
-            Err(io::Error::new(ErrorKind::InvalidInput, "it is no regular file"))
+            Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"))
         }
         Ok(_) => File::open(path),
         Err(error) => Err(error),
@@ -207,7 +209,7 @@ impl Read for Lines {
             None => self.since_newline + read,
         };
         if self.since_newline > MOST_ROW_BYTES {
-            let what = format!("a row has more than {MOST_ROW_BYTES} bytes; is it a CSV file?");
+            let what = format!("a row has more than {MOST_ROW_BYTES} bytes; is this a CSV file?");
             return Err(io::Error::new(ErrorKind::InvalidData, what));
         }
         Ok(read)

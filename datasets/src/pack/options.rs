@@ -137,7 +137,7 @@ impl Deal {
         }
         let names: BTreeSet<_> = shares.iter().map(|(name, _)| name).collect();
         if names.len() < shares.len() {
-            return Err(Error::option("split names", "each one once", format!("{shares:?}")));
+            return Err(Error::option("split names", "distinct", format!("{shares:?}")));
         }
         let mut so_far = 0.0;
         let mut ends: Vec<u64> = shares

@@ -22,7 +22,7 @@ pub enum Error {
         /// What the store said.
         reason: String,
     },
-    /// The store shows a certificate that nobody vouches for whom this process trusts.
+    /// The store shows a certificate that no authority that this process trusts has signed.
     #[error(
         "the certificate of the store of {uri} is not trusted: {reason}; let SSL_CERT_FILE name a file with the certificate of its authority"
     )]

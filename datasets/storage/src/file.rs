@@ -83,7 +83,9 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotAFile(what) => write!(f, "it is {what}, not a file"),
-            Self::TooLarge { bytes, max } => write!(f, "it holds {bytes} bytes, at most {max} are expected"),
+            Self::TooLarge { bytes, max } => {
+                write!(f, "it holds {bytes} bytes, but at most {max} are expected")
+            }
             Self::Changed => f.write_str("it was changed or replaced"),
         }
     }

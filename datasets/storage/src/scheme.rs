@@ -40,13 +40,13 @@ impl Scheme {
     pub fn how_to_give(self) -> &'static str {
         match self {
             Self::S3 => {
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_ENDPOINT_URL for other stores than Amazon's"
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_ENDPOINT_URL for stores other than Amazon's"
             }
             Self::Gs => {
-                "GOOGLE_APPLICATION_CREDENTIALS with the path of a service account's key, and GOOGLE_BASE_URL for other stores than Google's"
+                "GOOGLE_APPLICATION_CREDENTIALS with the path of a service account's key, and GOOGLE_BASE_URL for stores other than Google's"
             }
             Self::Az => {
-                "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, and AZURE_STORAGE_ENDPOINT for other stores than Azure's"
+                "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN, and AZURE_STORAGE_ENDPOINT for stores other than Azure's"
             }
             Self::Abfss => "AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN",
         }

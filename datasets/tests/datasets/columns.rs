@@ -122,6 +122,6 @@ fn a_column_that_is_never_decoded_can_not_be_read_and_is_no_part_of_all() {
     let dataset = dataset("pkl", [b"1", b"2", b"3", b"4"]);
     let error = read(&dataset, named(&["note"])).unwrap_err();
     assert!(matches!(&error, Error::Column { name, .. } if name == "note"), "{error:?}");
-    assert!(error.to_string().contains("pkl, which is never decoded"), "{error}");
+    assert!(error.to_string().contains("pkl, which Lockstep does not decode"), "{error}");
     assert_eq!(read(&dataset, Columns::All).unwrap().columns.len(), 1);
 }

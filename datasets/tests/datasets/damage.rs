@@ -78,7 +78,7 @@ fn an_index_that_lies_is_refused() {
         ("equally long", |index| index["shards"][0]["column_names"] = json!(["n"])),
         ("sorted", |index| index["shards"][0]["column_names"] = json!(["s", "n"])),
         ("has size", |index| index["shards"][0]["column_sizes"] = json!([4, null])),
-        ("belong together", |index| index["shards"][0]["compression"] = "zstd".into()),
+        ("both compression and zip_data", |index| index["shards"][0]["compression"] = "zstd".into()),
         ("mds version 2", |index| index["shards"][0]["format"] = "json".into()),
     ];
     for (part, edit) in cases {

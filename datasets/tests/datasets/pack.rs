@@ -101,13 +101,13 @@ fn what_cannot_be_packed_is_located() {
     type Edit = fn(&mut PackOptions);
     let none: Edit = |_| {};
     let cases: [(&str, Edit, &str); 11] = [
-        ("1,2,0\n3,4\n", none, "table.csv:2: 3 columns are expected, there are 2"),
+        ("1,2,0\n3,4\n", none, "table.csv:2: 3 columns are expected, but there are 2"),
         ("1,2,0\n3,x,1\n", none, "table.csv:2: column 2: \"x\" is not a number"),
         ("1,2,0\n3,4,1.5\n", none, "table.csv:2: column 3: \"1.5\" is not an integer label"),
         ("1,2,0\n3,,1\n", none, "column 2: \"\" is not a number"),
         ("1,nan,0\n", none, "\"nan\" is not float32"),
         ("1,2,0\n3,256,1\n", |o| o.dtype = Dtype::U8, "table.csv:2: column 2: \"256\" is not uint8"),
-        ("1\n2\n", none, "there are 1 columns"),
+        ("1\n2\n", none, "at least 2 columns, not 1"),
         (
             "a,b\n1,0\n",
             |o| (o.header, o.label) = (true, LabelColumn::Name("y".into())),

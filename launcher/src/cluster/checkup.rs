@@ -100,7 +100,9 @@ async fn wait(cluster: &Cluster, name: &str, since: Timestamp, most: Duration) -
                 let why = format!("it didn't end within {most:?}");
                 return Inside::Unseen {
                     why,
-                    fix: Some(format!("look at kubernetes.startTimeout, and at: lockstep events {name}")),
+                    fix: Some(format!(
+                        "raise kubernetes.startTimeout if that is normal, or see: lockstep events {name}"
+                    )),
                 };
             }
             _ => {}

@@ -68,7 +68,7 @@ pub(crate) async fn rights(cluster: &Cluster) -> Finding {
         }
     }
     match missing.is_empty() {
-        true => Ok(format!("everything that launch asks for in namespace {}", cluster.namespace)),
+        true => Ok(format!("everything that a launch needs in namespace {}", cluster.namespace)),
         false => Err(format!("you may not: {}", missing.join(", "))),
     }
 }
@@ -81,7 +81,9 @@ pub(crate) async fn clock(cluster: &Cluster) -> Finding {
     let files = cluster.api::<ConfigMap>();
     let made = cluster.call("make", "a ConfigMap, as a dry run,", files.create(&dry_run, &probe)).await;
     let made = made.map_err(|error| format!("{error:#}"))?;
-    let Some(at) = made.creation_timestamp() else { return Ok("its clock was not told".to_owned()) };
+    let Some(at) = made.creation_timestamp() else {
+        return Ok("the cluster did not tell its time".to_owned());
+    };
     skew((jiff::Timestamp::now().as_second() - at.0.as_second()).abs())
 }
 

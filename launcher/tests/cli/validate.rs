@@ -38,7 +38,7 @@ fn all_problems_go_to_stderr_with_exit_code_2() {
         "error: 2 problems in stdin\n\
          \x20 stdin:2:1    unknown field `nodess`\n\
          \x20              did you mean `nodes`?\n\
-         \x20 stdin:5:35   train.globalBatch is 65, which 2 nodes x 1 rank x microBatch 32 = 64 does not divide\n\
+         \x20 stdin:5:35   train.globalBatch is 65, which is not a multiple of 2 nodes x 1 rank x microBatch 32 = 64\n\
          \x20              use 64 or 128\n"
     );
 }

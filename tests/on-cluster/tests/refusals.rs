@@ -135,8 +135,7 @@ fn doctor_says_what_is_missing() {
     let mut space = Space::new("doctor");
     let place = format!("-n {} --storage {}", space.name, space.storage());
     let well = space.run(&format!("doctor {place}")).expect_code(0).stdout;
-    for check in
-        ["Kubernetes v1.", "everything that launch asks for", "within", "keeps to conditional writes"]
+    for check in ["Kubernetes v1.", "everything that a launch needs", "within", "honours conditional writes"]
     {
         assert!(well.contains(check), "no {check:?} in:\n{well}");
     }
@@ -188,7 +187,7 @@ fn doctor_asks_a_pod_what_only_a_pod_finds() {
     for (name, words) in [
         ("pod", "ran on "),
         ("pod dns", "kubernetes.default.svc is "),
-        ("pod storage", "keeps to conditional writes"),
+        ("pod storage", "honours conditional writes"),
         ("pod clock", "of this machine's"),
     ] {
         let (ok, detail) = check(&well, name);

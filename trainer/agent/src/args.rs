@@ -59,8 +59,8 @@ pub struct RunArgs {
     /// File that gets the reason of the end in words, as Kubernetes shows it of a pod. Default: none.
     #[arg(long)]
     pub last_words: Option<PathBuf>,
-    /// How long nodes other than 0 stay after the run is done, in seconds, unless they are told to leave. With the first
-    /// that leaves a cluster takes the run for done, and the logs of the others away: node 0's tells of the whole run.
+    /// How long nodes other than 0 stay after the run is done, in seconds, unless they are told to leave. Once the first
+    /// node leaves, a cluster takes the run for done and removes the logs of the others: node 0's tells of the whole run.
     #[arg(long, default_value_t = 0)]
     pub outstay: u64,
     /// Load nothing: start over in a new generation.
@@ -104,7 +104,7 @@ pub struct InstallArgs {
 /// Arguments of `tether`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct TetherArgs {
-    /// Process id of the starter; nothing is run where it is gone already.
+    /// Process id of the starter; if that is gone already, nothing is run.
     #[arg(long, required_unless_present = "stay")]
     pub parent: Option<i32>,
     /// Stay as the command's parent and, when it ends or standard input does, end everything that descends from it.

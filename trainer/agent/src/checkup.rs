@@ -60,7 +60,7 @@ fn gpus(dev: &Path, promised: u32) -> Finding {
     };
     let there = files.flatten().filter(|file| file.file_name().to_str().is_some_and(is_gpu)).count();
     match there {
-        0 => Err(format!("the pod was promised {promised} and has no device /dev/nvidia*")),
+        0 => Err(format!("the pod was promised {promised}, but has no device /dev/nvidia*")),
         _ => Ok(format!("{there} in /dev, {promised} promised")),
     }
 }
@@ -83,7 +83,7 @@ mod tests {
         let add = |name: &str| std::fs::write(dev.path().join(name), "").unwrap();
         ["nvidiactl", "nvidia-uvm", "null"].iter().for_each(|name| add(name));
         let none = gpus(dev.path(), 2).unwrap_err();
-        assert!(none.contains("promised 2 and has no device"), "{none}");
+        assert!(none.contains("promised 2, but has no device"), "{none}");
         ["nvidia0", "nvidia13"].iter().for_each(|name| add(name));
         assert_eq!(gpus(dev.path(), 2).unwrap(), "2 in /dev, 2 promised");
     }

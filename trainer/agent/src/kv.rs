@@ -97,7 +97,7 @@ impl Kv {
         let old: i64 =
             text.parse().map_err(|_| format!("can't add {delta} to {key}, which holds {text:?}"))?;
         old.checked_add(delta)
-            .ok_or_else(|| format!("can't add {delta} to {key}, which holds {old}: no number is that large"))
+            .ok_or_else(|| format!("can't add {delta} to {key}, which holds {old}: the sum is too large"))
     }
 
     /// As c10d defines it: an absent key equals the empty expectation; what holds afterwards is returned.

@@ -32,7 +32,7 @@ pub struct Offer {
 fn num_ranks<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
     match u32::deserialize(from)? {
         num if num <= MOST_RANKS_OF_A_NODE => Ok(num),
-        num => Err(D::Error::custom(format!("a node has no {num} workers"))),
+        num => Err(D::Error::custom(format!("a node can't have {num} workers"))),
     }
 }
 

@@ -69,10 +69,10 @@ impl Checker<'_> {
     fn in_range(&mut self, range: &Range, node: &Node, path: &str, number: Option<f64>) -> Option<Json> {
         let number = number?;
         let bounds = [
-            (range.min.filter(|min| number < *min), "the least is", "use", " or more"),
-            (range.max.filter(|max| number > *max), "the most is", "use", " or less"),
-            (range.above.filter(|above| number <= *above), "it must be above", "use a number above", ""),
-            (range.below.filter(|below| number >= *below), "it must be below", "use a number below", ""),
+            (range.min.filter(|min| number < *min), "but must be at least", "use", " or more"),
+            (range.max.filter(|max| number > *max), "but must be at most", "use", " or less"),
+            (range.above.filter(|above| number <= *above), "but must be above", "use a number above", ""),
+            (range.below.filter(|below| number >= *below), "but must be below", "use a number below", ""),
         ];
         for (bound, rule, fix, rest) in bounds {
             if let Some(bound) = bound {
@@ -117,7 +117,7 @@ impl Checker<'_> {
             Some(option) => format!("did you mean `{option}`?"),
             None => format!("write {}", any_of(names())),
         };
-        let what = format!("{path} is `{text}`, it must be {}", any_of(names()));
+        let what = format!("{path} is `{text}`, but must be {}", any_of(names()));
         self.add(&node.place, path, what, fix);
         None
     }
@@ -220,16 +220,11 @@ impl Checker<'_> {
 
     fn repeated(&mut self, entry: &Entry, before: &[Entry], path: &str) -> bool {
         let Some(first) = before.iter().find(|earlier| earlier.key == entry.key) else { return false };
-        let line = match &first.place {
-            Place::File(at) => format!(" on line {}", at.line),
+        let first = match &first.place {
+            Place::File(at) => format!("; the first is on line {}", at.line),
             Place::Set(_) | Place::Whole => String::new(),
         };
-        self.add(
-            &entry.place,
-            path,
-            format!("`{path}` is here a second time"),
-            format!("keep one; the first is{line}"),
-        );
+        self.add(&entry.place, path, format!("`{path}` appears a second time"), format!("keep one{first}"));
         true
     }
 

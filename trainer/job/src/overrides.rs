@@ -71,7 +71,7 @@ fn put(node: &mut Node, keys: &[&str], value: Node) -> Result<(), (String, Strin
         Value::List(items) => {
             let length = items.len();
             let index = key.parse::<usize>().ok().filter(|index| *index <= length).ok_or_else(|| {
-                let what = format!("`{key}` is no place in a list of {length}");
+                let what = format!("`{key}` is not an index into a list of length {length}");
                 (what, format!("use a number from 0 to {length}"))
             })?;
             if index == length {

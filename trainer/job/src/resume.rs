@@ -42,7 +42,7 @@ impl FromStr for Resume {
             step => step
                 .parse()
                 .map(Self::At)
-                .map_err(|_| "it is none of auto, must, or the step of a checkpoint".to_owned()),
+                .map_err(|_| "write auto, must, or the step of a checkpoint".to_owned()),
         }
     }
 }

@@ -72,17 +72,17 @@ fn what_the_agent_sets_is_refused() {
 fn a_job_holds_no_secret() {
     assert_section(
         "env: { HF_TOKEN: abc }",
-        &["kubernetes.env.HF_TOKEN holds a secret, and everybody can read a Job | \
+        &["kubernetes.env.HF_TOKEN holds a secret, and whoever may read the Job can see it | \
            put it into a Secret, and write secrets: [{ name: THE-SECRET, key: HF_TOKEN }]"],
     );
     assert_section(
         "secrets: [{ name: s, env: A }]",
-        &["kubernetes.secrets.0.env names a variable, and no `key` says what it holds | \
+        &["kubernetes.secrets.0.env names a variable, but no `key` says what it holds | \
            add key, or remove env to get all keys"],
     );
     assert_section(
         "env: { A: b }, secrets: [{ name: s, key: A }]",
-        &["kubernetes.secrets.0 sets A, which is set before | keep one, or name another variable with env"],
+        &["kubernetes.secrets.0 sets A, which is already set | keep one, or name another variable with env"],
     );
 }
 
@@ -90,21 +90,23 @@ fn a_job_holds_no_secret() {
 fn words_are_checked() {
     assert_section(
         "gpu: { resource: gpu, count: 1 }",
-        &["kubernetes.gpu.resource is `gpu`, and resources have a domain | write it like nvidia.com/gpu"],
+        &[
+            "kubernetes.gpu.resource is `gpu`, but a resource has a domain and a name | write it like nvidia.com/gpu",
+        ],
     );
     assert_section(
         "schedule: { cron: '0 2 * *' }",
-        &["kubernetes.schedule.cron is `0 2 * *`, which has not five parts | \
+        &["kubernetes.schedule.cron is `0 2 * *`, which has 4 parts instead of 5 | \
            write minute, hour, day of month, month and day of week, like `0 2 * * *`"],
     );
     assert_section(
         "resources: { cpu: 4 cores }",
         &["kubernetes.resources.cpu: `4 cores` is not a number of cores | \
-           write cores or thousandths of one, for example 4 or 500m"],
+           write cores, or thousandths of a core with an m, for example 4 or 500m"],
     );
     assert_section(
         "spot: aws",
-        &["kubernetes.spot is `aws`, it must be karpenter, eks, gke or aks | did you mean `aks`?"],
+        &["kubernetes.spot is `aws`, but must be karpenter, eks, gke or aks | did you mean `aks`?"],
     );
 }
 
@@ -121,7 +123,7 @@ fn volumes_have_one_source_and_a_place_of_their_own() {
     assert_section(
         "volumes: [{ mountPath: data, claim: a }, { mountPath: /tmp/, claim: a }]",
         &[
-            "kubernetes.volumes.0.mountPath is `data`, not an absolute path | start it with /, without colons",
+            "kubernetes.volumes.0.mountPath is `data`, which is not an absolute path without colons | start it with / and leave out colons",
             "kubernetes.volumes.1.mountPath is `/tmp`, where something else is mounted | use another path",
         ],
     );
@@ -131,17 +133,17 @@ fn volumes_have_one_source_and_a_place_of_their_own() {
 fn sizes_and_times_nest() {
     assert_section(
         "shmSize: 8GiB, resources: { memory: 8GiB }",
-        &["kubernetes.shmSize is 8GiB, and all of resources.memory is 8GiB | \
+        &["kubernetes.shmSize is 8GiB, but must be below resources.memory, which is 8GiB | \
            lower shmSize or raise memory: /dev/shm counts against it"],
     );
     assert_section(
         "resources: { ephemeralStorage: 1GiB }",
-        &["kubernetes.resources.ephemeralStorage is 1GiB, and /tmp and the dataset cache may take 2GiB | \
+        &["kubernetes.resources.ephemeralStorage is 1GiB, but /tmp and the dataset cache may take 2GiB | \
            raise it to 2GiB, or lower tmpSize or data.cache.size"],
     );
     assert_section(
         "gracePeriod: 30s",
-        &["kubernetes.gracePeriod is 30s, not above recovery.grace, 30s | \
+        &["kubernetes.gracePeriod is 30s, but must be above recovery.grace, which is 30s | \
            raise gracePeriod or lower grace, or the last checkpoint is cut off"],
     );
 }
@@ -183,9 +185,9 @@ fn a_cluster_needs_an_image_and_what_all_pods_reach() {
          data: { train: { uri: d }, eval: { uri: /data } }\n\
          storage: file:///runs\nkubernetes: { image: i }\n",
         &[
-            "worker is `target/w`, a path beside the job file, which pods don't have | \
+            "worker is `target/w`, a path relative to the job file, which pods don't have | \
              write its absolute path in the image",
-            "data.train.uri is `d`, a path beside the job file, which pods don't have | \
+            "data.train.uri is `d`, a path relative to the job file, which pods don't have | \
              write a bucket, like s3://bucket/dataset, or an absolute path in the image or a volume",
             "storage is `file:///runs`, which pods on different machines don't share | \
              write a bucket that all pods reach, like s3://bucket/runs, gs://bucket/runs or az://container/runs",

@@ -43,7 +43,7 @@ fn all_problems_come_at_once_under_one_heading() {
         "2 problems in digits.yaml\n\
          \x20 digits.yaml:3:1    unknown field `nodess`\n\
          \x20                    did you mean `nodes`?\n\
-         \x20 digits.yaml:5:35   train.globalBatch is 65, which 2 nodes x 1 rank x microBatch 32 = 64 does not divide\n\
+         \x20 digits.yaml:5:35   train.globalBatch is 65, which is not a multiple of 2 nodes x 1 rank x microBatch 32 = 64\n\
          \x20                    use 64 or 128"
     );
 }
@@ -159,26 +159,26 @@ fn wrong_units() {
 
 #[test]
 fn out_of_range() {
-    assert_tail("nodes: 0\n", &["j.yaml:5:8 | nodes is 0, the least is 1 | use 1 or more"]);
-    assert_tail("nodes: -3\n", &["j.yaml:5:8 | nodes is -3, the least is 1 | use 1 or more"]);
+    assert_tail("nodes: 0\n", &["j.yaml:5:8 | nodes is 0, but must be at least 1 | use 1 or more"]);
+    assert_tail("nodes: -3\n", &["j.yaml:5:8 | nodes is -3, but must be at least 1 | use 1 or more"]);
     assert_tail(
         "nodes: 9000000000\n",
-        &["j.yaml:5:8 | nodes is 9000000000, the most is 100000 | use 100000 or less"],
+        &["j.yaml:5:8 | nodes is 9000000000, but must be at most 100000 | use 100000 or less"],
     );
     assert_tail(
         "checkpoint: { keepLast: 1 }\n",
-        &["j.yaml:5:25 | checkpoint.keepLast is 1, the least is 2 | use 2 or more"],
+        &["j.yaml:5:25 | checkpoint.keepLast is 1, but must be at least 2 | use 2 or more"],
     );
     assert_tail(
         "optimizer: { kind: sgd, lr: 0, momentum: 1 }\n",
         &[
-            "j.yaml:5:29 | optimizer.lr is 0, it must be above 0 | use a number above 0",
-            "j.yaml:5:42 | optimizer.momentum is 1, it must be below 1 | use a number below 1",
+            "j.yaml:5:29 | optimizer.lr is 0, but must be above 0 | use a number above 0",
+            "j.yaml:5:42 | optimizer.momentum is 1, but must be below 1 | use a number below 1",
         ],
     );
     assert_problems(
         &HEAD.replace("{ kind: mlp }", "{ kind: mlp, hidden: [64, 0] }"),
-        &["j.yaml:2:34 | model.hidden.1 is 0, the least is 1 | use 1 or more"],
+        &["j.yaml:2:34 | model.hidden.1 is 0, but must be at least 1 | use 1 or more"],
     );
 }
 
@@ -194,7 +194,7 @@ fn missing_and_repeated_fields() {
     assert_tail("optimizer: { kind: sgd }\n", &["j.yaml:5:12 | `optimizer.lr` is missing | add lr: 0.1"]);
     assert_tail(
         "name: b\n",
-        &["j.yaml:5:1 | `name` is here a second time | keep one; the first is on line 1"],
+        &["j.yaml:5:1 | `name` appears a second time | keep one; the first is on line 1"],
     );
     assert_problems(
         "",
@@ -208,11 +208,11 @@ fn tags() {
     let edit = |model: &str| HEAD.replace("{ kind: mlp }", model);
     assert_problems(
         &edit("{ kind: mpl }"),
-        &["j.yaml:2:16 | model.kind is `mpl`, it must be mlp or custom | did you mean `mlp`?"],
+        &["j.yaml:2:16 | model.kind is `mpl`, but must be mlp or custom | did you mean `mlp`?"],
     );
     assert_problems(
         &edit("{ kind: resnet }"),
-        &["j.yaml:2:16 | model.kind is `resnet`, it must be mlp or custom | write mlp or custom"],
+        &["j.yaml:2:16 | model.kind is `resnet`, but must be mlp or custom | write mlp or custom"],
     );
     assert_problems(
         &edit("{ hidden: [8] }"),
@@ -254,19 +254,21 @@ fn the_batch_must_divide() {
     assert_problems(
         &format!("{}nodes: 3\nranksPerNode: 2\n", train("steps: 5, globalBatch: 64")),
         &[
-            "j.yaml:4:33 | train.globalBatch is 64, which 3 nodes x 2 ranks = 6 does not divide | use 60 or 66",
+            "j.yaml:4:33 | train.globalBatch is 64, which is not a multiple of 3 nodes x 2 ranks = 6 | use 60 or 66",
         ],
     );
     assert_problems(
         &train("steps: 5, globalBatch: 8, microBatch: 16"),
         &[
-            "j.yaml:4:33 | train.globalBatch is 8, which 1 node x 1 rank x microBatch 16 = 16 does not divide | use 16",
+            "j.yaml:4:33 | train.globalBatch is 8, which is not a multiple of 1 node x 1 rank x microBatch 16 = 16 | use 16",
         ],
     );
     // The default of 32 is nowhere in the file; the group that it belongs to is.
     assert_tail(
         "nodes: 3\n",
-        &["j.yaml:4:8 | train.globalBatch is 32, which 3 nodes x 1 rank = 3 does not divide | use 30 or 33"],
+        &[
+            "j.yaml:4:8 | train.globalBatch is 32, which is not a multiple of 3 nodes x 1 rank = 3 | use 30 or 33",
+        ],
     );
 }
 
@@ -274,12 +276,12 @@ fn the_batch_must_divide() {
 fn one_of_model_and_command() {
     assert_problems(
         "name: a\n",
-        &["j.yaml:1:1 | there is nothing to run: neither `model` nor `command` | \
+        &["j.yaml:1:1 | there is nothing to run: the job has neither `model` nor `command` | \
            add model: { kind: mlp } or command: [python, train.py]"],
     );
     assert_tail(
         "command: [x]\n",
-        &["j.yaml:5:10 | there are both `model` and `command` | keep one of the two"],
+        &["j.yaml:5:10 | the job has both `model` and `command` | keep one of the two"],
     );
     assert_problems("name: a\ncommand: []\n", &["j.yaml:2:10 | command is empty | write at least one item"]);
     assert_problems(
@@ -300,20 +302,20 @@ fn a_model_has_what_it_needs() {
     assert_problems(
         "name: a\nmodel: { kind: mlp }\n",
         &[
-            "j.yaml:1:1 | train says neither `steps` nor `epochs` | add steps: 1000 or epochs: 10",
+            "j.yaml:1:1 | train has neither `steps` nor `epochs` | add steps: 1000 or epochs: 10",
             "j.yaml:1:1 | there is no `data` to train on | add data: { train: { uri: path/to/dataset } }",
         ],
     );
     assert_problems(
         &HEAD.replace("steps: 5", "steps: 5, epochs: 2"),
-        &["j.yaml:4:28 | there are both train.steps and train.epochs | keep one of the two"],
+        &["j.yaml:4:28 | train has both `steps` and `epochs` | keep one of the two"],
     );
     assert_problems(
         "name: a\nmodel: { kind: custom }\ntrain: { epochs: 5 }\n",
         &[
-            "j.yaml:2:16 | model.kind is custom, and no `worker` is there to know it | \
+            "j.yaml:2:16 | model.kind is custom, but no `worker` names the binary with its task | \
              add worker: path/to/your/binary",
-            "j.yaml:3:18 | train.epochs counts epochs, and there is no `data` | count steps, or add data",
+            "j.yaml:3:18 | train.epochs counts epochs, but there is no `data` | count steps, or add data",
         ],
     );
 }
@@ -322,12 +324,12 @@ fn a_model_has_what_it_needs() {
 fn a_warm_start_is_from_another_run() {
     assert_tail(
         "warmStart: { kind: run, name: a }\n",
-        &["j.yaml:5:31 | warmStart.name is `a`, this very run | \
+        &["j.yaml:5:31 | warmStart.name is `a`, which is this run itself | \
            name another run, or remove it: a run carries on from its own checkpoints by itself"],
     );
     assert_tail(
         "warmStart: { kind: previous }\n",
-        &["j.yaml:5:20 | warmStart.kind is previous, and without a schedule there is none | \
+        &["j.yaml:5:20 | warmStart.kind is previous, but a job without a schedule has no previous run | \
            add kubernetes.schedule, or write warmStart: { kind: run, name: THE-OTHER-RUN }"],
     );
 }
@@ -337,32 +339,36 @@ fn timeouts_nest() {
     assert_tail(
         "recovery: { heartbeat: 3s }\n",
         &[
-            "j.yaml:5:24 | recovery.heartbeat is 3s, not below recovery.dead, 3s | lower heartbeat or raise dead",
+            "j.yaml:5:24 | recovery.heartbeat is 3s, but must be below recovery.dead, which is 3s | lower heartbeat or raise dead",
         ],
     );
     assert_tail(
         "recovery: { stepBudget: 3s }\n",
         &[
-            "j.yaml:5:25 | recovery.dead is 3s, not below recovery.stepBudget, 3s | lower dead or raise stepBudget",
+            "j.yaml:5:25 | recovery.dead is 3s, but must be below recovery.stepBudget, which is 3s | lower dead or raise stepBudget",
         ],
     );
     assert_tail(
         "recovery: { stepBudget: 30s, collective: 59s, grace: 5s, join: 0s }\n",
         &[
-            "j.yaml:5:42 | recovery.collective is 59s, less than 2 x recovery.stepBudget, 1m | \
+            "j.yaml:5:42 | recovery.collective is 59s, but must be at least 2 x recovery.stepBudget, which is 1m | \
              raise collective to 1m or more, or remove it",
-            "j.yaml:5:54 | recovery.revoke is 5s, not below recovery.grace, 5s | lower revoke or raise grace",
+            "j.yaml:5:54 | recovery.revoke is 5s, but must be below recovery.grace, which is 5s | lower revoke or raise grace",
             "j.yaml:5:64 | recovery.join is zero | use a time above zero",
         ],
     );
     assert_tail(
         "recovery: { stepBudget: 2m }\n",
-        &["j.yaml:5:25 | recovery.firstStepBudget is 1m, less than recovery.stepBudget, 2m | \
-           raise firstStepBudget to 2m or more"],
+        &[
+            "j.yaml:5:25 | recovery.firstStepBudget is 1m, but must be at least recovery.stepBudget, which is 2m | \
+           raise firstStepBudget to 2m or more",
+        ],
     );
     assert_tail(
         "nodes: 2\nrecovery: { minNodes: 1 }\n",
-        &["j.yaml:6:23 | recovery.minNodes is 1, and all 2 nodes are needed | write 2, or remove it"],
+        &[
+            "j.yaml:6:23 | recovery.minNodes is 1, but must be the same as nodes, which is 2 | write 2, or remove it",
+        ],
     );
 }
 
@@ -371,7 +377,7 @@ fn environment() {
     assert_tail(
         "env: { A-B: x, RANK: '1', LOCKSTEP_LINK: x, P: $HOME, Q: '${}', B: 1 }\n",
         &[
-            "j.yaml:5:13 | `A-B` is not the name of a variable | \
+            "j.yaml:5:13 | `A-B` is not a valid name for a variable | \
              use letters, digits and _, not starting with a digit",
             "j.yaml:5:22 | env.RANK is set by the agent for each worker | remove it",
             "j.yaml:5:42 | env.LOCKSTEP_LINK is set by the agent for each worker | remove it",
@@ -396,7 +402,7 @@ fn secrets_stay_out_of_the_file() {
             "j.yaml:5:18 | env.HF_TOKEN holds a secret, and the job file is copied into the run | \
              export HF_TOKEN where the run is started, and write HF_TOKEN: ${HF_TOKEN}",
             "j.yaml:6:10 | storage holds credentials, and the job file is copied into the run | \
-             remove what is before the @; give credentials by the environment, like AWS_ACCESS_KEY_ID",
+             remove what is before the @; give credentials in environment variables, like AWS_ACCESS_KEY_ID",
         ]
     );
     assert!(!problems.to_string().contains("hunter2"));
@@ -432,12 +438,18 @@ fn overrides_are_checked_like_the_file() {
     );
     assert_set(
         &["model.hidden=[8]", "model.hidden.3=8"],
-        &["--set model.hidden.3 | `3` is no place in a list of 1 | use a number from 0 to 1"],
+        &["--set model.hidden.3 | `3` is not an index into a list of length 1 | use a number from 0 to 1"],
     );
     assert_set(
         &["recovery.dead=20s"],
-        &["--set recovery.dead | recovery.dead is 20s, not below recovery.stepBudget, 10s | \
-           lower dead or raise stepBudget"],
+        &[
+            "--set recovery.dead | recovery.dead is 20s, but must be below recovery.stepBudget, which is 10s | \
+           lower dead or raise stepBudget",
+        ],
+    );
+    assert_set(
+        &["log={ level: info, level: warn }"],
+        &["--set log | `log.level` appears a second time | keep one"],
     );
 }
 

@@ -103,7 +103,7 @@ fn an_override_replaces_its_alternative() {
     assert!(problems.to_string().contains("neither `steps` nor `epochs`"), "{problems}");
     let sets = ["train.steps=1", "train.epochs=1"].map(str::to_owned);
     let problems = parse(&source("j.yaml", YAML), &sets).unwrap_err();
-    assert!(problems.to_string().contains("both train.steps and train.epochs"), "{problems}");
+    assert!(problems.to_string().contains("both `steps` and `epochs`"), "{problems}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ pub async fn storage(uri: &str) -> Finding {
         Err(_) => Err(format!("{uri} could not be tried out within {STORAGE_DEADLINE:?}")),
         Ok(Err(error)) => Err(error.to_string()),
         Ok(Ok(Some(breach))) => Err(format!("{uri} {breach}")),
-        Ok(Ok(None)) => Ok(format!("{uri} can be listed, read and written, and keeps to conditional writes")),
+        Ok(Ok(None)) => Ok(format!("{uri} can be listed, read and written, and honours conditional writes")),
     }
 }
 
@@ -45,18 +45,18 @@ pub async fn storage(uri: &str) -> Finding {
 async fn contract(storage: &dyn Storage, path: &str) -> lockstep_storage::Result<Option<&'static str>> {
     let (first, second) = ("first".into(), "second".into());
     if storage.create(path, first).await? != Created::Ours {
-        return Ok(Some("says that a new object was there already"));
+        return Ok(Some("says that a new object existed already"));
     }
     match storage.create(path, second).await? {
         Created::Theirs(body) if body == "first" => {}
         _ => {
             return Ok(Some(
-                "wrote over an object in spite of the condition; use a store with If-None-Match",
+                "overwrote an object in spite of the condition; use a store that honours If-None-Match",
             ));
         }
     }
     if storage.get(path).await? != "first" {
-        return Ok(Some("returned other bytes than were written"));
+        return Ok(Some("returned bytes other than those that were written"));
     }
     let listed = storage.list("").await?.iter().any(|meta| meta.path == path);
     Ok((!listed).then_some("doesn't list what was written"))
@@ -71,7 +71,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let uri = folder.path().to_string_lossy().into_owned();
         let found = storage(&uri).await.unwrap();
-        assert!(found.ends_with("keeps to conditional writes"), "{found}");
+        assert!(found.ends_with("honours conditional writes"), "{found}");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
         let none = storage("ftp://x/y").await.unwrap_err();
         assert!(none.contains("ftp://x/y"), "{none}");

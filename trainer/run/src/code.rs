@@ -35,7 +35,7 @@ pub struct Packed {
 pub enum PackError {
     /// It has too much in it.
     #[error(
-        "{folder} holds {num_bytes} bytes, and at most {MOST_BYTES} can be brought along; the largest: {largest}"
+        "{folder} holds {num_bytes} bytes, but at most {MOST_BYTES} can be brought along; the largest: {largest}"
     )]
     TooLarge {
         /// The folder.
@@ -189,7 +189,7 @@ pub fn unpack(archive: &[u8], to: &Path, most_bytes: u64) -> io::Result<()> {
 }
 
 fn no_packed_folder(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("this is no packed folder: it holds {what}"))
+    io::Error::new(io::ErrorKind::InvalidData, format!("this is not a packed folder: it holds {what}"))
 }
 
 #[cfg(test)]

@@ -287,7 +287,7 @@ impl RunDir {
         let record: Option<Membership> = self.read(&path, MEMBERSHIP_RECORD).await?;
         match record {
             Some(record) if record.generation != generation => {
-                let reason = format!("it says that it is that of generation {}", record.generation);
+                let reason = format!("it says that it belongs to generation {}", record.generation);
                 Err(Error::BadRecord { uri: self.uri(&path), what: MEMBERSHIP_RECORD, reason })
             }
             record => Ok(record),

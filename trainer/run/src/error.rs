@@ -89,7 +89,7 @@ pub enum Error {
 
     /// Two writers claim the same step of the same generation.
     #[error(
-        "{uri} was written by {theirs}, this is {ours}: two processes act for one generation; stop both and look at their logs"
+        "{uri} was written by {theirs}, but this is {ours}: two processes act for one generation; stop both and look at their logs"
     )]
     ForeignCommit {
         /// The commit record.

@@ -246,7 +246,7 @@ fn fold(records: &Records, answer: &Answer) -> RunStatus {
 
 fn phase(newest: Option<&Membership>, answer: &Answer) -> (RunPhase, Option<String>) {
     let Some(newest) = newest else {
-        return (RunPhase::Waiting, Some("no generation was formed yet".to_owned()));
+        return (RunPhase::Waiting, Some("no generation has been formed yet".to_owned()));
     };
     match (newest.outcome(), answer) {
         (Some(Outcome::Done), _) => (RunPhase::Done, None),

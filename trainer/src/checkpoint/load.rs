@@ -106,7 +106,8 @@ impl Loading<'_> {
         let loaded = self.runtime.block_on(self.run_dir.load_checkpoint(chosen))?;
         let used = loaded.commit.step;
         for passed in &loaded.passed {
-            let text = format!("{}; used {used} instead. The damaged one was left in place", passed.problem);
+            let text =
+                format!("{}; used {used} instead. The damaged checkpoint was left in place", passed.problem);
             self.outbox.send(WorkerMsg::CheckpointProblem { step: passed.checkpoint.step, text });
         }
         let state = restore(&loaded, variables, optimizer)?;

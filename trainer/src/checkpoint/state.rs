@@ -78,7 +78,7 @@ impl Dataset {
             let uri = &now.uri;
             Err(Error::state(
                 STATE,
-                format!("it was trained on data with digest {before}, {uri} has {found}"),
+                format!("it was trained on data with digest {before}, but {uri} has {found}"),
             ))
         };
         let is_sealed_since = now.unsealed.as_ref() == Some(&self.digest);

@@ -90,7 +90,7 @@ impl<'a> TensorFile<'a> {
                 let (found, wanted) = (describe(&found), describe(&target));
                 return Err(Error::state(
                     self.name,
-                    format!("tensor {name} is {found}, this job wants {wanted}"),
+                    format!("tensor {name} is {found}, but this job needs {wanted}"),
                 ));
             }
             extra.retain(|other| *other != name);
@@ -182,7 +182,7 @@ mod tests {
         };
         let is =
             |r: Result<(), String>, text: &str| assert!(r.as_ref().is_err_and(|e| e.contains(text)), "{r:?}");
-        is(restore(&[("a", &a), ("b", &wide)]), "tensor b is Float[2], this job wants Float[3]");
+        is(restore(&[("a", &a), ("b", &wide)]), "tensor b is Float[2], but this job needs Float[3]");
         is(restore(&[("a", &a), ("b", &b), ("c", &c)]), "lacks tensor c");
         is(restore(&[("a", &a)]), "holds tensor b");
         assert_eq!(

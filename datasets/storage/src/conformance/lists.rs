@@ -22,7 +22,7 @@ pub(super) async fn list_after_write(place: Place) -> Outcome {
         let listed = s.list(&place.path(folder)).await.map_err(failed)?;
         let found: Vec<_> = listed.into_iter().map(|meta| (place.name(&meta.path), meta.bytes)).collect();
         expect(found == expected, || {
-            format!("{} objects were written and these are listed: {found:?}", expected.len())
+            format!("{} objects were written, but these are listed: {found:?}", expected.len())
         })?;
     }
     let right = expected.iter().filter(|(name, _)| name.starts_with("a/x/")).count();
@@ -46,7 +46,7 @@ pub(super) async fn folders(place: Place) -> Outcome {
     s.put(&place.path("file"), "not a folder".into()).await.map_err(failed)?;
     let is = async |folder: &str, expected: &[String]| {
         let found = s.folders(folder).await.map_err(failed)?;
-        expect(found == expected, || format!("{folder} has the folders {expected:?} and lists {found:?}"))
+        expect(found == expected, || format!("{folder} has the folders {expected:?}, but lists {found:?}"))
     };
     for folder in [place.folder.clone(), format!("{}/", place.folder)] {
         is(&folder, &expected).await?;
@@ -73,5 +73,5 @@ pub(super) async fn delete(place: Place) -> Outcome {
     let left = s.list(&place.folder).await.map_err(failed)?.len();
     expect(left == 1, || format!("{left} objects are listed where one of two was deleted"))?;
     let created = s.create(&path, "again".into()).await.map_err(failed)?;
-    expect(created == Created::Ours, || format!("a create after a delete told {created:?}"))
+    expect(created == Created::Ours, || format!("a create after a delete returned {created:?}"))
 }

@@ -63,7 +63,7 @@ pub const CHECKS: [Check; 15] = [
     },
     Check {
         name: "sizes-first",
-        promise: "the size is told before the content",
+        promise: "the size comes before the content",
         danger: "a wrong object fills the memory",
         check: |place| Box::pin(reads::sizes_first(place)),
     },
@@ -81,25 +81,25 @@ pub const CHECKS: [Check; 15] = [
     },
     Check {
         name: "create-race",
-        promise: "of 16 racing creates one wins, and all are told which",
+        promise: "of 16 racing creates, one wins, and all are told which",
         danger: "two leaders form the same generation, and each goes its own way",
         check: |place| Box::pin(writes::create_race(place)),
     },
     Check {
         name: "put-replaces",
-        promise: "a second put of a path stands in place of the first",
+        promise: "a second put of a path replaces the first",
         danger: "a checkpoint that is written again keeps old bytes",
         check: |place| Box::pin(writes::put_replaces(place)),
     },
     Check {
         name: "replace",
-        promise: "a replacement that names the old content is void when that changed",
+        promise: "a replacement that names the old content has no effect once that has changed",
         danger: "a change to an index or a record is lost without a word",
         check: |place| Box::pin(writes::replace(place)),
     },
     Check {
         name: "replace-race",
-        promise: "of 16 racing replacements of one content one wins",
+        promise: "of 16 racing replacements of the same content, one wins",
         danger: "a change to an index or a record is lost without a word",
         check: |place| Box::pin(writes::replace_race(place)),
     },

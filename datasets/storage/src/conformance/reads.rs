@@ -65,7 +65,7 @@ pub(super) async fn if_match(place: Place) -> Outcome {
     s.put(&path, "first".into()).await.map_err(failed)?;
     let first = s.head(&path).await.map_err(failed)?;
     let listed = s.list(&place.folder).await.map_err(failed)?;
-    expect(listed.first() == Some(&first), || format!("a listing tells {listed:?}, a head {first:?}"))?;
+    expect(listed.first() == Some(&first), || format!("a listing gave {listed:?}, a head gave {first:?}"))?;
     expect_body(s.get_listed(&first).await, "first")?;
     // Of the same size, and of another.
     for body in ["other", "a longer one", ""] {
@@ -76,7 +76,7 @@ pub(super) async fn if_match(place: Place) -> Outcome {
         })?;
         let now = s.head(&path).await.map_err(failed)?;
         expect((&now.etag, &now.version) != (&first.etag, &first.version), || {
-            format!("another content has the same ETag {:?}", now.etag)
+            format!("different content has the same ETag {:?}", now.etag)
         })?;
         expect_body(s.get_listed(&now).await, body)?;
     }

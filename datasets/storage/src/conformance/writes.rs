@@ -57,15 +57,15 @@ pub(super) async fn create_once(place: Place) -> Outcome {
             };
             let created = created.map_err(failed)?;
             expect(created == expected, || {
-                format!("a create of {body:?} told {created:?} instead of {expected:?}")
+                format!("a create of {body:?} returned {created:?} instead of {expected:?}")
             })?;
         }
         let found = s.get(&path).await.map_err(failed)?;
-        expect(found == mine, || format!("{found:?} stands where {mine:?} was created first"))?;
+        expect(found == mine, || format!("{found:?} is where {mine:?} was created first"))?;
     }
     s.put(&place.path("put"), mine.clone()).await.map_err(failed)?;
     let created = s.create(&place.path("put"), other).await.map_err(failed)?;
-    expect(created == Created::Theirs(mine), || format!("a create after a put told {created:?}"))
+    expect(created == Created::Theirs(mine), || format!("a create after a put returned {created:?}"))
 }
 
 pub(super) async fn create_race(place: Place) -> Outcome {
@@ -82,10 +82,10 @@ pub(super) async fn create_race(place: Place) -> Outcome {
         };
         for (body, created) in &answers {
             let right = body == winner || *created == Created::Theirs(winner.clone());
-            expect(right, || "a create that lost was told of another content than the winner's".to_owned())?;
+            expect(right, || "a create that lost was given content other than the winner's".to_owned())?;
         }
         let stays = place.storage.get(&path).await.map_err(failed)?;
-        expect(stays == *winner, || "another content stands there than the winner's".to_owned())?;
+        expect(stays == *winner, || "the content that is there is not the winner's".to_owned())?;
     }
     Ok(())
 }
@@ -108,11 +108,11 @@ pub(super) async fn replace(place: Place) -> Outcome {
     s.put(&path, "first".into()).await.map_err(failed)?;
     let first = s.head(&path).await.map_err(failed)?;
     expect(replaced(&first, "second").await?, || "the content that is there can't be replaced".to_owned())?;
-    expect(!replaced(&first, "third").await?, || {
-        "a content that is no longer there was replaced".to_owned()
-    })?;
+    expect(!replaced(&first, "third").await?, || "content that is no longer there was replaced".to_owned())?;
     let found = s.get(&path).await.map_err(failed)?;
-    expect(found == "second", || format!("{found:?} stands there after a replacement that was void"))?;
+    expect(found == "second", || {
+        format!("{found:?} is there after a replacement that should have had no effect")
+    })?;
     let second = s.head(&path).await.map_err(failed)?;
     s.delete(&path).await.map_err(failed)?;
     expect(!replaced(&second, "third").await?, || "a deleted object was replaced".to_owned())?;
@@ -135,7 +135,7 @@ pub(super) async fn replace_race(place: Place) -> Outcome {
             return Err(format!("{} of {RACERS} racing replacements were told that they won", won.len()));
         };
         let stays = place.storage.get(&path).await.map_err(failed)?;
-        expect(stays == *winner, || "another content stands there than the winner's".to_owned())?;
+        expect(stays == *winner, || "the content that is there is not the winner's".to_owned())?;
     }
     Ok(())
 }
@@ -190,7 +190,9 @@ pub(super) async fn large_put(place: Place) -> Outcome {
     let body: Bytes = (0..40_000_000_u32 / 4).flat_map(u32::to_le_bytes).collect::<Vec<_>>().into();
     s.put(&path, body.clone()).await.map_err(failed)?;
     let bytes = s.head(&path).await.map_err(failed)?.bytes;
-    expect(bytes == body.len() as u64, || format!("{} bytes were written and are {bytes}", body.len()))?;
+    expect(bytes == body.len() as u64, || {
+        format!("{} bytes were written, but the store says {bytes}", body.len())
+    })?;
     expect(s.get(&path).await.map_err(failed)? == body, || "the content differs".to_owned())?;
     let border = 16_777_210..16_777_230;
     let middle = s.get_range(&path, border.clone()).await.map_err(failed)?;

@@ -29,10 +29,11 @@ pub(super) async fn checks(place: &ClusterArgs, asked: Option<&Asked>) -> anyhow
     }
     let fix = "ask your platform team for the launcher Role of Lockstep's manifests/ in this namespace";
     checks.push(Check::new("rights", cluster::rights(&cluster).await, fix));
-    let fix = "set the clock of this machine, or of the cluster: object stores refuse who is late";
+    let fix =
+        "set the clock of this machine, or of the cluster: object stores refuse requests whose time is off";
     checks.push(Check::new("clock", cluster::clock(&cluster).await, fix));
     if let Some(Asked { job, objects, checkup }) = asked {
-        let fix = "change what it names in the job file, or ask who looks after the namespace";
+        let fix = "change what it names in the job file, or ask whoever looks after the namespace";
         checks.push(Check::new("job", cluster::dry_run(&cluster, objects).await, fix));
         if let Some(found) = cluster::gpus(&cluster, job).await {
             let fix = "ask for another kubernetes.gpu.resource, a smaller count, or fewer nodes";
@@ -63,19 +64,20 @@ async fn inside(cluster: &Cluster, pod: &Objects, most: Duration) -> anyhow::Res
     let (place, clock, found) = match cluster::look_inside(cluster, pod, most).await? {
         Inside::Seen { place, clock, checkup } => (place, clock, checkup),
         Inside::Unseen { why, fix } => {
-            let fix = fix.as_deref().unwrap_or("the message names who refuses");
+            let fix = fix.as_deref().unwrap_or("the message names who refused it");
             return Ok(vec![Check::new("pod", Err(why), fix)]);
         }
     };
     let mut checks = vec![Check::new("pod", Ok(place), "")];
-    let fix = "let the namespace's NetworkPolicies and kubernetes.podOverlay have pods ask the cluster's name server (port 53), and check CoreDNS";
+    let fix = "make sure that the namespace's NetworkPolicies and kubernetes.podOverlay let pods reach the cluster's name server (port 53), and check CoreDNS";
     checks.push(Check::new("pod dns", found.dns, fix));
-    let fix = "check that the bucket is there, and kubernetes.secrets, kubernetes.serviceAccount and kubernetes.env: the store's address as pods reach it, and a key that may list, read, write and delete there";
+    let fix = "check that the bucket is there, and that kubernetes.secrets, kubernetes.serviceAccount and kubernetes.env give the store's address as pods reach it, and a key that may list, read, write and delete there";
     checks.push(Check::new("pod storage", found.storage, fix));
-    let fix = "set the clock of the cluster's machines, or of this one: object stores refuse who is late";
+    let fix = "set the clock of the cluster's machines, or of this one: object stores refuse requests whose time is off";
     checks.push(Check::new("pod clock", clock, fix));
     if let Some(found) = found.gpus {
-        let fix = "have the machines' container runtime hand devices out, as NVIDIA's container toolkit does";
+        let fix =
+            "set up the machines' container runtime to hand out devices, as NVIDIA's container toolkit does";
         checks.push(Check::new("pod gpus", found, fix));
     }
     Ok(checks)

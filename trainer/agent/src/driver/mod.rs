@@ -324,7 +324,7 @@ impl Driver {
         }
         let since = match self.facts.args.launched_at {
             Some(_) => "launch",
-            None => "its nodes were there",
+            None => "its nodes were ready",
         };
         let text = format!("first step {seconds:.2} s after {since}");
         let event = self.reporter.here(generation, EventKind::FirstStep, text);

@@ -114,8 +114,9 @@ fn same_run(formed: Option<&Membership>, name: &str, job: &Value) -> Result<(), 
     match fields.is_empty() {
         true => Ok(()),
         false => Err(format!(
-            "run {name} holds another job: {} differ; launch this job under another name, or start over with --fresh",
-            fields.join(", ")
+            "run {name} holds another job: {} {}; launch this job under another name, or start over with --fresh",
+            fields.join(", "),
+            if fields.len() == 1 { "differs" } else { "differ" }
         )),
     }
 }
@@ -129,15 +130,15 @@ fn choose(resume: Resume, lineage: &[CommitRef]) -> Result<StartFrom, String> {
         (Some(checkpoint), _) => Ok(StartFrom::Commit(*checkpoint)),
         (None, Resume::Auto | Resume::Fresh) => Ok(StartFrom::Fresh),
         (None, Resume::Must) => {
-            Err("there is no checkpoint to resume from; launch without --resume must to start over"
+            Err("there is no checkpoint to resume from; launch without `--resume must` to start over"
                 .to_owned())
         }
         (None, Resume::At(step)) => {
             let steps: Vec<_> = lineage.iter().map(|c| c.step.to_string()).collect();
             let there = if steps.is_empty() {
-                "there is none".to_owned()
+                "the run has none".to_owned()
             } else {
-                format!("there are {}", steps.join(", "))
+                format!("choose one of these steps: {}", steps.join(", "))
             };
             Err(format!("there is no checkpoint of step {step} to resume from; {there}"))
         }
@@ -174,7 +175,7 @@ mod tests {
         // More steps are no other job.
         assert_eq!(same_run(Some(&formed(job(0, 10))), "a", &job(0, 20)), Ok(()));
         let other = same_run(Some(&formed(job(0, 10))), "a", &job(5, 10)).unwrap_err();
-        assert!(other.contains("run a holds another job: train.seed differ"), "{other}");
+        assert!(other.contains("run a holds another job: train.seed differs;"), "{other}");
         assert!(other.contains("--fresh"), "{other}");
     }
 
@@ -188,6 +189,6 @@ mod tests {
         assert_eq!(choose(Resume::At(200), &lineage), from(200));
         assert_eq!(choose(Resume::Auto, &[]), Ok(StartFrom::Fresh));
         assert!(choose(Resume::Must, &[]).unwrap_err().contains("no checkpoint"));
-        assert!(choose(Resume::At(7), &lineage).unwrap_err().contains("there are 300, 200"));
+        assert!(choose(Resume::At(7), &lineage).unwrap_err().contains("choose one of these steps: 300, 200"));
     }
 }

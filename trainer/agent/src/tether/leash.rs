@@ -10,7 +10,7 @@ pub(super) fn run(parent: i32, command: &[OsString]) -> anyhow::Error {
     }
     // The parent may have died before the line above.
     if getppid() != Pid::from_raw(parent) {
-        return anyhow::anyhow!("process {parent} that started this one is gone");
+        return anyhow::anyhow!("process {parent}, which started this one, is gone");
     }
     let Some((program, rest)) = command.split_first() else {
         return anyhow::anyhow!("no command to run");

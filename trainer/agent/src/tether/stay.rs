@@ -41,7 +41,7 @@ pub(super) fn run(command: &[OsString]) -> anyhow::Result<ExitCode> {
 async fn watch(command: &[OsString]) -> anyhow::Result<ExitStatus> {
     set_child_subreaper(Some(getpid())).context("can't become the parent of orphans")?;
     let stdin = std::io::stdin().as_fd().try_clone_to_owned().context("there is no standard input")?;
-    let mut starter = Receiver::from_owned_fd(stdin).context("standard input is no pipe")?;
+    let mut starter = Receiver::from_owned_fd(stdin).context("standard input is not a pipe")?;
     let mut signals = signals()?;
     // The child dies with this process, and this thread starts it and lives as long as the process does.
     let mut child = Command::new("/proc/self/exe")

@@ -37,7 +37,7 @@ impl OutOfMemory {
 fn words(limit: Option<ByteSize>, given: Option<ByteSize>) -> String {
     let killed = "was killed by the kernel: out of memory";
     match limit {
-        None => format!("{killed}, of the whole machine"),
+        None => format!("{killed} on the whole machine"),
         Some(limit) if given == Some(limit) => {
             format!("{killed} (container agent, limit {limit}); raise kubernetes.resources.memory")
         }

@@ -291,7 +291,7 @@ async fn accept(listener: &UnixListener) -> Option<UnixStream> {
         let (stream, _) = listener.accept().await.ok()?;
         match stream.peer_cred() {
             Ok(peer) if peer.uid() == getuid().as_raw() => return Some(stream),
-            Ok(peer) => tracing::warn!(uid = peer.uid(), "another user called a worker's socket"),
+            Ok(peer) => tracing::warn!(uid = peer.uid(), "another user connected to a worker's socket"),
             Err(_) => {}
         }
     }
@@ -326,7 +326,7 @@ async fn talk(
                 Ok(Some(message)) => heard.send(Heard::Message(generation, rank, message)).await.ok()?,
                 Ok(None) => return None,
                 Err(e) => {
-                    tracing::warn!(%rank, error = %e, "a worker sent what is no message");
+                    tracing::warn!(%rank, error = %e, "a worker sent something that is not a message");
                     return None;
                 }
             }

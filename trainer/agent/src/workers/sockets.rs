@@ -26,7 +26,9 @@ pub fn private_folder(places: Vec<PathBuf>) -> anyhow::Result<Temporary> {
 fn make(place: &Path) -> Result<Temporary, String> {
     let longest = place.as_os_str().len() + temporary::LONGER_BY + LONGEST_NAME;
     if longest > LONGEST_PATH {
-        return Err(format!("sockets would have paths of up to {longest} bytes, {LONGEST_PATH} are allowed"));
+        return Err(format!(
+            "sockets there would have paths of up to {longest} bytes, but at most {LONGEST_PATH} are allowed"
+        ));
     }
     Temporary::make(place).map_err(|error| error.to_string())
 }

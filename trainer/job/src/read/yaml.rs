@@ -61,13 +61,17 @@ impl<'t> Reader<'t> {
     fn node(&mut self, event: Event<'t>, span: &Span, depth: usize) -> Result<Node, Problem> {
         self.count(span, 1)?;
         if depth > DEEPEST {
-            return Err(problem(span, "this is nested too deeply", "no job has so many levels"));
+            return Err(problem(span, "this is nested too deeply", &format!("use at most {DEEPEST} levels")));
         }
         let place = place(span);
         let (node, anchor) = match event {
             Event::Alias(anchor) => {
                 let Some(node) = self.anchors.get(&anchor).cloned() else {
-                    return Err(problem(span, "this alias stands within what it stands for", "write it out"));
+                    return Err(problem(
+                        span,
+                        "this alias is inside the value that it stands for",
+                        "write it out",
+                    ));
                 };
                 self.count(span, size(&node))?;
                 return Ok(Node { place, ..node });
@@ -101,7 +105,7 @@ impl<'t> Reader<'t> {
             let plain = matches!(event, Event::Scalar(_, ScalarStyle::Plain, ..));
             let key = match self.node(event, &span, depth + 1)? {
                 Node { typed: Some(text), .. } | Node { value: Value::Text(text), .. } => text,
-                _ => return Err(problem(&span, "a key is not a text", "write a name before the colon")),
+                _ => return Err(problem(&span, "a key is not text", "write a name before the colon")),
             };
             let Some((event, value_span)) = self.next()? else { break };
             let node = self.node(event, &value_span, depth + 1)?;
@@ -117,7 +121,13 @@ impl<'t> Reader<'t> {
                         _ => vec![],
                     }));
                 }
-                _ => return Err(problem(&span, "`<<` takes over no fields", "write <<: *name-of-a-group")),
+                _ => {
+                    return Err(problem(
+                        &span,
+                        "`<<` doesn't name a group of fields",
+                        "write <<: *name-of-a-group",
+                    ));
+                }
             }
         }
         for more in merged {
@@ -136,7 +146,11 @@ impl<'t> Reader<'t> {
     fn count(&mut self, span: &Span, nodes: usize) -> Result<(), Problem> {
         self.num_nodes = self.num_nodes.saturating_add(nodes);
         match self.num_nodes > MOST {
-            true => Err(problem(span, "there are too many values", "no job has so many")),
+            true => Err(problem(
+                span,
+                "there are too many values",
+                &format!("use at most {MOST}, repeats by aliases included"),
+            )),
             false => Ok(()),
         }
     }

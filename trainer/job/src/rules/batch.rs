@@ -22,7 +22,7 @@ pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
         0 => format!("use {unit}"),
         _ => format!("use {below} or {}", below + unit),
     };
-    let what = format!("train.globalBatch is {global}, which {product} does not divide");
+    let what = format!("train.globalBatch is {global}, which is not a multiple of {product}");
     found.add("train.globalBatch", what, fix);
 }
 

@@ -29,7 +29,7 @@ pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
         };
         found.add(
             path,
-            format!("{path} is `{value}`, a path beside the job file, which pods don't have"),
+            format!("{path} is `{value}`, a path relative to the job file, which pods don't have"),
             fix,
         );
     }

@@ -10,7 +10,7 @@ pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
         let path = format!("env.{key}");
         if !is_variable_name(key) {
             let fix = "use letters, digits and _, not starting with a digit";
-            found.add(&path, format!("`{key}` is not the name of a variable"), fix);
+            found.add(&path, format!("`{key}` is not a valid name for a variable"), fix);
         } else if is_reserved_variable(key) {
             found.add(&path, format!("{path} is set by the agent for each worker"), "remove it");
         }

@@ -31,20 +31,27 @@ fn words(kubernetes: &Kubernetes, found: &mut Findings<'_>) {
     ];
     for (path, image) in images {
         if let Some(image) = image.filter(|image| image.is_empty() || image.contains(char::is_whitespace)) {
-            found.add(path, format!("{path} is `{image}`, which names no image"), "write registry/name:tag");
+            found.add(
+                path,
+                format!("{path} is `{image}`, which is not the name of an image"),
+                "write registry/name:tag",
+            );
         }
     }
     if let Some(gpu) = &kubernetes.gpu
         && !gpu.resource.split_once('/').is_some_and(|(domain, name)| !domain.is_empty() && !name.is_empty())
     {
-        let what = format!("kubernetes.gpu.resource is `{}`, and resources have a domain", gpu.resource);
+        let what =
+            format!("kubernetes.gpu.resource is `{}`, but a resource has a domain and a name", gpu.resource);
         found.add("kubernetes.gpu.resource", what, "write it like nvidia.com/gpu");
     }
     if let Some(schedule) = &kubernetes.schedule
+        && let parts = schedule.cron.split_whitespace().count()
         && !schedule.cron.starts_with('@')
-        && schedule.cron.split_whitespace().count() != 5
+        && parts != 5
     {
-        let what = format!("kubernetes.schedule.cron is `{}`, which has not five parts", schedule.cron);
+        let what =
+            format!("kubernetes.schedule.cron is `{}`, which has {parts} parts instead of 5", schedule.cron);
         let fix = "write minute, hour, day of month, month and day of week, like `0 2 * * *`";
         found.add("kubernetes.schedule.cron", what, fix);
     }
@@ -71,14 +78,14 @@ fn variables(kubernetes: &Kubernetes, found: &mut Findings<'_>) {
         let path = format!("kubernetes.secrets.{index}");
         match (&secret.key, &secret.env) {
             (None, Some(_)) => {
-                let what = format!("{path}.env names a variable, and no `key` says what it holds");
+                let what = format!("{path}.env names a variable, but no `key` says what it holds");
                 found.add(&format!("{path}.env"), what, "add key, or remove env to get all keys");
             }
             (Some(key), env) => {
                 let name = env.as_ref().unwrap_or(key);
                 variable(&path, name, found);
                 if !taken.insert(name) {
-                    let what = format!("{path} sets {name}, which is set before");
+                    let what = format!("{path} sets {name}, which is already set");
                     found.add(&path, what, "keep one, or name another variable with env");
                 }
             }
@@ -91,7 +98,7 @@ fn variable(path: &str, name: &str, found: &mut Findings<'_>) {
     if is_reserved_variable(name) {
         found.add(path, format!("{name} is set by the agent for each worker"), "remove it");
     } else if !is_variable_name(name) {
-        let what = format!("{path}: `{name}` is not the name of a variable");
+        let what = format!("{path}: `{name}` is not a valid name for a variable");
         found.add(path, what, "use letters, digits and _, not starting with a digit");
     }
 }
@@ -109,8 +116,9 @@ fn volumes(kubernetes: &Kubernetes, found: &mut Findings<'_>) {
         let at = volume.mount_path.trim_end_matches('/');
         let mount = format!("{path}.mountPath");
         if !at.starts_with('/') || at.contains(':') {
-            let what = format!("{mount} is `{}`, not an absolute path", volume.mount_path);
-            found.add(&mount, what, "start it with /, without colons");
+            let what =
+                format!("{mount} is `{}`, which is not an absolute path without colons", volume.mount_path);
+            found.add(&mount, what, "start it with / and leave out colons");
         } else if !taken.insert(at) {
             found.add(
                 &mount,
@@ -136,13 +144,14 @@ fn sizes(job: &JobSpec, kubernetes: &Kubernetes, found: &mut Findings<'_>) {
     let (shm, memory) = (kubernetes.shm_size(), kubernetes.resources.memory);
     if let Some(memory) = memory.filter(|memory| shm >= *memory && !zero(*memory)) {
         let path = found.later("kubernetes.shmSize", "kubernetes.resources.memory");
-        let what = format!("kubernetes.shmSize is {shm}, and all of resources.memory is {memory}");
+        let what =
+            format!("kubernetes.shmSize is {shm}, but must be below resources.memory, which is {memory}");
         found.add(path, what, "lower shmSize or raise memory: /dev/shm counts against it");
     }
     let disk = ByteSize::new(job.cache_volume().bytes().saturating_add(kubernetes.tmp_size.bytes()));
     if let Some(limit) = kubernetes.resources.ephemeral_storage.filter(|limit| *limit < disk) {
         let path = "kubernetes.resources.ephemeralStorage";
-        let what = format!("{path} is {limit}, and /tmp and the dataset cache may take {disk}");
+        let what = format!("{path} is {limit}, but /tmp and the dataset cache may take {disk}");
         found.add(path, what, format!("raise it to {disk}, or lower tmpSize or data.cache.size"));
     }
 }
@@ -150,12 +159,13 @@ fn sizes(job: &JobSpec, kubernetes: &Kubernetes, found: &mut Findings<'_>) {
 fn times(job: &JobSpec, kubernetes: &Kubernetes, found: &mut Findings<'_>) {
     if kubernetes.start_timeout.duration().is_zero() {
         let path = "kubernetes.startTimeout";
-        found.add(path, format!("{path} is zero, in which no pod starts"), "use a time like 30m");
+        found.add(path, format!("{path} is zero, which gives pods no time to start"), "use a time like 30m");
     }
     let (period, grace) = (kubernetes.grace_period(job.recovery.grace), job.recovery.grace);
     if period <= grace {
         let path = found.later("kubernetes.gracePeriod", "recovery.grace");
-        let what = format!("kubernetes.gracePeriod is {period}, not above recovery.grace, {grace}");
+        let what =
+            format!("kubernetes.gracePeriod is {period}, but must be above recovery.grace, which is {grace}");
         found.add(path, what, "raise gracePeriod or lower grace, or the last checkpoint is cut off");
     }
 }

@@ -16,7 +16,7 @@ pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
             let path = format!("kubernetes.env.{key}");
             let fix =
                 format!("put it into a Secret, and write secrets: [{{ name: THE-SECRET, key: {key} }}]");
-            found.add(&path, format!("{path} holds a secret, and everybody can read a Job"), fix);
+            found.add(&path, format!("{path} holds a secret, and whoever may read the Job can see it"), fix);
         }
     }
     for (key, value) in job.env.iter() {
@@ -39,8 +39,7 @@ pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
         let credentials =
             authority.split_once('@').is_some_and(|(user, _)| scheme != "abfss" || user.contains(':'));
         if credentials {
-            let fix =
-                "remove what is before the @; give credentials by the environment, like AWS_ACCESS_KEY_ID";
+            let fix = "remove what is before the @; give credentials in environment variables, like AWS_ACCESS_KEY_ID";
             found.add(
                 path,
                 format!("{path} holds credentials, and the job file is copied into the run"),

@@ -27,7 +27,8 @@ pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
         if inner.1 >= outer.1 {
             let (inner_path, outer_path) = (format!("recovery.{}", inner.0), format!("recovery.{}", outer.0));
             let path = found.later(&inner_path, &outer_path).to_owned();
-            let what = format!("{inner_path} is {}, not below {outer_path}, {}", inner.1, outer.1);
+            let what =
+                format!("{inner_path} is {}, but must be below {outer_path}, which is {}", inner.1, outer.1);
             found.add(&path, what, format!("lower {} or raise {}", inner.0, outer.0));
         }
     };
@@ -37,7 +38,7 @@ pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
     if r.first_step_budget < r.step_budget {
         let path = found.later("recovery.firstStepBudget", "recovery.stepBudget");
         let what = format!(
-            "recovery.firstStepBudget is {}, less than recovery.stepBudget, {}",
+            "recovery.firstStepBudget is {}, but must be at least recovery.stepBudget, which is {}",
             r.first_step_budget, r.step_budget
         );
         found.add(path, what, format!("raise firstStepBudget to {} or more", r.step_budget));
@@ -45,13 +46,18 @@ pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
     let least = r.step_budget * 2;
     if r.collective() < least {
         let path = found.later("recovery.collective", "recovery.stepBudget");
-        let what =
-            format!("recovery.collective is {}, less than 2 x recovery.stepBudget, {least}", r.collective());
+        let what = format!(
+            "recovery.collective is {}, but must be at least 2 x recovery.stepBudget, which is {least}",
+            r.collective()
+        );
         found.add(path, what, format!("raise collective to {least} or more, or remove it"));
     }
     if job.min_nodes() != job.nodes {
-        let what =
-            format!("recovery.minNodes is {}, and all {} nodes are needed", job.min_nodes(), job.nodes);
+        let what = format!(
+            "recovery.minNodes is {}, but must be the same as nodes, which is {}",
+            job.min_nodes(),
+            job.nodes
+        );
         found.add("recovery.minNodes", what, format!("write {}, or remove it", job.nodes));
     }
 }

@@ -10,11 +10,11 @@ pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
         (None, None) if found.given("model") || found.given("command") => {}
         (None, None) => {
             let fix = "add model: { kind: mlp } or command: [python, train.py]";
-            found.add("model", "there is nothing to run: neither `model` nor `command`", fix);
+            found.add("model", "there is nothing to run: the job has neither `model` nor `command`", fix);
         }
         (Some(_), Some(_)) => {
             let path = found.later("model", "command");
-            found.add(path, "there are both `model` and `command`", "keep one of the two");
+            found.add(path, "the job has both `model` and `command`", "keep one of the two");
         }
     }
 }
@@ -23,16 +23,16 @@ fn model_job(job: &JobSpec, model: &Model, found: &mut Findings<'_>) {
     match (job.train.steps, job.train.epochs) {
         (Some(_), Some(_)) => {
             let path = found.later("train.steps", "train.epochs");
-            found.add(path, "there are both train.steps and train.epochs", "keep one of the two");
+            found.add(path, "train has both `steps` and `epochs`", "keep one of the two");
         }
         (None, None) if !found.given("train.steps") && !found.given("train.epochs") => {
-            found.add("train", "train says neither `steps` nor `epochs`", "add steps: 1000 or epochs: 10");
+            found.add("train", "train has neither `steps` nor `epochs`", "add steps: 1000 or epochs: 10");
         }
         _ => {}
     }
     if matches!(model, Model::Custom { .. }) && job.worker.is_none() {
         let fix = "add worker: path/to/your/binary";
-        found.add("model.kind", "model.kind is custom, and no `worker` is there to know it", fix);
+        found.add("model.kind", "model.kind is custom, but no `worker` names the binary with its task", fix);
     }
     if job.data.is_some() || found.given("data") {
         return;
@@ -47,7 +47,7 @@ fn model_job(job: &JobSpec, model: &Model, found: &mut Findings<'_>) {
         ("log.every", matches!(job.log.every, Interval::Epochs(_))),
     ];
     for (path, _) in epochs.into_iter().filter(|(_, by_epoch)| *by_epoch) {
-        found.add(path, format!("{path} counts epochs, and there is no `data`"), "count steps, or add data");
+        found.add(path, format!("{path} counts epochs, but there is no `data`"), "count steps, or add data");
     }
 }
 

@@ -38,7 +38,7 @@ impl FromStr for Cpu {
             UnitError::new(
                 text,
                 "a number of cores",
-                "write cores or thousandths of one, for example 4 or 500m",
+                "write cores, or thousandths of a core with an m, for example 4 or 500m",
             )
         })
     }

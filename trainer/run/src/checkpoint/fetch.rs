@@ -186,7 +186,7 @@ impl RunDir {
                 bad(format!("{name} is missing at {}", self.uri(&path)))
             }
             lockstep_storage::Error::BadPath { reason, .. } => {
-                bad(format!("{path:?} is no path of a checkpoint's file: {reason}"))
+                bad(format!("{path:?} is not a valid path for a checkpoint's file: {reason}"))
             }
             other => other.into(),
         };
@@ -211,14 +211,14 @@ fn compare(name: &str, expected: &FileEntry, found: &FileEntry) -> Result<(), St
     let part = expected.parts.iter().zip(&found.parts).position(|(a, b)| a != b).unwrap_or(0);
     let short = |hash: &str| hash.chars().take(8).collect::<String>();
     Err(format!(
-        "{name} has blake3 {}…, its commit record says {}… (first difference in part {part})",
+        "{name} has blake3 {}…, but its commit record says {}… (first difference in part {part})",
         short(&found.blake3),
         short(&expected.blake3)
     ))
 }
 
 fn size_differs(name: &str, found: u64, expected: u64) -> String {
-    format!("{name} has {found} bytes, its commit record says {expected}")
+    format!("{name} has {found} bytes, but its commit record says {expected}")
 }
 
 /// Whether it is what lies there that is wrong, and not the store.

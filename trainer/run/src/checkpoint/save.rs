@@ -42,8 +42,11 @@ impl RunDir {
             self.storage().put(&path, body).await?;
             let found = self.storage().head(&path).await?.bytes;
             if found != entry.bytes {
-                let problem =
-                    format!("{name} was written with {} bytes, {} has {found}", entry.bytes, self.uri(&path));
+                let problem = format!(
+                    "{name} was written with {} bytes, but {} has {found}",
+                    entry.bytes,
+                    self.uri(&path)
+                );
                 return Err(Error::BadCheckpoint { step: draft.step, generation: draft.generation, problem });
             }
             entries.insert(name, entry);

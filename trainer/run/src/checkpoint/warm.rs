@@ -25,10 +25,12 @@ impl RunDir {
             (None, Some(step)) if !lineage.is_empty() => {
                 let steps: Vec<_> = lineage.iter().map(|c| c.step.to_string()).collect();
                 let there = steps.join(", ");
-                Err(format!("warmStart: run {name} has no checkpoint of step {step}; there are {there}"))
+                Err(format!(
+                    "warmStart: run {name} has no checkpoint of step {step}; choose one of these steps: {there}"
+                ))
             }
             (None, _) => Err(format!(
-                "warmStart: there is no checkpoint of a run {name} at {}; is its name right, and its storage?",
+                "warmStart: there is no checkpoint of a run {name} at {}; check the name, and the storage",
                 dir.uri("")
             )),
         })

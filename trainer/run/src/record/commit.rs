@@ -132,7 +132,8 @@ impl Sealed {
         let text = envelope.commit.get().as_bytes();
         let found = blake3::hash(text).to_hex();
         if *found != *envelope.blake3 {
-            let reason = format!("its bytes hash to {}…, it says {}", &found[..8], short(&envelope.blake3));
+            let reason =
+                format!("its bytes hash to {}…, but it says {}", &found[..8], short(&envelope.blake3));
             return Err(bad(uri, WHAT, reason));
         }
         check_format(uri, WHAT, text)?;

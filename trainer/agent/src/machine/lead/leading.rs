@@ -119,7 +119,7 @@ pub(super) fn watch(now: Time, leading: &Leading, timings: &Timings, workers_bea
     leading.ranks.iter().filter(|(_, view)| view.outcome.is_none()).find_map(|(rank, view)| {
         let budget = timings.budget(view.phase);
         let phase = serde_json::to_string(&view.phase).unwrap_or_default().replace(['"', '_'], " ");
-        let how = format!("made no progress for {budget:?}, after step {} while{phase}", view.step);
+        let how = format!("made no progress for {budget:?}, after step {} while {}", view.step, phase.trim());
         (now > view.since + budget).then(|| Fault::of_rank(view.node, *rank, &how))
     })
 }

@@ -77,8 +77,9 @@ impl Lead {
                 let missing: Vec<_> =
                     (0..config.num_nodes).filter(|n| !self.joins.contains_key(&NodeId(*n))).collect();
                 match missing[..] {
-                    [] => "pauses, since the last generations failed quickly".to_owned(),
-                    _ => format!("waits for node {}", join_numbers(&missing)),
+                    [] => "pauses because the last generations failed quickly".to_owned(),
+                    [node] => format!("waits for node {node}"),
+                    _ => format!("waits for nodes {}", join_numbers(&missing)),
                 }
             }
             State::Proposing { failing: Some(_), .. } => {
@@ -327,7 +328,7 @@ impl Machine {
             && now > whole.since + timings.grace
         {
             let cause = format!(
-                "{}; no checkpoint was written, the workers did not stop within {:?}",
+                "{}; no checkpoint was written because the workers did not stop within {:?}",
                 whole.cause, timings.grace
             );
             let outcome = Outcome::Stopped { cause, for_good: whole.for_good };
@@ -412,7 +413,7 @@ impl Machine {
                 format!("{text}, {} times without progress beyond step {step}", self.config.same_cause)
             }
             Answer::InVain => format!(
-                "{MOST_IN_VAIN} generations in a row made no progress beyond step {step}; the last one ended since {text}"
+                "{MOST_IN_VAIN} generations in a row made no progress beyond step {step}; the last one ended because {text}"
             ),
         };
         self.end(Outcome::Failed { error }, out);
