@@ -12,7 +12,7 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 /// The object store that a bucket's URI means, where it isn't the cloud's own.
 pub(crate) fn storage_endpoint(uri: &str) -> Option<String> {
     let names: &[_] = match Scheme::of(uri)? {
-        Scheme::S3 => &["AWS_ENDPOINT_URL", "AWS_ENDPOINT"],
+        Scheme::S3 => &["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"],
         Scheme::Gs => &["GOOGLE_BASE_URL"],
         // Whose account it is doesn't stand in the URI.
         Scheme::Az => &["AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT", "AZURE_STORAGE_ACCOUNT_NAME"],

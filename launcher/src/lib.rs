@@ -16,6 +16,7 @@ mod exit;
 mod job_file;
 mod keys;
 mod local;
+mod outage;
 mod output;
 mod plain;
 mod preflight;

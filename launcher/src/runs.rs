@@ -242,6 +242,12 @@ pub(crate) fn absolute(path_or_uri: &str) -> anyhow::Result<String> {
         }
         return Ok(format!("{scheme}://{}", rest.trim_end_matches('/')));
     }
+    if let Some(instead) = Scheme::misspelt(path_or_uri) {
+        return Err(Failure::usage(format!("{path_or_uri:?} is a path")).note("fix", instead).into());
+    }
+    if path_or_uri.is_empty() {
+        return Err(Failure::usage("the path is empty").note("fix", "write a folder, or a bucket").into());
+    }
     let path =
         std::path::absolute(path_or_uri).context("can't tell the current folder; is it still there?")?;
     let path: PathBuf = path.components().collect();

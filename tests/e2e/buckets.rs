@@ -3,6 +3,7 @@
 use lockstep_e2e::{Workspace, repository};
 use lockstep_storage::conformance;
 use lockstep_storage_testing::{Access, Azurite, Call, Fault, GcsServer, S3Server};
+use rustix::process::Signal;
 
 fn launch(storage: &str) -> String {
     let digits = repository().join("trainer/examples/digits.yaml");
@@ -120,4 +121,58 @@ fn a_bucket_that_refuses_the_key_is_named() {
     let refused = ws.run(&launch(&server.uri("runs/digits"))).expect_code(1);
     assert!(refused.stderr.contains("runs/digits"), "{}", refused.stderr);
     assert!(!refused.stderr.contains("wrong"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_doctor_that_is_stopped_takes_away_what_it_wrote() {
+    let ws = Workspace::new();
+    let mut doctor = ws.start("doctor --storage a/b/c");
+    doctor.wait_for_text("2 of 15");
+    doctor.signal(Signal::INT);
+    let stopped = doctor.finish().expect_code(130);
+    assert!(
+        stopped.stdout.contains("round-trip") && !stopped.stdout.contains("left-behind"),
+        "{}",
+        stopped.stdout
+    );
+    assert!(!ws.path("a").exists());
+}
+
+#[test]
+fn a_doctor_whose_store_goes_away_tells_what_it_found() {
+    let server = S3Server::start().unwrap();
+    let ws = workspace(server.env());
+    let mut doctor = ws.start(&format!("doctor --storage {} --output json", server.uri("runs")));
+    doctor.wait_for_text("1 of 15");
+    for call in [Call::Get, Call::Head, Call::Put, Call::List, Call::Delete, Call::Multipart] {
+        server.faults().add(call, "", Fault::Unavailable, usize::MAX);
+    }
+    let told = doctor.finish().expect_code(1).json();
+    let checks = told.as_array().unwrap();
+    assert_eq!((checks.len(), &checks[1]["ok"]), (17, &true.into()), "{told:#}");
+    assert!(checks[15]["detail"].as_str().unwrap().contains("not tried, because"), "{told:#}");
+    assert_eq!(checks[16]["check"], "left-behind", "{told:#}");
+}
+
+#[test]
+fn who_watches_a_run_outlasts_a_store_that_is_away_for_a_moment() {
+    let server = S3Server::start().unwrap();
+    let ws = workspace(server.env());
+    let uri = server.uri("runs/digits");
+    let mut run =
+        ws.start(&format!("{} --set train.steps=500000 --set checkpoint.every=1000000steps", launch(&uri)));
+    run.wait_for_text("step 20");
+    let mut watching = ws.start(&format!("status {uri} --watch"));
+    let mut reading = ws.start(&format!("logs -f {uri}"));
+    watching.wait_for_stdout("digits");
+    reading.wait_for_stdout("step");
+    // Each of their calls is tried seven times.
+    server.faults().add(Call::Head, "membership", Fault::Unavailable, 60);
+    for watcher in [&mut watching, &mut reading] {
+        watcher.wait_for_text("the store does not answer, trying again");
+    }
+    for watcher in [&mut watching, &mut reading] {
+        watcher.wait_for_text("the store answers again");
+    }
+    run.kill_everything();
 }

@@ -1,4 +1,4 @@
-use std::{fmt, ops::Range, sync::Arc};
+use std::{collections::HashSet, fmt, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -258,6 +258,7 @@ impl Storage for Bucket {
             let mut objects: Vec<_> = found.into_iter().map(|one| self.meta(one)).collect();
             objects.retain(|object| !object.path.split('/').any(path::is_foreign));
             objects.sort_by(|a, b| a.path.cmp(&b.path));
+            drop_markers(&mut objects, folder);
             Ok(objects)
         };
         self.limits.bound(|| self.uri(folder), "list", 0, call).await
@@ -287,5 +288,44 @@ impl Storage for Bucket {
             }
         };
         self.limits.bound(|| self.uri(path), "delete", 0, call).await
+    }
+}
+
+/// Takes out what consoles and other tools put where a folder begins: an empty object whose key ends with `/`, which the client
+/// cuts off. `objects` are sorted.
+fn drop_markers(objects: &mut Vec<Meta>, folder: &str) {
+    let is_marker = |one: &Meta| {
+        let below = format!("{}/", one.path);
+        let next = objects.partition_point(|other| other.path < below);
+        let begins = objects.get(next).is_some_and(|other| other.path.starts_with(&below));
+        one.path.is_empty() || one.path == folder || begins
+    };
+    let empty = objects.iter().filter(|one| one.bytes == 0 && is_marker(one));
+    let markers: HashSet<_> = empty.map(|one| one.path.clone()).collect();
+    objects.retain(|one| one.bytes > 0 || !markers.contains(&one.path));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_marks_a_folder_is_no_object_of_it() {
+        let listed = |all: &[(&str, u64)], folder: &str| -> Vec<String> {
+            let meta = |(path, bytes): &(&str, u64)| Meta {
+                path: (*path).to_owned(),
+                bytes: *bytes,
+                etag: None,
+                version: None,
+            };
+            let mut objects = all.iter().map(meta).collect();
+            drop_markers(&mut objects, folder);
+            objects.into_iter().map(|one| one.path).collect()
+        };
+        let bucket =
+            [("", 0), ("a", 0), ("a-b", 0), ("a/b", 1), ("a/c", 0), ("a/c/d", 0), ("e", 3), ("e/f", 1)];
+        assert_eq!(listed(&bucket, ""), ["a-b", "a/b", "a/c/d", "e", "e/f"]);
+        assert_eq!(listed(&[("a", 0)], "a"), [""; 0]);
+        assert_eq!(listed(&[("a/b", 0)], "a"), ["a/b"]);
     }
 }

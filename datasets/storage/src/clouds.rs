@@ -7,19 +7,22 @@ use object_store::{
     gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder, GoogleConfigKey},
 };
 
-use crate::{Options, error::causes};
+use crate::{Options, error::causes, settings};
 
 /// What is wrong with the settings of a client, and where they come from.
-type Refusal = String;
+pub(crate) type Refusal = String;
 
 /// A client of Amazon's protocol. Settings come from `AWS_*`; the credentials are those, a web identity's token (IRSA), EKS
 /// Pod Identity's and ECS's endpoints, or the machine's metadata server.
 pub(crate) fn s3(bucket: &str, options: &Options) -> Result<AmazonS3, Refusal> {
+    settings::check::<AmazonS3ConfigKey>("AWS_", &options.config)?;
     let mut builder = AmazonS3Builder::from_env().with_bucket_name(bucket);
     for (key, value) in &options.config {
         builder = builder.with_config(setting::<AmazonS3ConfigKey>(key)?, value);
     }
-    let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
+    let endpoint = builder
+        .get_config_value(&AmazonS3ConfigKey::S3Endpoint)
+        .or_else(|| builder.get_config_value(&AmazonS3ConfigKey::Endpoint));
     let builder = builder.with_client_options(client(endpoint, options)).with_retry(retries(options));
     builder.build().map_err(|error| format!("{}; see the AWS_* variables", causes(&error)))
 }
@@ -27,13 +30,19 @@ pub(crate) fn s3(bucket: &str, options: &Options) -> Result<AmazonS3, Refusal> {
 /// A client of Google's protocol. Settings come from `GOOGLE_*`; the credentials are a service account's or an authorised
 /// user's file, workload identity, or the machine's metadata server.
 pub(crate) fn gcs(bucket: &str, options: &Options) -> Result<GoogleCloudStorage, Refusal> {
+    settings::check::<GoogleConfigKey>("GOOGLE_", &options.config)?;
     let mut builder = GoogleCloudStorageBuilder::from_env().with_bucket_name(bucket);
     for (key, value) in &options.config {
         builder = builder.with_config(setting::<GoogleConfigKey>(key)?, value);
     }
     let endpoint = builder.get_config_value(&GoogleConfigKey::BaseUrl);
+    let has_key = builder.get_config_value(&GoogleConfigKey::ServiceAccountKey).is_some();
     let builder = builder.with_client_options(client(endpoint, options)).with_retry(retries(options));
-    builder.build().map_err(|error| format!("{}; see the GOOGLE_* variables", causes(&error)))
+    builder.build().map_err(|error| match has_key {
+        // The client's own words quote what it could not read.
+        true => "GOOGLE_SERVICE_ACCOUNT_KEY is not a service account's key".to_owned(),
+        false => format!("{}; see the GOOGLE_* variables", causes(&error)),
+    })
 }
 
 /// Which container of which account a URI names.
@@ -47,6 +56,7 @@ pub(crate) enum Container<'a> {
 /// A client of Azure's blob protocol. Settings come from `AZURE_*`; the credentials are an account's key, a shared access
 /// signature, a service principal's secret, workload identity, or the machine's managed identity.
 pub(crate) fn azure(container: Container<'_>, options: &Options) -> Result<MicrosoftAzure, Refusal> {
+    settings::check::<AzureConfigKey>("AZURE_", &options.config)?;
     let mut builder = MicrosoftAzureBuilder::from_env();
     for (key, value) in &options.config {
         builder = builder.with_config(setting::<AzureConfigKey>(key)?, value);

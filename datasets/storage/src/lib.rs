@@ -13,6 +13,7 @@ mod local;
 mod open;
 mod path;
 mod scheme;
+mod settings;
 mod settle;
 mod storage;
 

@@ -13,6 +13,7 @@ use crate::{
     bucket::{Bucket, Protocol},
     clouds::{self, Container},
     local::LocalFiles,
+    settings,
 };
 
 /// Settings of a storage beyond its URI.
@@ -51,11 +52,19 @@ pub fn open(uri: &str) -> Result<Arc<dyn Storage>> {
 pub fn open_with(uri: &str, options: &Options) -> Result<Arc<dyn Storage>> {
     let bad = |reason: String| Error::BadUri { uri: uri.to_owned(), reason };
     let Some((scheme, rest)) = uri.split_once("://") else {
-        return local(Path::new(uri), options);
+        return match Scheme::misspelt(uri) {
+            Some(instead) => Err(bad(instead)),
+            None => local(Path::new(uri), options),
+        };
     };
     match scheme {
         "file" => {
             let url = Url::parse(uri).map_err(|error| bad(error.to_string()))?;
+            if url.query().is_some() || url.fragment().is_some() {
+                return Err(bad(
+                    "write %3F for a question mark and %23 for a number sign, or a plain path".into()
+                ));
+            }
             let path = url
                 .to_file_path()
                 .map_err(|()| bad("write file:///absolute/path, or a plain path".into()))?;
@@ -91,13 +100,21 @@ fn memory(name: &str, options: &Options) -> Arc<dyn Storage> {
 }
 
 fn bucket(scheme: Scheme, uri: &str, rest: &str, options: &Options) -> Result<Arc<dyn Storage>> {
-    let bad = |reason: String| Error::BadUri { uri: uri.to_owned(), reason };
     let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let bad = |reason: String| Error::BadUri { uri: without_secrets(uri, name), reason };
     if name.is_empty() {
         return Err(bad(format!("the bucket is missing; write {}", scheme.example())));
     }
-    if scheme == Scheme::Abfss && !name.contains('@') {
-        return Err(bad(format!("the account is missing; write {}", scheme.example())));
+    let bucket = match (scheme, name.split_once('@')) {
+        (Scheme::Abfss, None) => {
+            return Err(bad(format!("the account is missing; write {}", scheme.example())));
+        }
+        (Scheme::Abfss, Some((container, _))) => container,
+        _ => name,
+    };
+    settings::bucket_name(bucket).map_err(|what| bad(format!("{what}; write {}", scheme.example())))?;
+    if uri.contains("sig=") && uri.contains('?') {
+        return Err(bad("a shared access signature goes into AZURE_STORAGE_SAS_TOKEN".to_owned()));
     }
     let prefix = prefix.trim_matches('/');
     if !prefix.is_empty() {
@@ -120,6 +137,15 @@ fn bucket(scheme: Scheme, uri: &str, rest: &str, options: &Options) -> Result<Ar
             Arc::new(Bucket::new(root, prefix, client, Protocol::BareEtags, limits))
         }
     })
+}
+
+/// A URI to be shown where it may hold a key before its bucket's name, or a signature behind its path.
+fn without_secrets(uri: &str, name: &str) -> String {
+    let uri = uri.split('?').next().unwrap_or(uri);
+    match name.rsplit_once('@') {
+        Some((before, _)) if before.contains(':') => uri.replacen(before, "...", 1),
+        _ => uri.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -179,11 +205,21 @@ mod tests {
             ("abfss://container/prefix", "abfss://container@account.dfs.core.windows.net/prefix"),
             ("abfss://container@account.example.com/prefix", "abfss://"),
             ("gopher://x", "s3://"),
+            ("s3:/bucket/prefix", "write s3://bucket/prefix"),
+            ("gs:bucket", "write gs://bucket/prefix, or ./gs:bucket"),
+            ("file:///runs/a#1", "%23"),
+            ("file:///runs/a?b", "%3F"),
+            ("s3://lock step/x", "can't hold ' '"),
+            ("s3://lock\nstep/x", "can't hold '\\n'"),
+            ("s3://bucket?x/y", "can't hold '?'"),
+            ("s3://planted-id:planted-secret@bucket/x", "s3://...@bucket/x"),
+            ("az://container/x?sv=1&sig=planted-secret", "AZURE_STORAGE_SAS_TOKEN"),
+            ("abfss://c@a.dfs.core.windows.net/x?sig=planted-secret", "AZURE_STORAGE_SAS_TOKEN"),
             ("", "write a path"),
         ] {
             let error = open(uri).unwrap_err();
             assert!(matches!(error, Error::BadUri { .. }), "{error:?}");
-            assert!(error.to_string().contains(part), "{error}");
+            assert!(error.to_string().contains(part) && !error.to_string().contains("planted"), "{error}");
         }
         let options = Options { config: vec![("aws_nonsense".into(), "1".into())], ..Options::default() };
         assert!(matches!(open_with("s3://bucket", &options), Err(Error::BadUri { .. })));

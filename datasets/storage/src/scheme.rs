@@ -26,6 +26,14 @@ impl Scheme {
         }
     }
 
+    /// Says what to write instead of a path that was meant as a URI, like `s3:/bucket`; none for other paths. Absolute ones are
+    /// never meant so.
+    pub fn misspelt(path: &str) -> Option<String> {
+        let (scheme, _) = path.split_once(':')?;
+        let known = Self::of(&format!("{scheme}://x"))?;
+        Some(format!("write {}, or ./{path} for a folder of that name", known.example()))
+    }
+
     /// How its URIs are written.
     pub fn example(self) -> &'static str {
         match self {

@@ -38,7 +38,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
 }
 
 fn line(event: &Event) -> String {
-    let time = event.at.to_zoned_datetime(TimeZone::system()).strftime("%H:%M:%S").to_string();
+    let time = event.at.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string();
     let place = match (event.node, event.rank) {
         (_, Some(rank)) => format!("rank {rank}"),
         (Some(node), None) => format!("node {node}"),

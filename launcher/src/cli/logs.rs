@@ -1,4 +1,5 @@
 use crate::cluster::{self, ClusterRun, LogLine, LogWish};
+use crate::outage::Outage;
 use crate::output::say;
 use crate::plain::plain_line;
 use crate::runs::{Run, RunArg};
@@ -68,14 +69,23 @@ async fn stored(args: &Args, context: &Context, dir: &RunDir) -> anyhow::Result<
         .into());
     }
     let (mut seen, mut shown) = (BTreeMap::new(), false);
-    let mut newest = None;
+    let (mut newest, mut outage) = (None, Outage::default());
     let mut heard = Instant::now();
     loop {
         // Asked before the segments are read, so that nothing written before the end is missed.
         let known = newest.as_ref().map_or(Generation(0), |m: &Membership| m.generation);
-        newest = dir.newest_since(known).await?.or(newest);
+        let found = dir.newest_since(known).await.map_err(Into::into);
+        let Some(found) = passed(&mut outage, args, found)? else {
+            tokio::time::sleep(LOOK_EVERY).await;
+            continue;
+        };
+        newest = found.or(newest);
         let over = newest.as_ref().is_some_and(|m| m.outcome().is_some());
-        let has_new = show_segments(args, context, dir, None, &mut seen).await?;
+        let has_new = show_segments(args, context, dir, None, &mut seen).await;
+        let Some(has_new) = passed(&mut outage, args, has_new)? else {
+            tokio::time::sleep(LOOK_EVERY).await;
+            continue;
+        };
         shown |= has_new;
         if over || !args.follow {
             say_if_nothing(args, shown);
@@ -90,6 +100,11 @@ async fn stored(args: &Args, context: &Context, dir: &RunDir) -> anyhow::Result<
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+/// Only who follows waits for a store.
+fn passed<T>(outage: &mut Outage, args: &Args, read: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
+    if args.follow { outage.pass(read) } else { read.map(Some) }
 }
 
 async fn on_cluster(args: &Args, context: &Context, run: &ClusterRun) -> anyhow::Result<Exit> {

@@ -1,4 +1,5 @@
 use crate::cluster::{self, Board, Cluster, ClusterRun};
+use crate::outage::Outage;
 use crate::output::say;
 use crate::plain::{plain, plain_line};
 use crate::runs::{self, PlaceArgs, Run, RunArg};
@@ -76,7 +77,7 @@ async fn watch(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.reset();
-    let mut shown = None;
+    let (mut shown, mut outage) = (None, Outage::default());
     loop {
         let mut ticked = false;
         tokio::select! {
@@ -90,7 +91,7 @@ async fn watch(args: &Args, context: &Context) -> anyhow::Result<Exit> {
                 }
             }
             _ = ticks.tick() => {
-                stored = local.read().await?;
+                stored = outage.pass(local.read().await)?.unwrap_or(stored);
                 ticked = true;
             }
             _ = interrupt.recv() => return Ok(Exit::Interrupted),

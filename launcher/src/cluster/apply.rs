@@ -330,7 +330,7 @@ pub(super) fn config_map(job: &Job) -> Option<&str> {
 }
 
 /// A Service of that name may be somebody's web server.
-async fn refuse_strangers(cluster: &Cluster, objects: &Objects) -> anyhow::Result<()> {
+pub(super) async fn refuse_strangers(cluster: &Cluster, objects: &Objects) -> anyhow::Result<()> {
     let name = objects.service.name_any();
     let services = cluster.api::<Service>();
     match cluster.call("get", &format!("Service {name}"), services.get_opt(&name)).await? {

@@ -39,7 +39,7 @@ pub(crate) use follow::{Ended, Followed, Patience, follow};
 pub(crate) use gc::{leftovers, sweep};
 pub(crate) use notices::warnings;
 pub(crate) use pod_logs::{LogLine, LogWish, follow_logs, logs};
-pub(crate) use rehearse::{dry_run, gpus};
+pub(crate) use rehearse::{dry_run, gpus, takes};
 pub(crate) use runs::{ClusterRun, find, list, status, whole_status};
 pub(crate) use schedule::{has_schedule, runs_of, schedule, unschedule};
 pub(crate) use story::{End, end_of};

@@ -1,7 +1,7 @@
 //! A job's objects as a dry run, and the machines that it asks for: what a launch would hear.
 
 use super::Cluster;
-use super::apply::MANAGER;
+use super::apply::{MANAGER, refuse_strangers};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -13,9 +13,18 @@ use lockstep_render::{Objects, Work};
 use lockstep_run::checkup::Finding;
 use serde::Serialize;
 
-/// Applies every object as a dry run: what the cluster refuses, and what it warns of, such as pods that the namespace's Pod
-/// Security would not let in, where it is labelled to warn. Nothing is made.
-pub(crate) async fn dry_run(cluster: &Cluster, objects: &Objects) -> Finding {
+/// What is added to the name of a Job that is only rehearsed.
+const BESIDE: &str = "-dry-run";
+/// Of a CronJob, whose Jobs add 11 characters to it.
+const LONGEST_NAME: usize = 52;
+
+/// Applies every object as a dry run. Returns what the cluster warns of, such as pods that the namespace's Pod Security would
+/// not let in, where it is labelled to warn. Nothing is made.
+///
+/// # Errors
+/// Where the cluster refuses an object, or one of that name belongs to somebody else.
+pub(crate) async fn dry_run(cluster: &Cluster, objects: &Objects) -> anyhow::Result<Vec<String>> {
+    refuse_strangers(cluster, objects).await?;
     let mut warnings = rehearse(cluster, "Service", &objects.service).await?;
     warnings.extend(rehearse(cluster, "ConfigMap", &objects.config_map).await?);
     if let Some(policy) = &objects.network_policy {
@@ -25,17 +34,35 @@ pub(crate) async fn dry_run(cluster: &Cluster, objects: &Objects) -> Finding {
         warnings.extend(rehearse(cluster, "PodDisruptionBudget", pdb).await?);
     }
     warnings.extend(match &objects.work {
-        Work::Job(job) => rehearse(cluster, "Job", job.as_ref()).await?,
-        Work::CronJob(cron_job) => rehearse(cluster, "CronJob", cron_job.as_ref()).await?,
+        Work::Job(job) => rehearse(cluster, "Job", &beside(job.as_ref())).await?,
+        Work::CronJob(cron_job) => rehearse(cluster, "CronJob", &beside(cron_job.as_ref())).await?,
     });
-    match warnings.is_empty() {
-        true => Ok("the cluster would take its objects, without a warning".to_owned()),
-        false => Err(format!("the cluster warns: {}", warnings.join("; "))),
+    Ok(warnings)
+}
+
+/// The same, as a check of the doctor: a warning is a finding.
+pub(crate) async fn takes(cluster: &Cluster, objects: &Objects) -> Finding {
+    match dry_run(cluster, objects).await {
+        Ok(warnings) if warnings.is_empty() => {
+            Ok("the cluster would take its objects, without a warning".to_owned())
+        }
+        Ok(warnings) => Err(format!("the cluster warns: {}", warnings.join("; "))),
+        Err(error) => Err(format!("{error:#}")),
     }
 }
 
+/// Under a name of its own: that of an ended run may still be there, which a launch removes first, and whose pods can't be
+/// changed.
+fn beside<K: Resource + Clone>(object: &K) -> K {
+    let mut object = object.clone();
+    let name = object.name_any();
+    let short: String = name.chars().take(LONGEST_NAME - BESIDE.len()).collect();
+    object.meta_mut().name = Some(short + BESIDE);
+    object
+}
+
 /// Returns the API server's warnings, which kube's own calls don't hand on.
-async fn rehearse<K>(cluster: &Cluster, kind: &str, object: &K) -> Result<Vec<String>, String>
+async fn rehearse<K>(cluster: &Cluster, kind: &str, object: &K) -> anyhow::Result<Vec<String>>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize,
 {
@@ -54,8 +81,8 @@ where
         let refusal = serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;
         Err(kube::Error::Api(Box::new(refusal)))
     };
-    let what = format!("{kind} {name}, as a dry run,");
-    cluster.call("create", &what, ask).await.map_err(|error| format!("{error:#}"))
+    let what = format!("{kind} {}, as a dry run,", name.trim_end_matches(BESIDE));
+    cluster.call("create", &what, ask).await
 }
 
 /// The texts of `Warning` headers: `299 - "text"`.

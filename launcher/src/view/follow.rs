@@ -1,4 +1,5 @@
 use super::{View, phase_name};
+use crate::outage::Outage;
 use crate::plain::plain_line;
 use crate::runs;
 use crate::signals::{Signals, StopSignal};
@@ -25,7 +26,7 @@ impl View {
     /// `launcher_lives` says whether somebody may yet begin it.
     ///
     /// # Errors
-    /// Where the run's folder can't be read.
+    /// Where the run's folder can't be read, and time doesn't mend that.
     pub(crate) async fn follow(
         &self,
         dir: &RunDir,
@@ -33,13 +34,19 @@ impl View {
         launcher_lives: impl AsyncFn() -> bool,
         signals: &mut Signals,
     ) -> anyhow::Result<Followed> {
-        let mut last = None;
+        let (mut last, mut outage) = (None, Outage::default());
         loop {
             // Asked first: a launcher that ends in between has left its last word.
             let lives = launcher_lives().await;
             let status = tokio::select! {
-                status = runs::status(dir, deadline) => status?,
+                status = runs::status(dir, deadline) => outage.pass(status.map_err(Into::into))?,
                 signal = signals.next() => return Ok(Followed::Detached(signal)),
+            };
+            let Some(status) = status else {
+                tokio::select! {
+                    () = tokio::time::sleep(LOOK_EVERY) => continue,
+                    signal = signals.next() => return Ok(Followed::Detached(signal)),
+                }
             };
             if let Some(status) = status {
                 let line = line(&status);

@@ -217,3 +217,37 @@ fn the_status_of_a_run_whose_pods_are_gone_is_read_from_its_storage() {
         "{status:#}"
     );
 }
+
+#[test]
+fn a_dry_run_hears_what_a_launch_would_hear() {
+    let space = Space::new("dry-run");
+    let (job, dry) = (space.digits("digits", ""), "--dry-run=server --output json");
+    let would = |options: &str| space.run(&format!("launch {job} {options} {dry}")).expect_code(0).json();
+    let first = would("");
+    assert_eq!(
+        (&first["would"], &first["warnings"]),
+        (&"start".into(), &serde_json::Value::Null),
+        "{first:#}"
+    );
+    assert_eq!(space.objects(), Vec::<String>::new());
+    space.cluster(&["label", "namespace", &space.name, "pod-security.kubernetes.io/warn=restricted"]);
+    let warned = would(r#"--set kubernetes.podOverlay={"spec":{"hostNetwork":true}}"#);
+    assert!(warned["warnings"][0].as_str().unwrap().contains("hostNetwork=true"), "{warned:#}");
+    space.run(&format!("launch {job}")).expect_code(0);
+    assert_eq!(would("")["would"], "nothing");
+    // The ended Job is still there, and its pods can't be changed: a launch takes it away first.
+    assert_eq!(would("--fresh")["would"], "start");
+    space.run(&format!("doctor {job}")).expect_code(0);
+    let other = space.run(&format!("launch {job} --set train.seed=9 --dry-run=server")).expect_code(2);
+    assert!(other.stderr.contains("holds another job"), "{}", other.stderr);
+    space.run(&format!("delete digits -n {}", space.name)).expect_code(0);
+
+    space.kubectl(&["create", "service", "clusterip", "digits", "--tcp=80"]);
+    let strange = space.run(&format!("launch {job} --dry-run=server")).expect_code(2);
+    assert!(strange.stderr.contains("Service digits") && strange.stderr.contains("is not Lockstep's"));
+    let schedule = r#"--set name=nightly --set kubernetes.schedule={"cron":"@yearly"}"#;
+    assert_eq!(would(schedule)["would"], "start");
+    space.run(&format!("launch {job} {schedule}")).expect_code(0);
+    let taken = space.run(&format!("launch {job} --set name=nightly --dry-run=server")).expect_code(2);
+    assert!(taken.stderr.contains("is scheduled on the cluster"), "{}", taken.stderr);
+}

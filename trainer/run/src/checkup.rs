@@ -30,8 +30,10 @@ pub async fn storage(uri: &str) -> Finding {
         let storage = lockstep_storage::open(uri)?;
         let path = format!("doctor-{}", jiff::Timestamp::now().as_nanosecond());
         let found = contract(storage.as_ref(), &path).await;
-        storage.delete(&path).await?;
-        found
+        let deleted = storage.delete(&path).await;
+        // What went wrong first says more.
+        let found = found?;
+        deleted.map(|()| found)
     };
     match tokio::time::timeout(STORAGE_DEADLINE, tried).await {
         Err(_) => Err(format!("{uri} could not be tried out within {STORAGE_DEADLINE:?}")),

@@ -136,20 +136,29 @@ pub const CHECKS: [Check; 15] = [
 ];
 
 /// Holds a storage to the contract, one check after another, below `folder`, which must be nobody else's. Writes some 50 MB
-/// there, and takes everything away again.
+/// there.
 ///
-/// `told` hears how each check ended. An error of the store breaks the promise that was being checked.
+/// `told` hears how each check ended. An error of the store breaks the promise that was being checked; once the store is gone,
+/// the rest isn't tried. What was written stays: see [`clean`].
+pub async fn run(storage: &Arc<dyn Storage>, folder: &str, mut told: impl FnMut(&Check, &Outcome)) {
+    let mut gone = None;
+    for check in &CHECKS {
+        let outcome = match &gone {
+            Some(error) => Err(format!("not tried, because {error}")),
+            None => check.run(storage, folder).await,
+        };
+        if outcome.is_err() && gone.is_none() {
+            gone = storage.list(folder).await.err();
+        }
+        told(check, &outcome);
+    }
+}
+
+/// Removes what [`run`] wrote.
 ///
 /// # Errors
-/// When what the checks wrote can't be removed.
-pub async fn run(
-    storage: &Arc<dyn Storage>,
-    folder: &str,
-    mut told: impl FnMut(&Check, &Outcome),
-) -> crate::Result<()> {
-    for check in &CHECKS {
-        told(check, &check.run(storage, folder).await);
-    }
+/// Where the store refuses; some of it is left then.
+pub async fn clean(storage: &Arc<dyn Storage>, folder: &str) -> crate::Result<()> {
     for left in storage.list(folder).await? {
         storage.delete(&left.path).await?;
     }

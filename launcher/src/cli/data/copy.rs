@@ -29,6 +29,11 @@ pub(in crate::cli) struct Args {
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let open = |uri: &str| anyhow::Ok(lockstep_storage::open(&crate::runs::absolute(uri)?)?);
     let (from, to) = (open(&args.from)?, open(&args.to)?);
+    if to.uri("").starts_with(&format!("{}/", from.uri(""))) {
+        return Err(Failure::usage(format!("{} lies in the dataset that it would be a copy of", to.uri("")))
+            .note("fix", "copy to a place outside it")
+            .into());
+    }
     block_on(async {
         let mut files = from.list("").await?;
         if !files.iter().any(|file| is_index(&file.path)) {

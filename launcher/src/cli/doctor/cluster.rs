@@ -34,7 +34,7 @@ pub(super) async fn checks(place: &ClusterArgs, asked: Option<&Asked>) -> anyhow
     checks.push(Check::new("clock", cluster::clock(&cluster).await, fix));
     if let Some(Asked { job, objects, checkup }) = asked {
         let fix = "change what it names in the job file, or ask whoever looks after the namespace";
-        checks.push(Check::new("job", cluster::dry_run(&cluster, objects).await, fix));
+        checks.push(Check::new("job", cluster::takes(&cluster, objects).await, fix));
         if let Some(found) = cluster::gpus(&cluster, job).await {
             let fix = "ask for another kubernetes.gpu.resource, a smaller count, or fewer nodes";
             checks.push(Check::new("gpus", found, fix));

@@ -57,11 +57,18 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
             true => vec![],
             false => cluster::checks(&place, asked.as_ref()).await?,
         };
+        let mut stopped = None;
         if let Some(uri) = &args.storage {
-            checks.extend(storage::checks(uri).await?);
+            let found = storage::checks(uri).await?;
+            checks.extend(found.0);
+            stopped = found.1;
         }
         context.output.result(&checks, || table(&checks))?;
-        Ok(if checks.iter().all(|check| check.ok) { Exit::Done } else { Exit::Failed })
+        Ok(match stopped {
+            Some(signal) => signal.into(),
+            None if checks.iter().all(|check| check.ok) => Exit::Done,
+            None => Exit::Failed,
+        })
     })
 }
 

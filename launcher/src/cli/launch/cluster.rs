@@ -69,24 +69,41 @@ struct Launch<'a> {
 impl Launch<'_> {
     /// Says what the launch would do, as far as the cluster can tell beforehand.
     async fn rehearse(&self) -> anyhow::Result<Exit> {
-        let name = self.job.name.as_ref();
-        let existing = Existing::find(&self.cluster, name).await?;
-        let json = serde_json::to_value(&self.job)?;
-        let decision = existing.map_or(Decision::Start, |existing| self.decide(&existing, &json));
-        match &decision {
+        let decision = match &self.objects.work {
+            Work::CronJob(_) => {
+                self.check_schedule().await?;
+                Decision::Start
+            }
+            Work::Job(_) => self.look().await?.1,
+        };
+        let warnings = match &decision {
             Decision::OtherJobRuns(fields) => return Err(self.runs_another(fields)),
             Decision::OtherMeaning(fields) => return Err(self.holds_another(fields)),
-            Decision::Start => {
-                cluster::dry_run(&self.cluster, &self.objects).await.map_err(Failure::new)?;
-            }
-            Decision::Attach | Decision::Done => {}
-        }
-        Plan::new(&decision, name, run_dir(&self.job), None).with_objects(&self.objects).tell(self.context)
+            Decision::Start => cluster::dry_run(&self.cluster, &self.objects).await?,
+            Decision::Attach | Decision::Done => Vec::new(),
+        };
+        Plan::new(&decision, self.job.name.as_ref(), run_dir(&self.job), None)
+            .with_objects(&self.objects)
+            .with_warnings(warnings)
+            .tell(self.context)
     }
 
     /// Makes a job that the cluster launches by itself, again and again.
     async fn schedule(&self) -> anyhow::Result<Exit> {
+        self.check_schedule().await?;
         let (name, namespace) = (&self.job.name, &self.cluster.namespace);
+        cluster::schedule(&self.cluster, &self.objects).await?;
+        let schedule = self.job.kubernetes.as_ref().and_then(|kubernetes| kubernetes.schedule.as_ref());
+        let when = schedule.map_or(String::new(), |s| format!("{} {}", s.cron, s.time_zone));
+        self.context.output.result(&serde_json::json!({ "name": name, "scheduled": when }), || {
+            format!("scheduled {name} at {when}\n  a run now  kubectl -n {namespace} create job --from=cronjob/{name} {name}-now      end it  lockstep delete {name}{}", self.place())
+        })?;
+        Ok(Exit::Done)
+    }
+
+    /// Whether the job can be scheduled under its name.
+    async fn check_schedule(&self) -> anyhow::Result<()> {
+        let name = &self.job.name;
         if self.code.is_some() {
             return Err(Failure::usage(
                 "a scheduled job's runs have folders of their own, so --sync can't bring code to them",
@@ -102,16 +119,11 @@ impl Launch<'_> {
             .note("or", "schedule this job under another name")
             .into());
         }
-        cluster::schedule(&self.cluster, &self.objects).await?;
-        let schedule = self.job.kubernetes.as_ref().and_then(|kubernetes| kubernetes.schedule.as_ref());
-        let when = schedule.map_or(String::new(), |s| format!("{} {}", s.cron, s.time_zone));
-        self.context.output.result(&serde_json::json!({ "name": name, "scheduled": when }), || {
-            format!("scheduled {name} at {when}\n  a run now  kubectl -n {namespace} create job --from=cronjob/{name} {name}-now      end it  lockstep delete {name}{}", self.place())
-        })?;
-        Ok(Exit::Done)
+        Ok(())
     }
 
-    async fn job(self, signals: Signals) -> anyhow::Result<Exit> {
+    /// What the cluster has under the job's name, and what a launch makes of that.
+    async fn look(&self) -> anyhow::Result<(Option<Existing>, Decision)> {
         let (name, json) = (self.job.name.to_string(), serde_json::to_value(&self.job)?);
         // Both at once, but where neither is answered it is always the Job that the user hears of.
         let (existing, scheduled) =
@@ -129,9 +141,16 @@ impl Launch<'_> {
             .note("or", "launch this job under another name")
             .into());
         }
+        let decision = existing.as_ref().map_or(Decision::Start, |existing| self.decide(existing, &json));
+        Ok((existing, decision))
+    }
+
+    async fn job(self, signals: Signals) -> anyhow::Result<Exit> {
+        let name = self.job.name.to_string();
+        let (existing, decision) = self.look().await?;
         let mut view = View::new(self.job.command.is_some() || self.job.worker.is_some());
         let Some(existing) = existing else { return self.start(&mut view, signals).await };
-        match self.decide(&existing, &json) {
+        match decision {
             Decision::Start => {
                 view.on_phase("removing", &format!("what the ended Job {name} left"));
                 cluster::remove(&self.cluster, &name).await?;

@@ -1,5 +1,6 @@
 //! What a launch would do, told without doing it.
 
+use crate::plain::plain_line;
 use crate::preflight::Decision;
 use crate::{Context, Exit};
 use lockstep_render::{Objects, Work};
@@ -28,6 +29,9 @@ pub(super) struct Plan {
     objects: Vec<String>,
     /// The newest checkpoint, from which it would carry on.
     checkpoint: Option<Step>,
+    /// What the cluster says of objects that it would take all the same.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -46,7 +50,7 @@ impl Plan {
             Decision::Attach => Would::Follow,
             Decision::Start | Decision::OtherJobRuns(_) | Decision::OtherMeaning(_) => Would::Start,
         };
-        Self { would, run: run.to_owned(), run_dir, objects: Vec::new(), checkpoint }
+        Self { would, run: run.to_owned(), run_dir, objects: Vec::new(), checkpoint, warnings: Vec::new() }
     }
 
     /// With what it would make on a cluster.
@@ -54,6 +58,12 @@ impl Plan {
         if self.would == Would::Start {
             self.objects = names(objects);
         }
+        self
+    }
+
+    /// With what the cluster warned of.
+    pub(super) fn with_warnings(mut self, warnings: Vec<String>) -> Self {
+        self.warnings = warnings;
         self
     }
 
@@ -76,6 +86,7 @@ impl Plan {
         };
         let mut lines = vec![what, format!("  kept in   {}", self.run_dir)];
         lines.extend(self.objects.iter().map(|object| format!("  made      {object}")));
+        lines.extend(self.warnings.iter().map(|warning| format!("  warning   {}", plain_line(warning))));
         lines.push("dry run: nothing was changed".to_owned());
         lines.join("\n")
     }

@@ -49,6 +49,7 @@ impl Dependency {
     fn repository(url: &str, built_from: Option<&str>) -> Self {
         let ours = built_from.and_then(|built_from| built_from.rsplit_once('#'));
         let (url, revision) = match url.rsplit_once('#') {
+            Some((url, "")) => (url, None),
             Some((url, revision)) => (url, Some(revision)),
             None => (url, ours.map(|(_, revision)| revision)),
         };
