@@ -85,8 +85,7 @@ fn a_lock_that_a_stranger_holds_stops_nobody() {
         return;
     }
     let ws = open_workspace();
-    let script =
-        "umask 0; : > d/launcher.lock; exec flock d/launcher.lock sh -c ': > d/held; exec sleep 1000'";
+    let script = "umask 0; : > d/launcher.lock; exec flock --no-fork d/launcher.lock sh -c ': > d/held; exec sleep 1000'";
     let _holder = Ended::start(&mut as_stranger(&ws, script));
     wait_for("the stranger holds the lock", Duration::from_secs(20), || {
         ws.path("d/held").exists().then_some(())
@@ -141,7 +140,11 @@ fn cancel_now_kills_nobody_but_the_launcher_of_that_run() {
     // The same, with the lock held by somebody else.
     let lock = ws.path("copy/launcher.lock");
     let mut holder = Command::new("flock");
-    holder.arg(&lock).args(["sh", "-c", "echo held; exec sleep 1000"]).stdout(Stdio::piped());
+    holder
+        .arg("--no-fork")
+        .arg(&lock)
+        .args(["sh", "-c", "echo held; exec sleep 1000"])
+        .stdout(Stdio::piped());
     let mut holder = Ended::start(&mut holder);
     std::io::Read::read_exact(holder.0.stdout.as_mut().unwrap(), &mut [0; 5]).unwrap();
     let refused = ws.run("cancel copy --now").expect_code(1);

@@ -115,8 +115,12 @@ async fn the_copy_of_a_lock_does_not_name_the_launcher_of_the_original() {
     let words = std::fs::read_to_string(run.path().join("launcher.lock")).unwrap();
     assert!(RunLock::holder(&uri(run.path())).await.is_some());
     // This process has the copy open too, but for the proof another one must.
-    let mut holder =
-        Command::new("flock").arg(copy.path().join("launcher.lock")).args(["sleep", "1000"]).spawn().unwrap();
+    let mut holder = Command::new("flock")
+        .arg("--no-fork")
+        .arg(copy.path().join("launcher.lock"))
+        .args(["sleep", "1000"])
+        .spawn()
+        .unwrap();
     while !RunLock::is_held(&uri(copy.path())).await {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
