@@ -34,7 +34,7 @@ pub(crate) fn merge(
     let least = seconds(job.recovery.grace);
     if after.termination_grace_period_seconds.is_some_and(|period| period <= least) {
         let path = format!("{PATH}.spec.terminationGracePeriodSeconds");
-        let what = format!("{path} is not above recovery.grace, {}", job.recovery.grace);
+        let what = format!("{path} must be above recovery.grace, which is {}", job.recovery.grace);
         return Err(Wrong::new(path, what, "remove it, and set kubernetes.gracePeriod"));
     }
     let before =

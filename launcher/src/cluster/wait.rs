@@ -84,7 +84,7 @@ impl Wait {
             Self::Refused { message } if message.contains("violates PodSecurity") => {
                 "remove what it names from kubernetes.podOverlay, or use another namespace".to_owned()
             }
-            Self::Refused { .. } => "the message names who refuses them".to_owned(),
+            Self::Refused { .. } => "the message names who refused them".to_owned(),
             Self::Unschedulable { .. } => {
                 "free the missing resource, ask for less, or add a toleration for the taint".to_owned()
             }

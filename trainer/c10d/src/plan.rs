@@ -57,7 +57,7 @@ pub enum PlanError {
     },
     /// The plan has a parameter that the model has not.
     #[error(
-        "bucket {bucket} holds parameter {parameter}, the model has {num_parameters}: the plan is of another model"
+        "bucket {bucket} holds parameter {parameter}, but the model has {num_parameters}: the plan is for another model"
     )]
     NoSuchParameter {
         /// Index of the bucket.

@@ -32,7 +32,7 @@ fn what_kubernetes_would_not_take_is_named() {
         ),
         (
             "kubernetes.podOverlay={spec: {terminationGracePeriodSeconds: 30}}",
-            "kubernetes.podOverlay.spec.terminationGracePeriodSeconds is not above recovery.grace, 30s",
+            "kubernetes.podOverlay.spec.terminationGracePeriodSeconds must be above recovery.grace, which is 30s",
         ),
         ("kubernetes.affinity={nodeAfinity: {}}", "unknown field `kubernetes.affinity.nodeAfinity`"),
     ] {
