@@ -45,7 +45,7 @@ pub enum PlanError {
     },
     /// A parameter is not in exactly one bucket.
     #[error(
-        "parameter {parameter} of {num_parameters} is in {times} buckets, not in one: the plan is of another model"
+        "parameter {parameter} of {num_parameters} is in {times} buckets, not in one: the plan is for another model"
     )]
     NotOnce {
         /// Index of the parameter.
