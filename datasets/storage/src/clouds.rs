@@ -7,10 +7,11 @@ use object_store::{
     gcp::{GoogleCloudStorage, GoogleCloudStorageBuilder, GoogleConfigKey},
 };
 
-use crate::{Options, error::causes, settings};
-
-/// What is wrong with the settings of a client, and where they come from.
-pub(crate) type Refusal = String;
+use crate::{
+    Options,
+    error::causes,
+    settings::{self, Refusal},
+};
 
 /// A client of Amazon's protocol. Settings come from `AWS_*`; the credentials are those, a web identity's token (IRSA), EKS
 /// Pod Identity's and ECS's endpoints, or the machine's metadata server.

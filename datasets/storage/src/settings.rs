@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use url::Url;
 
-use crate::clouds::Refusal;
+/// What is wrong with the settings of a client, and where they come from.
+pub(crate) type Refusal = String;
 
 /// Where a key's content was given in place of its path, or the other way round, nothing of it may be shown.
 const KEY_CONTENT: &str = "google_service_account_key";
