@@ -11,7 +11,7 @@ pub enum Error {
     Storage(#[from] lockstep_storage::Error),
     /// There is no dataset where one was expected.
     #[error(
-        "{uri} holds no dataset: {file} does not exist; check data.uri and data.split, or make one with `lockstep data pack`"
+        "{uri} holds no dataset: {file} does not exist; check the path and the split, or make one with `lockstep data pack`"
     )]
     NoDataset {
         /// The split's folder.

@@ -14,6 +14,8 @@ pub(crate) enum Decision {
     Attach,
     /// Every step of this very job is done.
     Done,
+    /// The run lives with this very job, but the launch wants it to begin elsewhere.
+    StartsOver,
     /// The run lives with another job. Holds the fields that differ.
     OtherJobRuns(Vec<String>),
     /// The run's checkpoints belong to another job. Holds the fields that differ.
@@ -36,7 +38,11 @@ pub(crate) fn decide(found: &Found, job: &Value, resume: Resume) -> Decision {
     let Some(theirs) = &found.job else { return Decision::Start };
     let differing = differences(theirs, job);
     if found.lives {
-        return if differing.is_empty() { Decision::Attach } else { Decision::OtherJobRuns(differing) };
+        return match resume {
+            _ if !differing.is_empty() => Decision::OtherJobRuns(differing),
+            Resume::Fresh | Resume::At(_) => Decision::StartsOver,
+            Resume::Auto | Resume::Must => Decision::Attach,
+        };
     }
     if resume == Resume::Fresh {
         return Decision::Start;
@@ -66,6 +72,9 @@ mod tests {
         let cases = [
             ("nothing there", Found::default(), job(10, 0), Resume::Auto, Decision::Start),
             ("lives, same job", found(None, true), job(10, 0), Resume::Auto, Decision::Attach),
+            ("lives, must resume", found(None, true), job(10, 0), Resume::Must, Decision::Attach),
+            ("lives, again from nothing", found(None, true), job(10, 0), Resume::Fresh, Decision::StartsOver),
+            ("lives, from a step", found(None, true), job(10, 0), Resume::At(5), Decision::StartsOver),
             (
                 "lives, other job",
                 found(None, true),

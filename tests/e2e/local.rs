@@ -67,6 +67,31 @@ fn the_same_launch_again_resumes_or_says_that_it_is_done() {
 }
 
 #[test]
+fn where_a_launch_begins_is_never_passed_over_in_silence() {
+    let ws = Workspace::new();
+    let launch = |more: &str| format!("launch -f {} --local --run-dir d {more}", digits());
+    let missing = ws.run(&launch("--resume must")).expect_code(2);
+    assert!(missing.stderr.contains("there is no checkpoint to resume from"), "{}", missing.stderr);
+    assert!(!ws.path("d").join("generations").exists(), "nothing began");
+    ws.run(&launch("--set train.steps=40")).expect_code(0);
+    for more in ["", "--dry-run"] {
+        let absent = ws.run(&launch(&format!("--set train.steps=40 --resume 21 {more}"))).expect_code(2);
+        assert!(absent.stderr.contains("no checkpoint of step 21"), "{}", absent.stderr);
+    }
+    let status = ws.run("status d --output json").expect_code(0).json();
+    assert_eq!((&status["phase"], &status["generation"]), (&"done".into(), &1.into()), "{status:#}");
+
+    let endless = launch("--set train.steps=5000000");
+    let mut run = ws.start(&endless);
+    run.wait_for_text("first step");
+    for option in ["--fresh", "--resume 40"] {
+        let refused = ws.run(&format!("{endless} {option}")).expect_code(2);
+        assert!(refused.stderr.contains("run digits is running, so it can't begin"), "{}", refused.stderr);
+    }
+    run.kill_everything();
+}
+
+#[test]
 fn a_flipped_byte_anywhere_in_a_checkpoint_is_found() {
     let ws = Workspace::new();
     ws.run(&format!("launch -f {} --local --set train.steps=200 --run-dir d", digits())).expect_code(0);

@@ -65,7 +65,11 @@ impl FromStr for HashAlgorithm {
             "sha1" => Self::Sha1,
             "sha256" => Self::Sha256,
             "sha512" => Self::Sha512,
-            _ => return Err(format!("unknown hash {name:?}")),
+            _ => {
+                return Err(format!(
+                    "unknown hash {name:?}; write xxh32, xxh64, xxh3_64, xxh3_128, md5, sha1, sha256 or sha512"
+                ));
+            }
         })
     }
 }

@@ -104,7 +104,8 @@ impl Table {
             LabelColumn::Name(name) if options.header => {
                 let found = first.iter().position(|header| header.trim() == name);
                 found.ok_or_else(|| {
-                    bad(1, format!("no column is named {name:?}; the columns are {first:?}"))
+                    let columns = first.iter().collect::<Vec<_>>().join(", ");
+                    bad(1, format!("no column is named {name:?}; the columns are {columns}"))
                 })?
             }
             LabelColumn::Name(name) => {

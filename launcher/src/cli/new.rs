@@ -18,7 +18,7 @@ use folder::Folder;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "For example:  lockstep new my-model")]
 pub(super) struct Args {
-    /// Name of the crate and its run, or a path to its folder, which is named so
+    /// Name of the crate and its run, or a path to its folder, whose last part is the name
     name: String,
 
     /// Where lockstep-trainer comes from: a checkout of Lockstep, or the URL of its repository, with #REVISION or without

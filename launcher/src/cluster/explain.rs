@@ -8,7 +8,7 @@ use kube::config::KubeconfigError;
 pub(super) fn no_cluster(error: &KubeconfigError) -> Failure {
     Failure::usage(format!("no cluster to talk to: {error}"))
         .note("fix", "export KUBECONFIG=FILE, or let your provider's tool write ~/.kube/config")
-        .note("or", "run on this machine: --local")
+        .note("or", "launch on this machine: lockstep launch --local")
 }
 
 /// A request to `verb` `what` that failed.

@@ -39,7 +39,7 @@ pub(in crate::cli) struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
-    /// Number type of the features: uint8, int32, float32, ...
+    /// Number type of the features: uint8, int8, uint16, int16, float16, uint32, int32, float32, uint64, int64 or float64
     #[arg(long, value_name = "TYPE", default_value = "float32", value_parser = dtype)]
     dtype: Dtype,
 
@@ -51,7 +51,7 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "METHOD")]
     compression: Option<Compression>,
 
-    /// Hashes to store for each file: xxh64, sha256, ...
+    /// Hashes to store for each file: xxh32, xxh64, xxh3_64, xxh3_128, md5, sha1, sha256 or sha512; several with commas between
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "xxh64")]
     hash: Vec<HashAlgorithm>,
 

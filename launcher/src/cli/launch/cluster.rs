@@ -1,7 +1,7 @@
 //! A launch on a cluster.
 
 use super::dry_run::{DryRun, Plan};
-use super::{Args, Until, code, command, deliver, differ, fresh_command, plural, summary};
+use super::{Args, Until, code, command, deliver, differ, fresh_command, plural, starts_over, summary};
 use crate::cluster::{
     self, Cluster, ClusterRun, End, Ended, Existing, Followed, LogWish, Patience, set_suspended,
 };
@@ -78,6 +78,7 @@ impl Launch<'_> {
         };
         let warnings = match &decision {
             Decision::OtherJobRuns(fields) => return Err(self.runs_another(fields)),
+            Decision::StartsOver => return Err(starts_over(&self.job.name, &self.stop())),
             Decision::OtherMeaning(fields) => return Err(self.holds_another(fields)),
             Decision::Start => cluster::dry_run(&self.cluster, &self.objects).await?,
             Decision::Attach | Decision::Done => Vec::new(),
@@ -162,15 +163,20 @@ impl Launch<'_> {
                 say!("{name} has already finished; start over with: {}", fresh_command(self.args));
                 self.finish(&run, Exit::Done).await
             }
+            Decision::StartsOver => Err(starts_over(&name, &self.stop())),
             Decision::OtherJobRuns(fields) => Err(self.runs_another(&fields)),
             Decision::OtherMeaning(fields) => Err(self.holds_another(&fields)),
         }
     }
 
+    fn stop(&self) -> String {
+        format!("lockstep cancel {}{}", self.job.name, self.place())
+    }
+
     fn runs_another(&self, fields: &[String]) -> anyhow::Error {
         let name = &self.job.name;
         Failure::usage(format!("run {name} is on the cluster with another job: {}", differ(fields)))
-            .note("stop it", format!("lockstep cancel {name}{}", self.place()))
+            .note("stop it", self.stop())
             .note("or", "launch this job under another name, or in another namespace: -n NAME")
             .into()
     }

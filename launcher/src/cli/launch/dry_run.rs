@@ -10,7 +10,7 @@ use serde::Serialize;
 /// Whom a dry run asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum DryRun {
-    /// Nobody but this machine.
+    /// No cluster.
     Client,
     /// The cluster too: whether the run is there, and whether it would take the objects.
     Server,
@@ -48,7 +48,10 @@ impl Plan {
         let would = match decision {
             Decision::Done => Would::Nothing,
             Decision::Attach => Would::Follow,
-            Decision::Start | Decision::OtherJobRuns(_) | Decision::OtherMeaning(_) => Would::Start,
+            Decision::Start
+            | Decision::StartsOver
+            | Decision::OtherJobRuns(_)
+            | Decision::OtherMeaning(_) => Would::Start,
         };
         Self { would, run: run.to_owned(), run_dir, objects: Vec::new(), checkpoint, warnings: Vec::new() }
     }
@@ -85,7 +88,7 @@ impl Plan {
             (Would::Start, None) => format!("would start {run}"),
         };
         let mut lines = vec![what, format!("  kept in   {}", self.run_dir)];
-        lines.extend(self.objects.iter().map(|object| format!("  made      {object}")));
+        lines.extend(self.objects.iter().map(|object| format!("  makes     {object}")));
         lines.extend(self.warnings.iter().map(|warning| format!("  warning   {}", plain_line(warning))));
         lines.push("dry run: nothing was changed".to_owned());
         lines.join("\n")

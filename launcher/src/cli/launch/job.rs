@@ -16,7 +16,8 @@ pub(super) struct JobArgs {
     #[arg(long = "set", value_name = "PATH=VALUE")]
     sets: Vec<String>,
 
-    /// Name of the run; the same as --set name=NAME. Without a file, the default is the image's name
+    /// Name of the run; the same as --set name=NAME. Without a file, the default is the image's name, and
+    /// with --local the program's
     #[arg(long, value_name = "NAME", help_heading = "Short for --set")]
     name: Option<String>,
 

@@ -1,7 +1,7 @@
 //! A launch on this machine.
 
 use super::dry_run::Plan;
-use super::{Args, command, deliver, differ, fresh_command, plural, summary};
+use super::{Args, command, deliver, differ, fresh_command, plural, starts_over, summary};
 use crate::local::{self, Ended, Launch, Origin, RunLock, Taken};
 use crate::output::{patiently, say, tell};
 use crate::plain::plain_line;
@@ -34,7 +34,8 @@ pub(super) async fn launch(
     let lock = RunLock::take(&dir.uri("")).await;
     let found = found(&dir, matches!(lock, Taken::Held(_))).await?;
     match decide(&found, &json, args.start.resume()) {
-        Decision::Start => {}
+        Decision::Start => check_start(&dir, args.start.resume()).await?,
+        Decision::StartsOver => return Err(starts_over(&job.name, &stop(&run_dir))),
         Decision::Done => {
             say!("{} has already finished; start over with: {}", job.name, fresh_command(args));
             return Ok(finish(context, &dir, Exit::Done, &mut Signals::listen()?).await);
@@ -95,7 +96,9 @@ pub(super) async fn dry_run(args: &Args, context: &Context, here: &OnThisMachine
     match &decision {
         Decision::OtherJobRuns(fields) => return Err(runs_another(job, &run_dir, "", fields)),
         Decision::OtherMeaning(fields) => return Err(holds_another(args, &run_dir, fields)),
-        Decision::Start | Decision::Attach | Decision::Done => {}
+        Decision::StartsOver => return Err(starts_over(&job.name, &stop(&run_dir))),
+        Decision::Start => check_start(&dir, args.start.resume()).await?,
+        Decision::Attach | Decision::Done => {}
     }
     let status = if is_new { None } else { runs::status(&dir, STATUS_DEADLINE).await? };
     let checkpoint = status.and_then(|status| status.last_checkpoint).map(|checkpoint| checkpoint.step);
@@ -116,7 +119,7 @@ fn run_dir(args: &Args, here: &OnThisMachine) -> anyhow::Result<String> {
 
 fn runs_another(job: &JobSpec, run_dir: &str, holder: &str, fields: &[String]) -> anyhow::Error {
     Failure::usage(format!("run {} is running{holder} with another job: {}", job.name, differ(fields)))
-        .note("stop it", format!("lockstep cancel {}", shell::quote(run_dir)))
+        .note("stop it", stop(run_dir))
         .note("or", "launch this job under another name, or with another --run-dir")
         .into()
 }
@@ -126,6 +129,36 @@ fn holds_another(args: &Args, run_dir: &str, fields: &[String]) -> anyhow::Error
         .note("keep it", "launch this job under another name, or with another --run-dir")
         .note("start over", fresh_command(args))
         .into()
+}
+
+fn stop(run_dir: &str) -> String {
+    format!("lockstep cancel {}", shell::quote(run_dir))
+}
+
+/// Who names a checkpoint that isn't there hears it at once. An agent could only end the run with that, a finished one too.
+async fn check_start(dir: &RunDir, resume: Resume) -> anyhow::Result<()> {
+    let is_wanted = |step: Step| match resume {
+        Resume::At(wanted) => step == Step(wanted),
+        Resume::Must => true,
+        Resume::Auto | Resume::Fresh => false,
+    };
+    if matches!(resume, Resume::Auto | Resume::Fresh) {
+        return Ok(());
+    }
+    let newest = dir.newest_generation().await?;
+    let lineage = dir.lineage_until(newest, |commit| is_wanted(commit.step)).await?;
+    if lineage.iter().any(|commit| is_wanted(commit.step)) {
+        return Ok(());
+    }
+    let place = shell::quote(dir.uri("").trim_end_matches('/')).into_owned();
+    let what = match resume {
+        Resume::At(step) => format!("there is no checkpoint of step {step} to resume from"),
+        _ => "there is no checkpoint to resume from".to_owned(),
+    };
+    Err(Failure::usage(what)
+        .note("see", format!("lockstep checkpoint list {place}"))
+        .note("or", "launch without --resume")
+        .into())
 }
 
 /// Whoever reads the key of a run's control channel can stop the run, or join it.

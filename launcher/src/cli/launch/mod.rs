@@ -200,3 +200,11 @@ fn check_env(job: &JobSpec) -> anyhow::Result<()> {
         Failure::usage(all.join("\n")).into()
     })
 }
+
+/// A run that lives goes on from where it is.
+fn starts_over(name: &str, stop: &str) -> anyhow::Error {
+    Failure::usage(format!("run {name} is running, so it can't begin at another step"))
+        .note("stop it first", stop)
+        .note("or follow it", "launch without --fresh and --resume")
+        .into()
+}
