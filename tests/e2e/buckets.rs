@@ -120,6 +120,12 @@ fn a_bucket_that_refuses_the_key_is_named() {
     ws.set_env("AWS_SECRET_ACCESS_KEY", "wrong");
     let refused = ws.run(&launch(&server.uri("runs/digits"))).expect_code(1);
     assert!(refused.stderr.contains("runs/digits"), "{}", refused.stderr);
+    // The doctor has written nothing there, and says nothing of what it would have left.
+    let told =
+        ws.run(&format!("doctor --storage {} --output json", server.uri("runs"))).expect_code(1).json();
+    let checks: Vec<_> = told.as_array().unwrap().iter().map(|check| &check["check"]).collect();
+    assert_eq!(checks, ["storage"], "{told:#}");
+    assert!(told[0]["detail"].as_str().unwrap().contains("was denied"), "{told:#}");
     assert!(!refused.stderr.contains("wrong"), "{}", refused.stderr);
 }
 

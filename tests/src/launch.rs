@@ -12,6 +12,9 @@ const DEADLINE: Duration = Duration::from_secs(400);
 /// What one condition inside a run may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// So much of its output a failed expectation shows. Unit: bytes.
+const LAST_WORDS: usize = 20_000;
+
 /// A `lockstep` command at work. Dropping it kills it and everything that it started.
 #[derive(Debug)]
 pub struct Launched {
@@ -51,10 +54,16 @@ impl Launched {
         self.stderr.text()
     }
 
+    /// The end of it: a test may have millions of lines.
+    fn last_words(&self) -> String {
+        let all = self.stderr();
+        all[all.floor_char_boundary(all.len().saturating_sub(LAST_WORDS))..].to_owned()
+    }
+
     /// Waits until `check` gives something, while the command is at work.
     ///
     /// # Panics
-    /// At the deadline, and where the command ended before: with what it printed on stderr.
+    /// At the deadline, and where the command ended before: with the end of what it printed on stderr.
     pub fn wait_until<T>(&mut self, what: &str, mut check: impl FnMut() -> Option<T>) -> T {
         let since = Instant::now();
         loop {
@@ -63,8 +72,12 @@ impl Launched {
                 return found;
             }
             let elapsed = since.elapsed();
-            assert!(!over, "{what}: the command ended first, after {elapsed:?}; stderr:\n{}", self.stderr());
-            assert!(elapsed < PATIENCE, "{what}: not within {PATIENCE:?}; stderr:\n{}", self.stderr());
+            assert!(
+                !over,
+                "{what}: the command ended first, after {elapsed:?}; stderr:\n{}",
+                self.last_words()
+            );
+            assert!(elapsed < PATIENCE, "{what}: not within {PATIENCE:?}; stderr:\n{}", self.last_words());
             std::thread::sleep(Duration::from_millis(10));
         }
     }

@@ -291,18 +291,18 @@ impl Storage for Bucket {
     }
 }
 
-/// Takes out what consoles and other tools put where a folder begins: an empty object whose key ends with `/`, which the client
-/// cuts off. `objects` are sorted.
+/// Takes out what consoles and other tools put where a folder begins: an empty object whose key ends with `/`. The client cuts
+/// that off, so any empty object goes that has others below it. `objects` are sorted.
 fn drop_markers(objects: &mut Vec<Meta>, folder: &str) {
     let is_marker = |one: &Meta| {
         let below = format!("{}/", one.path);
         let next = objects.partition_point(|other| other.path < below);
         let begins = objects.get(next).is_some_and(|other| other.path.starts_with(&below));
-        one.path.is_empty() || one.path == folder || begins
+        one.bytes == 0 && (one.path.is_empty() || one.path == folder || begins)
     };
-    let empty = objects.iter().filter(|one| one.bytes == 0 && is_marker(one));
-    let markers: HashSet<_> = empty.map(|one| one.path.clone()).collect();
-    objects.retain(|one| one.bytes > 0 || !markers.contains(&one.path));
+    let markers: HashSet<_> =
+        objects.iter().filter(|one| is_marker(one)).map(|one| one.path.clone()).collect();
+    objects.retain(|one| !markers.contains(&one.path));
 }
 
 #[cfg(test)]

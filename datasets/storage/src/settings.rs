@@ -68,9 +68,6 @@ fn address(value: &str) -> Result<(), String> {
 /// Says what is wrong with the name of a bucket or a container.
 pub(crate) fn bucket_name(name: &str) -> Result<(), Refusal> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "._-$".contains(c);
-    if name.contains(':') {
-        return Err("keys don't belong into it, nor do ports".to_owned());
-    }
     match name.chars().find(|c| !allowed(*c)) {
         Some(c) => Err(format!("the name of a bucket can't hold {c:?}")),
         None => Ok(()),

@@ -1,6 +1,6 @@
 use crate::cluster::{self, ClusterRun, LogLine, LogWish};
 use crate::outage::Outage;
-use crate::output::say;
+use crate::output::{say, tell};
 use crate::plain::plain_line;
 use crate::runs::{Run, RunArg};
 use crate::{Context, Exit, Failure, Format, block_on};
@@ -74,18 +74,19 @@ async fn stored(args: &Args, context: &Context, dir: &RunDir) -> anyhow::Result<
     loop {
         // Asked before the segments are read, so that nothing written before the end is missed.
         let known = newest.as_ref().map_or(Generation(0), |m: &Membership| m.generation);
-        let found = dir.newest_since(known).await.map_err(Into::into);
-        let Some(found) = passed(&mut outage, args, found)? else {
+        let read = async {
+            let found = dir.newest_since(known).await?;
+            anyhow::Ok((found, show_segments(args, context, dir, None, &mut seen).await?))
+        };
+        let read = read.await;
+        // Only who follows waits for a store.
+        let read = if args.follow { outage.pass(read, tell)? } else { Some(read?) };
+        let Some((found, has_new)) = read else {
             tokio::time::sleep(LOOK_EVERY).await;
             continue;
         };
         newest = found.or(newest);
         let over = newest.as_ref().is_some_and(|m| m.outcome().is_some());
-        let has_new = show_segments(args, context, dir, None, &mut seen).await;
-        let Some(has_new) = passed(&mut outage, args, has_new)? else {
-            tokio::time::sleep(LOOK_EVERY).await;
-            continue;
-        };
         shown |= has_new;
         if over || !args.follow {
             say_if_nothing(args, shown);
@@ -100,11 +101,6 @@ async fn stored(args: &Args, context: &Context, dir: &RunDir) -> anyhow::Result<
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-}
-
-/// Only who follows waits for a store.
-fn passed<T>(outage: &mut Outage, args: &Args, read: anyhow::Result<T>) -> anyhow::Result<Option<T>> {
-    if args.follow { outage.pass(read) } else { read.map(Some) }
 }
 
 async fn on_cluster(args: &Args, context: &Context, run: &ClusterRun) -> anyhow::Result<Exit> {

@@ -1,6 +1,6 @@
 use crate::cluster::{self, Board, Cluster, ClusterRun};
 use crate::outage::Outage;
-use crate::output::say;
+use crate::output::{say, tell};
 use crate::plain::{plain, plain_line};
 use crate::runs::{self, PlaceArgs, Run, RunArg};
 use crate::view::{coarse, phase_name, thousands};
@@ -91,7 +91,7 @@ async fn watch(args: &Args, context: &Context) -> anyhow::Result<Exit> {
                 }
             }
             _ = ticks.tick() => {
-                stored = outage.pass(local.read().await)?.unwrap_or(stored);
+                stored = outage.pass(local.read().await, tell)?.unwrap_or(stored);
                 ticked = true;
             }
             _ = interrupt.recv() => return Ok(Exit::Interrupted),

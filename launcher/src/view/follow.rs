@@ -39,29 +39,28 @@ impl View {
             // Asked first: a launcher that ends in between has left its last word.
             let lives = launcher_lives().await;
             let status = tokio::select! {
-                status = runs::status(dir, deadline) => outage.pass(status.map_err(Into::into))?,
+                status = runs::status(dir, deadline) => {
+                    outage.pass(status.map_err(Into::into), |text| self.event(format!("  {text}")))?
+                }
                 signal = signals.next() => return Ok(Followed::Detached(signal)),
             };
-            let Some(status) = status else {
-                tokio::select! {
-                    () = tokio::time::sleep(LOOK_EVERY) => continue,
-                    signal = signals.next() => return Ok(Followed::Detached(signal)),
+            match status {
+                Some(Some(status)) => {
+                    let line = line(&status);
+                    if last.as_ref() != Some(&line) {
+                        self.event(line.clone());
+                        last = Some(line);
+                    }
+                    if !matches!(
+                        status.phase,
+                        RunPhase::Waiting | RunPhase::Starting | RunPhase::Running | RunPhase::Unknown
+                    ) {
+                        return Ok(Followed::Ended(Box::new(status)));
+                    }
                 }
-            };
-            if let Some(status) = status {
-                let line = line(&status);
-                if last.as_ref() != Some(&line) {
-                    self.event(line.clone());
-                    last = Some(line);
-                }
-                if !matches!(
-                    status.phase,
-                    RunPhase::Waiting | RunPhase::Starting | RunPhase::Running | RunPhase::Unknown
-                ) {
-                    return Ok(Followed::Ended(Box::new(status)));
-                }
-            } else if !lives {
-                return Ok(Followed::Abandoned);
+                Some(None) if !lives => return Ok(Followed::Abandoned),
+                // Nothing is there yet, or the store doesn't answer.
+                Some(None) | None => {}
             }
             tokio::select! {
                 () = tokio::time::sleep(LOOK_EVERY) => {}

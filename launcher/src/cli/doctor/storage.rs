@@ -2,7 +2,7 @@ use super::check::Check;
 use crate::output::say;
 use crate::signals::{Signals, StopSignal};
 use crate::{Failure, runs};
-use lockstep_run::checkup;
+use lockstep_run::checkup::{self, Finding};
 use lockstep_storage::{Scheme, Storage, conformance, open};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,9 +23,13 @@ pub(super) async fn checks(uri: &str) -> anyhow::Result<Found> {
     let storage = open(&uri).map_err(|error| Failure::usage(error.to_string()))?;
     let mut signals = Signals::listen()?;
     let place = Place::new(storage, &uri);
-    let mut checks = Vec::new();
+    let (usable, stopped) = is_usable(&uri, &mut signals).await;
+    let mut checks = vec![Check::new("storage", usable, &what_to_check(&uri))];
+    if stopped.is_some() || !checks[0].ok {
+        return Ok((checks, stopped));
+    }
     let stopped = tokio::select! {
-        () = try_out(&place, &uri, &mut checks) => None,
+        () = hold_to_contract(&place, &mut checks) => None,
         signal = signals.next() => Some(signal),
     };
     // A second signal ends it.
@@ -46,13 +50,23 @@ pub(super) async fn checks(uri: &str) -> anyhow::Result<Found> {
     Ok((checks, stopped))
 }
 
-async fn try_out(place: &Place, uri: &str, checks: &mut Vec<Check>) {
-    let first = Check::new("storage", checkup::storage(uri).await, &what_to_check(uri));
-    let usable = first.ok;
-    checks.push(first);
-    if !usable {
-        return;
-    }
+/// Whether the storage can be used at all. This takes away what it writes, so a signal lets it end, for a while.
+async fn is_usable(uri: &str, signals: &mut Signals) -> (Finding, Option<StopSignal>) {
+    let mut found = std::pin::pin!(checkup::storage(uri));
+    let signal = tokio::select! {
+        found = &mut found => return (found, None),
+        signal = signals.next() => signal,
+    };
+    let found = tokio::select! {
+        found = tokio::time::timeout(CLEAN_DEADLINE, found) => {
+            found.unwrap_or_else(|_| Err(format!("{uri} did not answer within {CLEAN_DEADLINE:?}")))
+        }
+        _ = signals.next() => Err(format!("{uri} was not tried out to the end")),
+    };
+    (found, Some(signal))
+}
+
+async fn hold_to_contract(place: &Place, checks: &mut Vec<Check>) {
     let all = conformance::CHECKS.len();
     let told = |promise: &conformance::Check, outcome: &conformance::Outcome| {
         let verdict = if outcome.is_ok() { "kept" } else { "not kept" };

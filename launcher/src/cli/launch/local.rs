@@ -10,10 +10,11 @@ use crate::signals::Signals;
 use crate::view::{Followed, View};
 use crate::{Context, Exit, Failure, environment, runs, shell};
 use lockstep_job::{JobSpec, OnThisMachine, Resume};
+use lockstep_run::checkpoint::no_checkpoint;
 use lockstep_run::control::{self, Request};
 use lockstep_run::layout::CONTROL_KEY;
 use lockstep_run::status::RunPhase;
-use lockstep_run::{Body, Outcome, RunDir, Step};
+use lockstep_run::{Body, CommitRef, Outcome, RunDir, Step};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -137,28 +138,17 @@ fn stop(run_dir: &str) -> String {
 
 /// Who names a checkpoint that isn't there hears it at once. An agent could only end the run with that, a finished one too.
 async fn check_start(dir: &RunDir, resume: Resume) -> anyhow::Result<()> {
-    let is_wanted = |step: Step| match resume {
-        Resume::At(wanted) => step == Step(wanted),
-        Resume::Must => true,
-        Resume::Auto | Resume::Fresh => false,
+    let wanted = match resume {
+        Resume::At(step) => Some(Step(step)),
+        Resume::Must => None,
+        Resume::Auto | Resume::Fresh => return Ok(()),
     };
-    if matches!(resume, Resume::Auto | Resume::Fresh) {
-        return Ok(());
+    let is_wanted = |commit: &CommitRef| wanted.is_none_or(|step| commit.step == step);
+    let lineage = dir.lineage_until(dir.newest_generation().await?, is_wanted).await?;
+    match lineage.iter().any(is_wanted) {
+        true => Ok(()),
+        false => Err(Failure::usage(no_checkpoint(wanted, &lineage)).into()),
     }
-    let newest = dir.newest_generation().await?;
-    let lineage = dir.lineage_until(newest, |commit| is_wanted(commit.step)).await?;
-    if lineage.iter().any(|commit| is_wanted(commit.step)) {
-        return Ok(());
-    }
-    let place = shell::quote(dir.uri("").trim_end_matches('/')).into_owned();
-    let what = match resume {
-        Resume::At(step) => format!("there is no checkpoint of step {step} to resume from"),
-        _ => "there is no checkpoint to resume from".to_owned(),
-    };
-    Err(Failure::usage(what)
-        .note("see", format!("lockstep checkpoint list {place}"))
-        .note("or", "launch without --resume")
-        .into())
 }
 
 /// Whoever reads the key of a run's control channel can stop the run, or join it.

@@ -48,11 +48,8 @@ impl Dependency {
     /// `URL#REVISION`; without a revision that of this command, so that launcher, agent and worker are of one version.
     fn repository(url: &str, built_from: Option<&str>) -> Self {
         let ours = built_from.and_then(|built_from| built_from.rsplit_once('#'));
-        let (url, revision) = match url.rsplit_once('#') {
-            Some((url, "")) => (url, None),
-            Some((url, revision)) => (url, Some(revision)),
-            None => (url, ours.map(|(_, revision)| revision)),
-        };
+        let (url, given) = url.rsplit_once('#').unwrap_or((url, ""));
+        let revision = Some(given).filter(|given| !given.is_empty()).or(ours.map(|(_, revision)| revision));
         Self::Repository { url: url.to_owned(), revision: revision.map(str::to_owned) }
     }
 
@@ -115,6 +112,10 @@ mod tests {
             format!("{{ git = {mirror:?}, rev = \"0123abc\" }}")
         );
         assert_eq!(manifest(Some(mirror), None), format!("{{ git = {mirror:?} }}"));
+        assert_eq!(
+            manifest(Some(&format!("{mirror}#")), Some(RELEASE)),
+            manifest(Some(mirror), Some(RELEASE))
+        );
         assert_eq!(
             manifest(Some(fork), Some(RELEASE)),
             r#"{ git = "ssh://git@example.org/b.git", rev = "main" }"#

@@ -3,6 +3,7 @@ use crate::machine::{Proposal, leader_is_gone};
 use jiff::Timestamp;
 use lockstep_job::meaning::{differences, with_meaning};
 use lockstep_job::{Resume, WarmStart};
+use lockstep_run::checkpoint::no_checkpoint;
 use lockstep_run::{Body, CommitRef, Generation, Membership, Outcome, Result, StartFrom, Step};
 use serde_json::Value;
 
@@ -129,19 +130,8 @@ fn choose(resume: Resume, lineage: &[CommitRef]) -> Result<StartFrom, String> {
     match (found, resume) {
         (Some(checkpoint), _) => Ok(StartFrom::Commit(*checkpoint)),
         (None, Resume::Auto | Resume::Fresh) => Ok(StartFrom::Fresh),
-        (None, Resume::Must) => {
-            Err("there is no checkpoint to resume from; launch without `--resume must` to start over"
-                .to_owned())
-        }
-        (None, Resume::At(step)) => {
-            let steps: Vec<_> = lineage.iter().map(|c| c.step.to_string()).collect();
-            let there = if steps.is_empty() {
-                "the run has none".to_owned()
-            } else {
-                format!("choose one of these steps: {}", steps.join(", "))
-            };
-            Err(format!("there is no checkpoint of step {step} to resume from; {there}"))
-        }
+        (None, Resume::Must) => Err(no_checkpoint(None, lineage)),
+        (None, Resume::At(step)) => Err(no_checkpoint(Some(Step(step)), lineage)),
     }
 }
 

@@ -15,6 +15,20 @@ pub struct Lineage {
     at: Option<(Generation, Step)>,
 }
 
+/// What whoever asked for a checkpoint hears where the lineage has none, or none of that step.
+pub fn no_checkpoint(step: Option<Step>, lineage: &[CommitRef]) -> String {
+    let Some(step) = step else {
+        return "there is no checkpoint to resume from; launch without `--resume must` to start over"
+            .to_owned();
+    };
+    let steps: Vec<_> = lineage.iter().map(|commit| commit.step.to_string()).collect();
+    let there = match steps.is_empty() {
+        true => "the run has none".to_owned(),
+        false => format!("choose one of these steps: {}", steps.join(", ")),
+    };
+    format!("there is no checkpoint of step {step} to resume from; {there}")
+}
+
 /// What comes next on a [`Lineage`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {

@@ -12,7 +12,7 @@ mod warm;
 
 pub use fetch::{Loaded, Passed, Verdict};
 pub use hash::{PART_BYTES, hash_file, state_hash};
-pub use lineage::{Lineage, Next};
+pub use lineage::{Lineage, Next, no_checkpoint};
 pub use retention::expired;
 pub use save::Draft;
 pub use sweep::is_leftover;
