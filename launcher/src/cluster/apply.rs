@@ -1,15 +1,15 @@
-//! Makes a job's objects and takes them away again.
+//! Makes a job's objects.
 
 use super::Cluster;
+use super::remove::remove_work;
+use super::watch::pods_of;
 use crate::Failure;
 use http_body_util::BodyExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy};
+use kube::api::{Patch, PatchParams};
 use kube::client::Body;
 use kube::core::{Request, Status};
 use kube::{Resource, ResourceExt};
@@ -19,25 +19,31 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::fmt::Debug;
-use std::time::Duration;
 
 /// What the cluster answers where it made an object.
 const CREATED: u16 = 201;
 /// Who changes the objects, to the cluster.
 pub(super) const MANAGER: &str = "lockstep";
-/// How long a Job and its pods may take to be gone, beyond their grace period.
-const GONE_DEADLINE: Duration = Duration::from_secs(300);
-/// How often it is asked whether something that is being deleted is gone.
-const GONE_YET: Duration = Duration::from_millis(50);
 
 /// A Job or a CronJob: what is around it belongs to it.
 pub(super) trait Owner:
     Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + 'static
 {
+    /// Selects the pods of the one called `name`.
+    fn pods(name: &str) -> String;
 }
 
-impl Owner for Job {}
-impl Owner for CronJob {}
+impl Owner for Job {
+    fn pods(name: &str) -> String {
+        pods_of(name)
+    }
+}
+
+impl Owner for CronJob {
+    fn pods(name: &str) -> String {
+        format!("{JOB_LABEL}={name}")
+    }
+}
 
 /// What is there under a job's name.
 #[derive(Debug)]
@@ -178,69 +184,6 @@ fn owner<K: Owner>(job: &K) -> OwnerReference {
     }
 }
 
-/// Removes a job's objects, pods first, and waits until the Job and its pods are gone. The run's storage stays.
-///
-/// # Errors
-/// Where the cluster refuses, or the pods don't end.
-pub(crate) async fn remove(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
-    remove_work::<Job>(cluster, "Job", name, None).await?;
-    remove_around(cluster, name).await
-}
-
-/// Removes a Job or a CronJob, its pods first, and waits until they are gone; where `uid` is given, only that one.
-///
-/// # Errors
-/// Where the cluster refuses, or the pods don't end.
-pub(super) async fn remove_work<K: Owner>(
-    cluster: &Cluster,
-    kind: &str,
-    name: &str,
-    uid: Option<String>,
-) -> anyhow::Result<()> {
-    let work = cluster.api::<K>();
-    let foreground = DeleteParams {
-        propagation_policy: Some(PropagationPolicy::Foreground),
-        preconditions: uid.map(|uid| Preconditions { uid: Some(uid), resource_version: None }),
-        ..Default::default()
-    };
-    let what = format!("{kind} {name}");
-    let deleted = async {
-        match work.delete(name, &foreground).await {
-            Err(error) if is_absent(&error) => Ok(None),
-            other => other.map(|answer| answer.left().and_then(|work| work.uid())),
-        }
-    };
-    if let Some(uid) = cluster.call("delete", &what, deleted).await? {
-        let gone = kube::runtime::wait::await_condition(
-            work,
-            name,
-            kube::runtime::wait::conditions::is_deleted(&uid),
-        );
-        match tokio::time::timeout(GONE_DEADLINE, gone).await {
-            Ok(waited) => drop(waited?),
-            Err(_) => {
-                return Err(Failure::new(format!(
-                    "the pods of {what} are still there after {GONE_DEADLINE:?}"
-                ))
-                .note("look at", format!("kubectl -n {} get pods -l {JOB_LABEL}={name}", cluster.namespace))
-                .into());
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Removes what is around a Job. What is not there is no error.
-pub(super) async fn remove_around(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
-    tokio::try_join!(
-        take::<Service>(cluster, "Service", name, &[]),
-        take::<ConfigMap>(cluster, "ConfigMap", name, &[]),
-        take::<NetworkPolicy>(cluster, "NetworkPolicy", name, &[]),
-        take::<PodDisruptionBudget>(cluster, "PodDisruptionBudget", name, &[]),
-    )?;
-    Ok(())
-}
-
 /// An object as the cluster has it now.
 struct Put<K> {
     object: K,
@@ -282,39 +225,6 @@ where
         Some(object) => put(cluster, kind, object).await.map(drop),
         None => Ok(()),
     }
-}
-
-/// Deletes the objects of one kind that belong to the job called `name`, but for those called as in `kept`, and waits until
-/// they are gone.
-pub(super) async fn take<K>(cluster: &Cluster, kind: &str, name: &str, kept: &[&str]) -> anyhow::Result<()>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned + Clone + Debug,
-{
-    let api = cluster.api::<K>();
-    let of_job = ListParams::default().labels(&format!("{JOB_LABEL}={name}"));
-    for object in cluster.call("list", &format!("{kind}s of {name}"), api.list(&of_job)).await?.items {
-        let (uid, object) = (object.uid(), object.name_any());
-        if kept.contains(&object.as_str()) {
-            continue;
-        }
-        let gone = async {
-            match api.delete(&object, &DeleteParams::default()).await {
-                Err(error) if is_absent(&error) => return Ok(()),
-                other => drop(other?),
-            }
-            // The garbage collector may have a Service wait for its EndpointSlices: until then it can't be made anew.
-            while api.get_opt(&object).await?.is_some_and(|there| there.uid() == uid) {
-                tokio::time::sleep(GONE_YET).await;
-            }
-            Ok(())
-        };
-        cluster.call("delete", &format!("{kind} {object}"), gone).await?;
-    }
-    Ok(())
-}
-
-pub(super) fn is_absent(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
 /// The ConfigMap that a Job's pods read.

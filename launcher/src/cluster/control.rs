@@ -1,7 +1,7 @@
 //! Suspends Jobs and lets them go on.
 
-use super::apply::is_absent;
 use super::objects::is_over;
+use super::remove::is_absent;
 use super::watch::pods_of;
 use super::{ClusterRun, kueue};
 use k8s_openapi::api::batch::v1::Job;

@@ -1,7 +1,7 @@
 //! What is left of jobs that are gone.
 
 use super::Cluster;
-use super::apply::remove_around;
+use super::remove::remove_around;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{ConfigMap, Service};

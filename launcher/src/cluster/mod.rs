@@ -1,6 +1,6 @@
 //! The one module that speaks to the Kubernetes API.
 //!
-//! `connect` finds the cluster, `apply` makes and removes a job's objects, `watch` tells what becomes of them, `story` is
+//! `connect` finds the cluster, `apply` makes a job's objects and `remove` takes them away, `watch` tells what becomes of them, `story` is
 //! the pure part that says what that means, `objects` what each of them says by itself, `waits` what a run waits for, `pod_logs` brings the agents' words, `follow` shows a run until its end,
 //! `runs` finds those that are there, `schedule` is for jobs that the cluster launches by itself, and `board` keeps what all of them do current.
 
@@ -21,6 +21,7 @@ mod notices;
 mod objects;
 mod pod_logs;
 mod rehearse;
+mod remove;
 mod runs;
 mod schedule;
 mod story;
@@ -29,7 +30,7 @@ mod wait;
 mod waits;
 mod watch;
 
-pub(crate) use apply::{Existing, create, remove, set_ttl};
+pub(crate) use apply::{Existing, create, set_ttl};
 pub(crate) use board::Board;
 pub(crate) use checkup::{Inside, look_inside};
 pub(crate) use connect::{Cluster, ClusterArgs};
@@ -40,6 +41,7 @@ pub(crate) use gc::{leftovers, sweep};
 pub(crate) use notices::warnings;
 pub(crate) use pod_logs::{LogLine, LogWish, follow_logs, logs};
 pub(crate) use rehearse::{dry_run, gpus, takes};
+pub(crate) use remove::remove;
 pub(crate) use runs::{ClusterRun, find, list, status, whole_status};
 pub(crate) use schedule::{has_schedule, runs_of, schedule, unschedule};
 pub(crate) use story::{End, end_of};

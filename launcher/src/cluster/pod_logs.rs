@@ -1,8 +1,8 @@
 //! What the agents say: the pods' logs, followed across broken connections and across pods.
 
 use super::Cluster;
-use super::apply::is_absent;
 use super::objects::{has_log, is_over, node, one_line};
+use super::remove::is_absent;
 use super::story::{newest_pods, tell};
 use super::watch::{Change, Mirror, Scene, pods_of, watch};
 use crate::output::say;

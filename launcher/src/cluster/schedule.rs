@@ -1,9 +1,10 @@
 //! Jobs that the cluster launches by itself, again and again: a CronJob, and what its runs share.
 
 use super::Cluster;
-use super::apply::{belongs, change, config_map, create, remove_around, remove_work, take};
+use super::apply::{belongs, change, config_map, create};
+use super::remove::{pods_leave, remove_around, remove_work, take};
 use super::runs::{ClusterRun, list};
-use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt;
 use lockstep_render::{JOB_LABEL, Objects};
@@ -50,6 +51,11 @@ pub(crate) async fn schedule(cluster: &Cluster, objects: &Objects) -> anyhow::Re
 /// Where the cluster refuses, or the pods don't end.
 pub(crate) async fn unschedule(cluster: &Cluster, name: &str) -> anyhow::Result<()> {
     remove_work::<CronJob>(cluster, "CronJob", name, None).await?;
+    // `kubectl create job --from` makes runs that don't hold their schedule back: they may go after it, and their pods last.
+    let runs = list_of(cluster, name).await?;
+    let removed = runs.iter().map(|run| remove_work::<Job>(cluster, "Job", &run.name, None));
+    futures::future::try_join_all(removed).await?;
+    pods_leave(cluster, name).await?;
     remove_around(cluster, name).await
 }
 

@@ -163,6 +163,10 @@ fn a_scheduled_job_makes_a_run_of_its_own_each_time() {
     let files = ["get", "configmaps", "-l", "lockstep.dev/job=nightly", "-o", "name"];
     assert_eq!(space.kubectl(&files).lines().count(), 2);
 
+    // A run that was made by hand doesn't hold its schedule back; it and its pod are gone with it all the same.
+    space.run(&format!("launch {}", space.long("nightly", 1_000_000, yearly))).expect_code(0);
+    space.kubectl(&["create", "job", "--from=cronjob/nightly", "nightly-3"]);
+    space.wait_for_status("nightly-3", "the run's first step", |status| status["phase"] == "running");
     space.run(&format!("delete nightly -n {}", space.name)).expect_code(0);
     assert_eq!(space.objects(), Vec::<String>::new());
 }
