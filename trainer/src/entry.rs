@@ -2,10 +2,10 @@
 
 use crate::control::Control;
 use crate::link::Link;
-use crate::mlp::Mlp;
+use crate::models;
 use crate::task::Task;
 use crate::worker::{self, Context};
-use crate::{Error, Result, env, log, mds};
+use crate::{Error, Result, data, env, log};
 use lockstep_c10d::LIBTORCH_VERSION;
 use lockstep_job::{AgentExit, JobSpec, Model, Recovery};
 use lockstep_run::link::{Failure, WorkerOutcome};
@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// then.
 pub fn main(task: impl Task) -> ExitCode {
     start(|model| match model {
-        Model::Custom { config } => Ok((Box::new(task), config.clone())),
+        Model::Custom(custom) => Ok((Box::new(task), custom.config.clone())),
         other => built_in(other),
     })
 }
@@ -32,16 +32,11 @@ pub fn built_in_main() -> ExitCode {
 }
 
 fn built_in(model: &Model) -> Result<(Box<dyn Task>, serde_json::Value)> {
-    match model {
-        Model::Mlp { hidden, dropout, activation } => {
-            let task = Mlp { hidden: hidden.clone(), dropout: *dropout, activation: *activation };
-            Ok((Box::new(task), serde_json::Value::Null))
-        }
-        _ => Err(Error::Job {
-            reason: "this worker only has the built-in models; name the binary that has the task in `worker`"
-                .to_owned(),
-        }),
-    }
+    let task = models::task(model).ok_or_else(|| Error::Job {
+        reason: "this worker only has the built-in models; name the binary that has the task in `worker`"
+            .to_owned(),
+    })?;
+    Ok((task, serde_json::Value::Null))
 }
 
 type Choice = Result<(Box<dyn Task>, serde_json::Value)>;
@@ -80,8 +75,8 @@ fn start(choose: impl FnOnce(&Model) -> Choice) -> ExitCode {
         tch::set_num_threads(job.train.threads as i32);
         let model = job.model.as_ref().ok_or_else(|| Error::Job { reason: "it has no model".to_owned() })?;
         let (task, config) = choose(model)?;
-        let data = mds::open(&job, &start, task.columns())?;
-        worker::run(task.as_ref(), &config, &data, Context { job, start, control, outbox, store })
+        let data = data::open(&job, &start, task.columns())?;
+        worker::run(task.as_ref(), &config, data.as_ref(), Context { job, start, control, outbox, store })
     };
     // Unwind safe: nothing that the training thread worked on is used again, but for the link, which is whole.
     let outcome = catch_unwind(AssertUnwindSafe(train)).unwrap_or_else(|_| Err(panics.last()));

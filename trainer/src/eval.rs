@@ -1,12 +1,12 @@
 use crate::data::EvalSource;
 use crate::meter::Sum;
-use crate::task::{Batch, Mode, Model, TaskError};
-use crate::world::World;
+use crate::rank::World;
+use crate::task::{Batch, Model, TaskError};
 use crate::{Error, Result};
 use lockstep_run::Step;
 use std::collections::BTreeMap;
 
-/// Means over all samples of all ranks, of the loss and of each metric.
+/// Means over all items of all ranks, of the loss and of each metric.
 ///
 /// Sums are added in double precision and divided once, so the result doesn't depend on how samples were dealt.
 ///
@@ -20,18 +20,19 @@ pub(crate) fn evaluate(
 ) -> Result<BTreeMap<String, f64>> {
     let _no_grad = tch::no_grad_guard();
     let failed = |source: TaskError| Error::Task { rank: world.rank(), step, source };
-    let mut samples = 0;
+    let mut items = 0;
     let mut sums: Vec<(&'static str, Sum)> = Vec::new();
     let mut take = |batch: &Batch| -> Result<()> {
-        let output = model.forward(batch, Mode::Eval).map_err(failed)?;
-        let values = [("loss", output.loss)].into_iter().chain(output.metrics);
+        let outputs = model.predict(batch).map_err(failed)?;
+        let score = model.score(&outputs, batch).map_err(failed)?;
+        let values = [("loss", score.loss)].into_iter().chain(score.metrics);
         for (i, (name, value)) in values.enumerate() {
             if i == sums.len() {
                 sums.push((name, Sum::default()));
             }
             sums[i].1.add([value])?;
         }
-        samples += batch.len();
+        items += model.items(batch).map_err(failed)?.of(batch.len());
         Ok(())
     };
     // A rank that gets no sample must know the metrics all the same.
@@ -39,7 +40,7 @@ pub(crate) fn evaluate(
     for batch in source.batches()? {
         take(&batch?)?;
     }
-    let mut values = vec![samples as f64];
+    let mut values = vec![items as f64];
     for (_, sum) in &mut sums {
         values.push(sum.take()?);
     }

@@ -30,9 +30,14 @@ pub(crate) struct FiniteGuard {
 }
 
 impl FiniteGuard {
-    /// A guard that has seen nothing yet.
-    pub(crate) fn new(policy: NonFinite) -> Self {
-        Self { policy, in_a_row: 0 }
+    /// A guard that goes on after so many bad steps in a row.
+    pub(crate) fn new(policy: NonFinite, in_a_row: u32) -> Self {
+        Self { policy, in_a_row }
+    }
+
+    /// Bad steps since the last good one.
+    pub(crate) fn in_a_row(&self) -> u32 {
+        self.in_a_row
     }
 
     /// Judges one step by whether the norm of its summed gradient is finite.
@@ -41,7 +46,7 @@ impl FiniteGuard {
             self.in_a_row = 0;
             return Verdict::Apply;
         }
-        self.in_a_row += 1;
+        self.in_a_row = self.in_a_row.saturating_add(1);
         let in_a_row = self.in_a_row;
         match self.policy.policy {
             NonFinitePolicy::Stop if in_a_row >= self.policy.after => Verdict::Stop { in_a_row },
@@ -67,7 +72,7 @@ mod tests {
             (skip, vec![false, false, false, true], vec![s1, s2, s3, Verdict::Apply]),
         ];
         for (policy, finite, expected) in cases {
-            let mut guard = FiniteGuard::new(policy);
+            let mut guard = FiniteGuard::new(policy, 0);
             let found: Vec<_> = finite.iter().map(|f| guard.judge(*f)).collect();
             assert_eq!(found, expected, "{policy:?} {finite:?}");
         }

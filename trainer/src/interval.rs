@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::link::Outbox;
 use crate::meter::Sum;
-use crate::world::World;
+use crate::rank::World;
 use lockstep_run::link::WorkerMsg;
 use lockstep_run::{Report, Step};
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ pub(crate) struct LogInterval {
     total: Step,
     loss: Sum,
     samples: u64,
+    items: u64,
     since: Instant,
     paused: Duration,
 }
@@ -36,12 +37,20 @@ pub(crate) struct StepFacts {
 impl LogInterval {
     /// An empty interval.
     pub(crate) fn new(total: Step) -> Self {
-        Self { total, loss: Sum::default(), samples: 0, since: Instant::now(), paused: Duration::ZERO }
+        Self {
+            total,
+            loss: Sum::default(),
+            samples: 0,
+            items: 0,
+            since: Instant::now(),
+            paused: Duration::ZERO,
+        }
     }
 
-    /// Takes in a step: this rank's sums of losses, and the number of samples of the global batch.
-    pub(crate) fn add(&mut self, losses: Vec<Tensor>, global_samples: u64) -> Result<()> {
+    /// Takes in a step: this rank's sums of losses, and how many samples and items the global batch had.
+    pub(crate) fn add(&mut self, losses: Vec<Tensor>, global_samples: u64, global_items: u64) -> Result<()> {
         self.samples += global_samples;
+        self.items += global_items;
         self.loss.add(losses)
     }
 
@@ -63,11 +72,11 @@ impl LogInterval {
     ) -> Result<bool> {
         let wish = if world.is_first() && wish { 1.0 } else { 0.0 };
         let sums = world.sum("logging", facts.step, &[self.loss.take()?, wish])?;
-        let samples = std::mem::take(&mut self.samples) as f64;
+        let (samples, items) = (std::mem::take(&mut self.samples) as f64, std::mem::take(&mut self.items));
         let elapsed = self.since.elapsed().saturating_sub(std::mem::take(&mut self.paused));
         self.since = Instant::now();
         if world.is_first() {
-            let loss = sums[0] / samples;
+            let loss = sums[0] / items as f64;
             let samples_per_second = samples / elapsed.as_secs_f64();
             tracing::info!(step = %facts.step, loss, lr = facts.lr, samples_per_second, "trained");
             outbox.send(WorkerMsg::Report(Report {

@@ -14,46 +14,39 @@
 //! ```
 //!
 //! Read in this order: [`Task`] is what a user writes; `train.rs` is the loop; `worker.rs` puts a rank together;
+//! `models/` are those that are built in; `data/` brings batches; `rank/` is what one rank computes on, and with whom;
 //! `checkpoint/` saves and loads; `link/` talks to the agent. `schedule.rs`, `calendar.rs`, `seed.rs` and `finite.rs` are the
 //! pure decisions of the loop.
 
 mod calendar;
 mod checkpoint;
 mod control;
-mod cursor;
 mod data;
 mod entry;
 mod env;
 mod error;
 mod eval;
 mod finite;
-mod hardware;
 mod interval;
 mod link;
 mod log;
-mod mds;
 mod meter;
-mod mlp;
+mod models;
 mod optimizer;
-mod replicas;
-mod same_data;
+mod rank;
 mod schedule;
 mod seed;
 mod task;
 mod train;
-mod variables;
 mod worker;
-mod world;
 
 pub use checkpoint::Dataset;
 pub use control::{Control, Permit, Stop};
-pub use cursor::Cursor;
-pub use data::{Data, EvalSource, Share, TrainSource};
+pub use data::{Cursor, Data, EvalSource, Share, TrainSource};
 pub use entry::{built_in_main, main};
 pub use error::{Error, Result};
 pub use link::Outbox;
-pub use mlp::Mlp;
-pub use task::{Batch, Mode, Model, Output, Setup, Task, TaskError};
+pub use task::{Batch, Items, Model, Outputs, Score, Setup, Task, TaskError};
 /// The tch whose tensors this crate takes: a task that uses this one can't have another version.
 pub use tch;
 pub use worker::{Context, run};

@@ -3,19 +3,17 @@
 use crate::calendar::Calendar;
 use crate::checkpoint::{Dataset, HostTensor, Saver, Snapshot, State, Versions, rng_states};
 use crate::control::{Control, Permit};
-use crate::cursor::Cursor;
-use crate::data::{EvalSource, Share, TrainSource};
+use crate::data::{Cursor, EvalSource, Share, TrainSource, same_data};
 use crate::eval::evaluate;
 use crate::finite::{FiniteGuard, Verdict};
 use crate::interval::{LogInterval, StepFacts};
 use crate::link::Outbox;
+use crate::rank::{Variables, World, replicas};
 use crate::schedule::learning_rate;
 use crate::seed::{Stream, seed_of};
-use crate::task::{Batch, Mode, Model, TaskError};
-use crate::variables::Variables;
-use crate::world::World;
-use crate::{Error, Result, replicas, same_data};
-use lockstep_c10d::{BucketPlan, GradNorm, Optimizer, Reducer, rng};
+use crate::task::{Batch, Items, Model, TaskError};
+use crate::{Error, Result};
+use lockstep_c10d::{BucketPlan, Optimizer, Pending, Reducer, rng};
 use lockstep_job::JobSpec;
 use lockstep_run::link::{Phase, WorkerMsg, WorkerOutcome};
 use lockstep_run::{Evaluation, Generation, Step};
@@ -45,6 +43,9 @@ pub(crate) struct Trainer {
     /// Rank 0 has one.
     pub(crate) saver: Option<Saver>,
     pub(crate) at: Position,
+    pub(crate) guard: FiniteGuard,
+    /// The newest step, until it was judged.
+    pub(crate) unjudged: Option<Unjudged>,
     /// The newest evaluation; rank 0 knows it.
     pub(crate) evaluation: Option<Evaluation>,
 }
@@ -57,6 +58,22 @@ pub(crate) struct Position {
     pub(crate) cursor: Cursor,
     pub(crate) epoch: f64,
     pub(crate) learning_rate: f64,
+}
+
+/// A step whose update may have been left out: nobody has looked yet.
+pub(crate) struct Unjudged {
+    step: Step,
+    /// 1 where the gradient is not finite.
+    non_finite: Tensor,
+    losses: Vec<Tensor>,
+}
+
+/// What a step's backward pass has left behind, beside the gradient.
+struct Computed {
+    /// This rank's loss of each micro batch, summed over its items.
+    losses: Vec<Tensor>,
+    /// Items of the global batch.
+    global_items: u64,
 }
 
 impl Position {
@@ -78,7 +95,6 @@ impl Trainer {
     /// Collective: all ranks of the generation, from the same state.
     pub(crate) fn run(mut self) -> Result<WorkerOutcome> {
         let patience = self.job.recovery.grace.duration();
-        let mut guard = FiniteGuard::new(self.job.train.non_finite);
         let mut interval = LogInterval::new(self.calendar.total);
         let mut last_save = Instant::now();
         self.enter(Phase::FirstStep);
@@ -86,19 +102,21 @@ impl Trainer {
         while self.at.step < self.calendar.total {
             let step = self.at.step.next();
             if let Permit::Stop(_) = self.control.begin(step, patience)? {
+                self.judge(None)?;
                 self.save_for_good()?;
                 return Ok(WorkerOutcome::Stopped { step: self.at.step });
             }
 
             rng::seed(seed_of(self.job.train.seed, Stream::Step(step, self.world.rank())))?;
             let share = self.source.next()?;
-            let losses = self.gradient(step, &share)?;
+            let Computed { losses, global_items } = self.gradient(step, &share)?;
             let norm = self.variables.parameters().clip_grad_norm(self.job.train.clip_grad_norm)?;
             let learning_rate = learning_rate(&self.job.optimizer, step, self.calendar.total);
             // Not finite on one rank is not finite on all, through the sum: each leaves out the same updates.
             self.optimizer.step(learning_rate, Some(&norm.non_finite))?;
-            self.judge(step, &mut guard, &norm, &losses)?;
-            interval.add(losses, share.global_samples)?;
+            let kept = losses.iter().map(Tensor::shallow_clone).collect();
+            self.judge(Some(Unjudged { step, non_finite: norm.non_finite, losses: kept }))?;
+            interval.add(losses, share.global_samples, global_items)?;
 
             self.at = Position {
                 step,
@@ -111,6 +129,9 @@ impl Trainer {
             self.enter(Phase::Training);
 
             let mut save = self.calendar.save_due(step);
+            if save || self.calendar.log_due(step) || self.calendar.eval_due(step) {
+                self.judge(None)?;
+            }
             if self.calendar.log_due(step) {
                 let facts = StepFacts { step, epoch: self.at.epoch, lr: learning_rate, grad_norm: norm.norm };
                 let wish = self.calendar.save_due_by_time(last_save.elapsed());
@@ -131,6 +152,7 @@ impl Trainer {
                 saver.poll()?;
             }
         }
+        self.judge(None)?;
         self.save_for_good()?;
         Ok(WorkerOutcome::Done { step: self.at.step })
     }
@@ -143,12 +165,12 @@ impl Trainer {
         }
     }
 
-    /// Leaves the gradient of the mean loss over the global batch in the parameters, the same on all ranks. Returns this
-    /// rank's loss of each micro batch, summed over its samples.
-    fn gradient(&mut self, step: Step, share: &Share) -> Result<Vec<Tensor>> {
+    /// Leaves the gradient of the mean loss over the global batch in the parameters, the same on all ranks.
+    ///
+    /// Collective.
+    fn gradient(&mut self, step: Step, share: &Share) -> Result<Computed> {
         self.variables.parameters().zero_grad()?;
-        // A loss is a sum over samples; the Reducer divides the ranks' sum by their number.
-        let scale = f64::from(self.world.size()) / share.global_samples as f64;
+        let mut count = self.count(step, share)?;
         let cut;
         let micro_batches = match self.job.accumulation() {
             1 => slice::from_ref(&share.batch),
@@ -158,24 +180,43 @@ impl Trainer {
             }
         };
         let mut losses = Vec::with_capacity(micro_batches.len());
+        let mut global_items = 0;
         for (i, micro_batch) in micro_batches.iter().enumerate() {
-            let output = self.model.forward(micro_batch, Mode::Train).map_err(self.task_failed(step))?;
-            let loss = output.loss.f_mul_scalar(scale)?;
+            let sum = self.model.forward(micro_batch).map_err(self.task_failed(step))?;
+            global_items = count.total(&self.world, step)?;
+            // A loss is a sum over items; the Reducer divides the ranks' sum by their number.
+            let scale = f64::from(self.world.size()) / global_items.max(1) as f64;
+            let loss = sum.f_mul_scalar(scale)?;
             if i + 1 < micro_batches.len() {
                 self.reducer.accumulate(&loss)?;
             } else {
                 self.reducer.backward(&loss).map_err(self.world.lost("the backward pass", step))?;
             }
-            losses.push(output.loss.f_detach()?);
+            losses.push(sum.f_detach()?);
         }
-        Ok(losses)
+        Ok(Computed { losses, global_items })
+    }
+
+    /// Counts the items of the global batch; other ranks are asked where only they know theirs.
+    fn count(&self, step: Step, share: &Share) -> Result<Count> {
+        Ok(match self.model.items(&share.batch).map_err(self.task_failed(step))? {
+            Items::PerSample(items) => Count::Known(items * share.global_samples),
+            Items::Counted(items) => Count::Summed(self.world.start_count(COUNTING, step, items)?),
+        })
     }
 
     /// Counts updates that were left out, tells the user, and ends the run where the policy says so.
     ///
+    /// It looks at the step before `newest`, so that the device has that one's work while this rank waits. What is saved,
+    /// evaluated or reported was judged before: then there is no newest one.
+    ///
     /// Collective where the run ends: all ranks count alike, so all get there.
-    fn judge(&self, step: Step, guard: &mut FiniteGuard, norm: &GradNorm, losses: &[Tensor]) -> Result<()> {
-        match guard.judge(norm.non_finite.f_double_value(&[])? == 0.0) {
+    fn judge(&mut self, newest: Option<Unjudged>) -> Result<()> {
+        let Some(Unjudged { step, non_finite, losses }) = std::mem::replace(&mut self.unjudged, newest)
+        else {
+            return Ok(());
+        };
+        match self.guard.judge(non_finite.f_double_value(&[])? == 0.0) {
             Verdict::Apply => Ok(()),
             Verdict::Skip { in_a_row } => {
                 // Once in a long row of bad steps says enough; the first ones are all told.
@@ -276,6 +317,7 @@ impl Trainer {
                 samples_seen: self.at.samples_seen,
                 cursor: self.at.cursor.clone(),
                 seed,
+                non_finite_in_a_row: self.guard.in_a_row(),
                 learning_rate: self.at.learning_rate,
                 dataset: self.dataset.clone(),
                 parameter_hash: String::new(),
@@ -291,6 +333,29 @@ impl Trainer {
     fn task_failed(&self, step: Step) -> impl Fn(TaskError) -> Error {
         let rank = self.world.rank();
         move |source| Error::Task { rank, step, source }
+    }
+}
+
+const COUNTING: &str = "counting items";
+
+/// How many items the global batch has.
+enum Count {
+    Known(u64),
+    Summed(Pending),
+}
+
+impl Count {
+    /// The number; waits for it, where the ranks are still adding up.
+    fn total(&mut self, world: &World, step: Step) -> Result<u64> {
+        let total = match std::mem::replace(self, Self::Known(0)) {
+            Self::Known(total) => total,
+            Self::Summed(pending) => {
+                let sum = pending.wait().map_err(world.lost(COUNTING, step))?;
+                sum.f_int64_value(&[0])?.cast_unsigned()
+            }
+        };
+        *self = Self::Known(total);
+        Ok(total)
     }
 }
 

@@ -3,24 +3,21 @@
 use crate::calendar::Calendar;
 use crate::checkpoint::{Loading, Resumed, Saver, SaverSetup};
 use crate::control::Control;
-use crate::data::Data;
-use crate::hardware;
+use crate::data::{Data, same_data};
+use crate::finite::FiniteGuard;
 use crate::link::Outbox;
 use crate::optimizer;
-use crate::same_data;
+use crate::rank::{Variables, device, group, hardware};
 use crate::seed::{Stream, seed_of};
 use crate::task::{Setup, Task};
 use crate::train::{Position, Trainer};
-use crate::variables::Variables;
-use crate::world::World;
 use crate::{Error, Result};
 use lockstep_c10d::LIBTORCH_VERSION;
-use lockstep_c10d::{GlooGroup, GlooOptions, Listen, PrefixStore, ProcessGroup, Reducer, Store, rng};
+use lockstep_c10d::{Reducer, Store, rng};
 use lockstep_job::JobSpec;
 use lockstep_run::link::{Start, WorkerOutcome};
 use lockstep_run::{Provenance, RunDir, Step, Versions, Writer};
 use std::sync::{Arc, Mutex, PoisonError};
-use tch::Device;
 use tch::nn::VarStore;
 
 /// Held while a model draws its initial values.
@@ -52,11 +49,12 @@ pub fn run(
 ) -> Result<WorkerOutcome> {
     let Context { job, start, control, outbox, store } = cx;
     let calendar = Calendar::new(&job, data.num_samples());
-    let world = form(&job, &start, &store)?;
+    let world = group::form(&job, &start, &store)?;
 
-    let vars = VarStore::new(Device::Cpu);
+    let device = device::choose();
+    let vars = VarStore::new(device);
     let empty = data.empty()?;
-    let setup = Setup { config, columns: &empty, num_classes: data.num_classes(), device: Device::Cpu };
+    let setup = Setup { config, columns: &empty, num_classes: data.num_classes(), device };
     let built = {
         // One generator serves all ranks of a process, where they are threads.
         let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,6 +117,11 @@ pub fn run(
         eval: data.eval()?,
         empty,
         saver,
+        guard: FiniteGuard::new(
+            job.train.non_finite,
+            resumed.as_ref().map_or(0, |r| r.state.non_finite_in_a_row),
+        ),
+        unjudged: None,
         evaluation: resumed.and_then(|r| r.evaluation),
         at,
         variables,
@@ -137,24 +140,4 @@ fn provenance(start: &Start, data: &dyn Data) -> Provenance {
     };
     let (hardware, datasets) = (Some(hardware::here()), data.uses());
     Provenance { versions: Some(versions), hardware, datasets, ..start.provenance.clone() }
-}
-
-fn form(job: &JobSpec, start: &Start, store: &Arc<dyn Store>) -> Result<World> {
-    let options = GlooOptions {
-        listen: Listen::Host(start.host.clone()),
-        form_timeout: job.recovery.form.duration(),
-        collective_timeout: job.recovery.collective().duration(),
-        ..GlooOptions::default()
-    };
-    let (rank, size) = (start.rank, start.world_size);
-    let store = Arc::new(PrefixStore::new("group", Arc::clone(store)));
-    let group = GlooGroup::form(store, rank.0 as usize, size as usize, &options);
-    let lost = |e: lockstep_c10d::Error| Error::PeerLost {
-        rank,
-        step: Step(0),
-        during: "rendezvous",
-        reason: e.to_string(),
-    };
-    let group: Arc<dyn ProcessGroup> = Arc::new(group.map_err(lost)?);
-    Ok(World::new(rank, size, group))
 }

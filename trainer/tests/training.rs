@@ -4,15 +4,17 @@
 
 mod support;
 
-use lockstep_job::Activation;
+use lockstep_c10d::Reads;
+use lockstep_job::Mlp;
 use lockstep_run::Step;
 use lockstep_run::link::{FailureKind, Phase, WorkerMsg, WorkerOutcome};
-use lockstep_trainer::{Batch, Control, Error, Mlp, Mode, Model, Output, Setup, Stop, Task, TaskError};
+use lockstep_trainer::{Batch, Control, Error, Items, Model, Outputs, Score, Setup, Stop, Task, TaskError};
 use serde_json::json;
 use std::cell::Cell;
-use std::sync::Arc;
-use support::{World, job};
-use tch::nn;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use support::{World, job, job_from};
+use tch::{Kind, Tensor, nn};
 
 fn close(a: &[f64], b: &[f64], tolerance: f64) {
     assert_eq!(a.len(), b.len());
@@ -96,19 +98,25 @@ struct Poisoned {
 
 impl Task for Poison {
     fn build(&self, setup: &Setup<'_>, root: &nn::Path<'_>) -> Result<Box<dyn Model>, TaskError> {
-        let mlp = Mlp { hidden: vec![16], dropout: 0.0, activation: Activation::Relu };
+        let mlp = Mlp { hidden: vec![16], ..Mlp::default() };
         Ok(Box::new(Poisoned { model: mlp.build(setup, root)?, from: self.from, steps: Cell::new(0) }))
     }
 }
 
 impl Model for Poisoned {
-    fn forward(&self, batch: &Batch, mode: Mode) -> Result<Output, TaskError> {
+    fn forward(&self, batch: &Batch) -> Result<Tensor, TaskError> {
         self.steps.set(self.steps.get() + 1);
-        let mut output = self.model.forward(batch, mode)?;
-        if self.steps.get() >= self.from && std::thread::current().name() == Some("rank 1") {
-            output.loss *= f64::NAN;
-        }
-        Ok(output)
+        let loss = self.model.forward(batch)?;
+        let is_poisoned = self.steps.get() >= self.from && std::thread::current().name() == Some("rank 1");
+        Ok(if is_poisoned { loss * f64::NAN } else { loss })
+    }
+
+    fn predict(&self, batch: &Batch) -> Result<Outputs, TaskError> {
+        self.model.predict(batch)
+    }
+
+    fn score(&self, outputs: &Outputs, batch: &Batch) -> Result<Score, TaskError> {
+        self.model.score(outputs, batch)
     }
 }
 
@@ -149,6 +157,175 @@ fn too_many_steps_in_a_row_that_are_not_finite_stop_all_ranks_and_name_the_culpr
         assert!(matches!(error, Error::NonFinite { step: Step(7), in_a_row: 3, .. }), "{error}");
         assert!(error.to_string().contains("the loss is not finite on rank 1 (NaN)"), "{error}");
         assert_eq!(error.kind(), FailureKind::NonFinite);
+    }
+}
+
+/// What happened is looked at one step later: the device has work meanwhile. All ranks end at the same step all the same.
+#[test]
+fn a_bad_step_that_nobody_reports_ends_the_run_one_step_later_and_is_named() {
+    let world = |log: &str| {
+        let non_finite = json!({"policy": "stop", "after": 2});
+        let train = json!({"steps": 12, "nonFinite": non_finite});
+        let mut world = World::new(job(json!({"nodes": 4, "train": train, "log": {"every": log}})));
+        world.task = Arc::new(Poison { from: 5 });
+        world
+    };
+    for (log, started) in [("100 steps", 7), ("6 steps", 6)] {
+        let last = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&last);
+        let outcome = world(log).train_with(|_, control| kept.lock().unwrap().push(Arc::clone(control)));
+        for error in outcome.errors() {
+            assert!(matches!(error, Error::NonFinite { step: Step(6), in_a_row: 2, .. }), "{error}");
+            assert!(error.to_string().contains("not finite on rank 1 (NaN)"), "{error}");
+        }
+        // An ask to hold tells the last step that was started.
+        let asked: Vec<_> = last.lock().unwrap().iter().map(|c| c.hold_at(1, Step(0))).collect();
+        assert_eq!(asked, [Step(started); 4], "log {log}");
+    }
+}
+
+#[test]
+fn bad_steps_in_a_row_are_counted_across_a_checkpoint() {
+    let stop = json!({"policy": "stop", "after": 4});
+    let world = |from, resumed: Option<&World>| {
+        let mut world = resumed.map_or_else(|| poisoned(from, stop.clone()), |before| before.resume(6));
+        world.task = Arc::new(Poison { from });
+        world
+    };
+    let before = world(5, None);
+    before.train_with(stop_at(6));
+    let state: serde_json::Value = serde_json::from_slice(&before.checkpoint(6)["state.json"]).unwrap();
+    assert_eq!(state["nonFiniteInARow"], 2);
+    for error in world(1, Some(&before)).train().errors() {
+        assert!(matches!(error, Error::NonFinite { step: Step(8), in_a_row: 4, .. }), "{error}");
+    }
+    // One good step, and they are counted anew.
+    let healed = world(2, Some(&before)).train();
+    assert!(healed.errors().iter().all(|e| matches!(e, Error::NonFinite { step: Step(11), .. })));
+}
+
+/// The mean of `x` fitted over some numbers of each sample, as many as its label says.
+struct Ragged;
+
+struct RaggedModel {
+    mean: Tensor,
+}
+
+impl Task for Ragged {
+    fn build(&self, _: &Setup<'_>, root: &nn::Path<'_>) -> Result<Box<dyn Model>, TaskError> {
+        Ok(Box::new(RaggedModel { mean: root.f_zeros("mean", &[support::blobs::NUM_INPUTS as i64])? }))
+    }
+}
+
+impl RaggedModel {
+    /// 1 where a number counts. Shape: as `x`.
+    fn mask(batch: &Batch) -> Result<Tensor, TaskError> {
+        let x = batch.column("x")?;
+        let place = Tensor::f_arange(x.size()[1], (Kind::Int64, x.device()))?;
+        Ok(place.f_lt_tensor(&batch.column("label")?.f_view([-1, 1])?)?.f_to_kind(Kind::Float)?)
+    }
+}
+
+impl Model for RaggedModel {
+    fn forward(&self, batch: &Batch) -> Result<Tensor, TaskError> {
+        let outputs = self.predict(batch)?;
+        Ok(self.score(&outputs, batch)?.loss)
+    }
+
+    fn predict(&self, batch: &Batch) -> Result<Outputs, TaskError> {
+        Ok(Outputs::new([("error", batch.column("x")?.f_to_kind(Kind::Float)?.f_sub(&self.mean)?)]))
+    }
+
+    fn score(&self, outputs: &Outputs, batch: &Batch) -> Result<Score, TaskError> {
+        let mask = Self::mask(batch)?;
+        let loss = outputs.get("error")?.f_square()?.f_mul(&mask)?.f_sum(Kind::Float)?;
+        Ok(Score { loss, metrics: vec![("counted", mask.f_sum(Kind::Double)?)] })
+    }
+
+    fn items(&self, batch: &Batch) -> Result<Items, TaskError> {
+        Ok(Items::Counted(Self::mask(batch)?.f_sum(Kind::Int64)?.f_int64_value(&[])? as u64))
+    }
+}
+
+/// Ranks have unequal numbers of items, and some have none; each item counts once.
+#[test]
+fn items_average_exactly_over_ragged_shares() {
+    let run = |nodes: u32, micro: Option<u32>| {
+        let mut world = World::new(job(json!({
+            "nodes": nodes, "data": {"tail": "pad", "eval": {"uri": "memory"}},
+            "train": {"steps": 12, "globalBatch": 8, "microBatch": micro}, "eval": {"every": "12 steps"},
+        })));
+        world.task = Arc::new(Ragged);
+        (world.data.num_train, world.data.num_eval) = (21, 11);
+        // Of each eight samples, the first ones have hardly any item.
+        world.data.label = Arc::new(|sample| if sample % 8 < 4 { 0 } else { 7 + sample as i64 % 50 });
+        let outcome = world.train().done(12);
+        (outcome.losses(), outcome.eval())
+    };
+    let (losses, eval) = run(1, None);
+    assert_eq!(eval["counted"], 1.0);
+    for (nodes, micro) in [(1, Some(2)), (2, None), (4, None), (4, Some(1)), (2, Some(2))] {
+        let (other, other_eval) = run(nodes, micro);
+        close(&losses, &other, 1e-6);
+        close(&[eval["loss"]], &[other_eval["loss"]], 1e-6);
+    }
+}
+
+/// A step that reports nothing makes this rank wait once: for the flag of the step before.
+#[test]
+fn a_step_reads_one_number_back_from_the_device() {
+    let reads = |steps: u64| {
+        let counted = Arc::new(AtomicU64::new(0));
+        // Not AdamW: libtorch's kernel for CPUs looks at its step count once for each parameter, that for GPUs doesn't.
+        let mut world = World::new(job_from(
+            json!({
+                "name": "test", "model": {"kind": "mlp"}, "data": {"train": {"uri": "memory"}},
+                "train": {"steps": steps, "globalBatch": 16, "clipGradNorm": 1.0},
+                "optimizer": {"kind": "sgd", "lr": 1e-2, "momentum": 0.9}, "log": {"every": "1000 steps"},
+            }),
+            json!({}),
+        ));
+        world.task = Arc::new(Watched { counted: Arc::clone(&counted) });
+        world.train().done(steps);
+        counted.load(Ordering::Relaxed)
+    };
+    let (few, many) = (reads(10), reads(30));
+    assert_eq!(many - few, 20, "{few} in 10 steps, {many} in 30");
+}
+
+/// An mlp that keeps how often its thread has read a number from a device, up to its last forward pass.
+struct Watched {
+    counted: Arc<AtomicU64>,
+}
+
+struct WatchedModel {
+    model: Box<dyn Model>,
+    reads: Reads,
+    counted: Arc<AtomicU64>,
+}
+
+impl Task for Watched {
+    fn build(&self, setup: &Setup<'_>, root: &nn::Path<'_>) -> Result<Box<dyn Model>, TaskError> {
+        let (model, reads) =
+            (Mlp { hidden: vec![16], ..Mlp::default() }.build(setup, root)?, Reads::count_from_here());
+        let reads = reads.map_err(|e| TaskError::Other(e.into()))?;
+        Ok(Box::new(WatchedModel { model, reads, counted: Arc::clone(&self.counted) }))
+    }
+}
+
+impl Model for WatchedModel {
+    fn forward(&self, batch: &Batch) -> Result<Tensor, TaskError> {
+        let reads = self.reads.so_far().map_err(|e| TaskError::Other(e.into()))?;
+        self.counted.store(reads, Ordering::Relaxed);
+        self.model.forward(batch)
+    }
+
+    fn predict(&self, batch: &Batch) -> Result<Outputs, TaskError> {
+        self.model.predict(batch)
+    }
+
+    fn score(&self, outputs: &Outputs, batch: &Batch) -> Result<Score, TaskError> {
+        self.model.score(outputs, batch)
     }
 }
 

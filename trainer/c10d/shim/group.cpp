@@ -51,6 +51,23 @@ int ls_all_reduce(LsGroup* group, at::Tensor* tensor, int op) noexcept {
   });
 }
 
+int ls_all_reduce_start(LsGroup* group, at::Tensor* tensor, int op, LsWork** out) noexcept {
+  return guard([&] {
+    auto tensors = detached(&tensor, 1);
+    c10d::AllreduceOptions options;
+    options.reduceOp = reduce_op(op);
+    *out = new LsWork{group->group->allreduce(tensors, options), tensors.front()};
+  });
+}
+
+int ls_work_wait(LsWork* work) noexcept {
+  return guard([&] { work->work->wait(); });
+}
+
+void ls_work_free(LsWork* work) noexcept {
+  guard([&] { delete work; });
+}
+
 int ls_broadcast(LsGroup* group, at::Tensor* tensor, int root) noexcept {
   return guard([&] {
     auto tensors = detached(&tensor, 1);

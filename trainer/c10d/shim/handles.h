@@ -12,6 +12,12 @@ struct LsStore {
   c10::intrusive_ptr<c10d::Store> store;
 };
 
+struct LsWork {
+  c10::intrusive_ptr<c10d::Work> work;
+  // Its storage is written to until the work is complete.
+  at::Tensor tensor;
+};
+
 struct LsGroup {
   c10::intrusive_ptr<c10d::ProcessGroup> group;
   // How long one operation may take.

@@ -14,6 +14,7 @@ extern "C" {
 typedef struct LsStore LsStore;
 typedef struct LsGroup LsGroup;
 typedef struct LsReducer LsReducer;
+typedef struct LsWork LsWork;
 typedef at::Tensor* const* LsTensors;
 
 enum LsCode : int {
@@ -60,12 +61,16 @@ void ls_store_free(LsStore* store) noexcept;
 int ls_group_new_gloo(const LsStore* store, int rank, int world_size, const char* host, const char* interface,
                       int threads, int64_t form_timeout_ms, int64_t collective_timeout_ms, LsGroup** out) noexcept;
 
-// group.cpp: each waits until its operation is complete.
+// group.cpp: each waits until its operation is complete, unless a comment says otherwise.
 
 enum LsReduceOp : int { LS_SUM = 0, LS_AVG = 1, LS_MIN = 2, LS_MAX = 3 };
 
 void ls_group_free(LsGroup* group) noexcept;
 int ls_all_reduce(LsGroup* group, at::Tensor* tensor, int op) noexcept;
+// Doesn't wait. The work holds the tensor's storage, which is complete once ls_work_wait has returned.
+int ls_all_reduce_start(LsGroup* group, at::Tensor* tensor, int op, LsWork** out) noexcept;
+int ls_work_wait(LsWork* work) noexcept;
+void ls_work_free(LsWork* work) noexcept;
 int ls_broadcast(LsGroup* group, at::Tensor* tensor, int root) noexcept;
 int ls_broadcast_coalesced(LsGroup* group, LsTensors tensors, size_t count, int root) noexcept;
 int ls_all_gather(LsGroup* group, at::Tensor* output, at::Tensor* input) noexcept;
@@ -119,6 +124,13 @@ int ls_sgd_step(LsTensors params, LsTensors momentum_buffers, size_t count, at::
 int ls_clip_grad_norm(LsTensors params, size_t count, double max_norm, at::Tensor** norm,
                       at::Tensor** non_finite) noexcept;
 int ls_zero_grad(LsTensors params, size_t count) noexcept;
+
+// reads.cpp: from now on counts, on this thread, how often a number is read back from a tensor's device. The caller ends
+// that with the counter's free.
+typedef struct LsReads LsReads;
+int ls_reads_new(LsReads** out) noexcept;
+int ls_reads_count(const LsReads* reads, uint64_t* count) noexcept;
+void ls_reads_free(LsReads* reads) noexcept;
 
 // random.cpp: the default CPU generator. The caller owns the new tensor.
 int ls_rng_seed(uint64_t seed) noexcept;

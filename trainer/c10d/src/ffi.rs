@@ -15,7 +15,7 @@ macro_rules! opaque {
         pub(crate) struct $name { _opaque: [u8; 0], _not_send: std::marker::PhantomData<*mut u8> }
     )*};
 }
-opaque!(LsStore LsGroup LsReducer);
+opaque!(LsStore LsGroup LsReducer LsWork LsReads);
 
 /// libtorch refused: a wrong shape, a wrong dtype, no memory. What the other codes tell apart needs no telling here.
 pub(crate) const LS_TORCH: c_int = 1;
@@ -97,6 +97,14 @@ unsafe extern "C" {
     ) -> c_int;
     pub(crate) fn ls_group_free(group: *mut LsGroup);
     pub(crate) fn ls_all_reduce(group: *mut LsGroup, tensor: *mut C_tensor, op: c_int) -> c_int;
+    pub(crate) fn ls_all_reduce_start(
+        group: *mut LsGroup,
+        tensor: *mut C_tensor,
+        op: c_int,
+        out: *mut *mut LsWork,
+    ) -> c_int;
+    pub(crate) fn ls_work_wait(work: *mut LsWork) -> c_int;
+    pub(crate) fn ls_work_free(work: *mut LsWork);
     pub(crate) fn ls_broadcast(group: *mut LsGroup, tensor: *mut C_tensor, root: c_int) -> c_int;
     pub(crate) fn ls_broadcast_coalesced(
         group: *mut LsGroup,
@@ -154,6 +162,10 @@ unsafe extern "C" {
         non_finite: *mut *mut C_tensor,
     ) -> c_int;
     pub(crate) fn ls_zero_grad(params: Tensors, count: usize) -> c_int;
+
+    pub(crate) fn ls_reads_new(out: *mut *mut LsReads) -> c_int;
+    pub(crate) fn ls_reads_count(reads: *const LsReads, count: *mut u64) -> c_int;
+    pub(crate) fn ls_reads_free(reads: *mut LsReads);
 
     pub(crate) fn ls_rng_seed(seed: u64) -> c_int;
     pub(crate) fn ls_rng_state(out: *mut *mut C_tensor) -> c_int;
@@ -247,4 +259,6 @@ freed_by! {
     LsStore: ls_store_free,
     LsGroup: ls_group_free,
     LsReducer: ls_reducer_free,
+    LsWork: ls_work_free,
+    LsReads: ls_reads_free,
 }

@@ -11,6 +11,7 @@
 //! - [`Parameters`]: a model's named parameters in one fixed order.
 //! - [`BucketPlan`] and [`Reducer`]: DDP with a bucket layout that never changes, so that a resumed run has the same bits.
 //! - [`AdamW`], [`Sgd`]: fused, their state in plain named tensors. [`Parameters::clip_grad_norm`]: no wait for the device.
+//! - [`Reads`]: counts how often a thread waits for a device to read a number.
 //! - [`rng`]: the generator's state, for checkpoints.
 //!
 //! A step with two micro batches:
@@ -42,16 +43,18 @@ mod memory;
 mod optim;
 mod params;
 mod plan;
+mod reads;
 mod reducer;
 pub mod rng;
 mod store;
 
 pub use error::{Error, Result};
-pub use group::{C10dGroup, GlooGroup, GlooOptions, Listen, ProcessGroup, ReduceOp};
+pub use group::{C10dGroup, GlooGroup, GlooOptions, Listen, Pending, ProcessGroup, ReduceOp};
 pub use memory::release_startup_code;
 pub use optim::{AdamW, AdamWOptions, Optimizer, Sgd, SgdOptions};
 pub use params::{GradNorm, Parameters};
 pub use plan::{BucketPlan, ParamSize, PlanError};
+pub use reads::Reads;
 pub use reducer::Reducer;
 pub use store::{MemoryStore, PrefixStore, Store, StoreError};
 

@@ -15,7 +15,7 @@ mod kubernetes;
 mod limits;
 mod log;
 pub mod meaning;
-mod model;
+mod models;
 mod optimizer;
 mod overrides;
 mod parse;
@@ -47,7 +47,7 @@ pub use kubernetes::{
 };
 pub use limits::Limits;
 pub use log::{Level, Log};
-pub use model::{Activation, Model};
+pub use models::{Activation, Custom, Mlp, Model};
 pub use optimizer::Optimizer;
 pub use parse::{OnThisMachine, Resolved, parse, resolve};
 pub use problem::{Location, Place, Problem, Problems};

@@ -17,7 +17,7 @@ fn digits() -> serde_json::Value {
 #[test]
 fn defaults_are_filled_in() {
     let job = JobSpec::from_json(digits()).unwrap();
-    assert!(matches!(&job.model, Some(Model::Mlp { hidden, .. }) if hidden == &[128]));
+    assert!(matches!(&job.model, Some(Model::Mlp(mlp)) if mlp.hidden == [128]));
     assert_eq!(job.train.micro_batch, Some(32));
     assert_eq!(job.eval.micro_batch, Some(32));
     assert_eq!(job.data.as_ref().unwrap().seed, Some(7));

@@ -1,7 +1,6 @@
 use super::{MODEL, OPTIMIZER, RNG, STATE, State, TensorFile, check_rng};
 use crate::link::Outbox;
-use crate::variables::Variables;
-use crate::world::World;
+use crate::rank::{Variables, World};
 use crate::{Error, Result};
 use lockstep_c10d::{Optimizer, Store};
 use lockstep_run::checkpoint::Loaded;

@@ -1,5 +1,5 @@
 use super::STATE;
-use crate::cursor::Cursor;
+use crate::data::Cursor;
 use crate::{Error, Result};
 use lockstep_c10d::{BucketPlan, LIBTORCH_VERSION};
 use lockstep_datasets::Contents;
@@ -23,6 +23,9 @@ pub(crate) struct State {
     pub(crate) seed: u64,
     /// Learning rate of the last update.
     pub(crate) learning_rate: f64,
+    /// Updates in a row that were left out because the gradient was not finite, up to this step.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(crate) non_finite_in_a_row: u32,
     /// What was trained on.
     pub(crate) dataset: Dataset,
     /// BLAKE3 of `model.safetensors`, as in the commit record.
@@ -103,6 +106,10 @@ pub(crate) struct Versions {
     pub(crate) lockstep: String,
     /// Of libtorch.
     pub(crate) libtorch: String,
+}
+
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 impl State {

@@ -143,10 +143,7 @@ impl World {
 /// The built-in task that a job names.
 pub fn task_of(job: &JobSpec) -> Arc<dyn Task> {
     match job.model.as_ref().unwrap() {
-        lockstep_job::Model::Mlp { hidden, dropout, activation } => {
-            let (hidden, dropout, activation) = (hidden.clone(), *dropout, *activation);
-            Arc::new(lockstep_trainer::Mlp { hidden, dropout, activation })
-        }
+        lockstep_job::Model::Mlp(mlp) => Arc::new(mlp.clone()),
         other => panic!("{other:?} is not built in"),
     }
 }

@@ -21,6 +21,7 @@ const BARRIER: Duration = Duration::from_secs(30);
 pub fn process_group(device: Device, form: Form<'_>) -> Result<()> {
     let group = form("collectives")?;
     reductions(&*group, device)?;
+    reductions_that_are_waited_for_later(&*group, device)?;
     broadcasts(&*group, device)?;
     gathers(&*group, device)?;
     misuse_is_refused_and_harmless(&*group, device)?;
@@ -76,6 +77,22 @@ fn reductions(group: &dyn ProcessGroup, device: Device) -> Result<()> {
         assert!(all.get(0).equal(&all.get(other)), "rank {other} got other bits than rank 0");
     }
     Ok(())
+}
+
+fn reductions_that_are_waited_for_later(group: &dyn ProcessGroup, device: Device) -> Result<()> {
+    let n = group.world_size() as f64;
+    let start = |value: f64| {
+        group.start_all_reduce(Tensor::full([70_000], value, (Kind::Double, device)), ReduceOp::Sum)
+    };
+    let (first, second) = (start(1.0)?, start(2.0)?);
+    let between = Tensor::ones([3], (Kind::Float, device));
+    group.all_reduce(&between, ReduceOp::Sum)?;
+    assert_eq!(values(&between), [n; 3], "another one meanwhile");
+    for (pending, value) in [(second, 2.0), (first, 1.0)] {
+        assert!(values(&pending.wait()?).iter().all(|&sum| sum == n * value), "waited for in another order");
+    }
+    drop(start(3.0)?);
+    group.barrier(BARRIER)
 }
 
 fn broadcasts(group: &dyn ProcessGroup, device: Device) -> Result<()> {
@@ -158,6 +175,7 @@ fn abort_is_final_and_frees_the_others(group: &dyn ProcessGroup, device: Device)
     assert!(group.aborted().is_some());
     let errors = [
         group.all_reduce(&tensor, ReduceOp::Sum),
+        group.start_all_reduce(tensor.shallow_clone(), ReduceOp::Sum).map(drop),
         group.broadcast(&tensor, 0),
         group.broadcast_coalesced(&[], 0),
         group.all_gather(&tensor).map(drop),

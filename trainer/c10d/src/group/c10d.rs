@@ -1,5 +1,6 @@
 //! A libtorch process group, whichever backend it runs on.
 
+use std::ffi::c_int;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::{self, ThreadId};
@@ -9,7 +10,7 @@ use tch::{Device, Tensor};
 
 use super::ReduceOp;
 use super::tensors::{require_dense, require_reducible};
-use crate::ffi::{self, LsGroup, LsReducer, Owned, Raised, check, raw, raw_list};
+use crate::ffi::{self, LsGroup, LsReducer, LsWork, Owned, Raised, check, raw, raw_list};
 use crate::{Error, Result};
 
 /// A libtorch process group. Backends make one each and pass their calls on to it; [`ProcessGroup`](super::ProcessGroup)
@@ -147,14 +148,22 @@ impl C10dGroup {
     pub(super) fn all_reduce(&self, tensor: &Tensor, op: ReduceOp) -> Result<()> {
         require_dense("all_reduce", tensor, self.shared.device)?;
         require_reducible("all_reduce", tensor, op)?;
-        let op = match op {
-            ReduceOp::Sum => 0,
-            ReduceOp::Avg => 1,
-            ReduceOp::Min => 2,
-            ReduceOp::Max => 3,
-        };
+        let op = number(op);
         // SAFETY: `run` holds the lock and a live group; the tensor is borrowed through the call.
         self.collective("all_reduce", |group| unsafe { ffi::ls_all_reduce(group, raw(tensor), op) })
+    }
+
+    pub(super) fn start_all_reduce(&self, tensor: Tensor, op: ReduceOp) -> Result<Pending> {
+        require_dense("all_reduce", &tensor, self.shared.device)?;
+        require_reducible("all_reduce", &tensor, op)?;
+        let op = number(op);
+        let work = self.shared.run("all_reduce", |state| {
+            // SAFETY: `run` holds the lock and a live group; the work holds the tensor's storage.
+            let work =
+                Owned::make(|out| unsafe { ffi::ls_all_reduce_start(state.group(), raw(&tensor), op, out) });
+            work.map_err(Failure::Group)
+        })?;
+        Ok(Pending { shared: Arc::clone(&self.shared), work, tensor })
     }
 
     pub(super) fn broadcast(&self, tensor: &Tensor, root: usize) -> Result<()> {
@@ -200,11 +209,7 @@ impl C10dGroup {
         self.collective("barrier", |group| unsafe { ffi::ls_barrier(group, timeout_ms) })
     }
 
-    fn collective(
-        &self,
-        operation: &'static str,
-        call: impl FnOnce(*mut LsGroup) -> std::ffi::c_int,
-    ) -> Result<()> {
+    fn collective(&self, operation: &'static str, call: impl FnOnce(*mut LsGroup) -> c_int) -> Result<()> {
         self.shared.run(operation, |state| check(call(state.group())).map_err(Failure::Group))
     }
 
@@ -214,6 +219,45 @@ impl C10dGroup {
         }
         let problem = format!("there is no rank {root} in a group of {}", self.shared.world_size);
         Err(Error::invalid(operation, problem))
+    }
+}
+
+/// A collective that has been started. Who drops it doesn't wait for it.
+pub struct Pending {
+    shared: Arc<Shared>,
+    work: Owned<LsWork>,
+    tensor: Tensor,
+}
+
+// SAFETY: a c10d::Work is made to be waited for on any thread, and has one owner here.
+unsafe impl Send for Pending {}
+
+impl Pending {
+    /// The result, once it is there.
+    ///
+    /// # Errors
+    /// As of the collective itself.
+    pub fn wait(self) -> Result<Tensor> {
+        self.shared.run("all_reduce", |_| {
+            // SAFETY: the work is live, and nobody else waits for it.
+            check(unsafe { ffi::ls_work_wait(self.work.as_ptr()) }).map_err(Failure::Group)
+        })?;
+        Ok(self.tensor)
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pending").field("rank", &self.shared.rank).finish_non_exhaustive()
+    }
+}
+
+fn number(op: ReduceOp) -> c_int {
+    match op {
+        ReduceOp::Sum => 0,
+        ReduceOp::Avg => 1,
+        ReduceOp::Min => 2,
+        ReduceOp::Max => 3,
     }
 }
 

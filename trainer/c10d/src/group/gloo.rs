@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tch::{Device, Tensor};
 
 use super::c10d::milliseconds;
-use super::{C10dGroup, ProcessGroup, ReduceOp};
+use super::{C10dGroup, Pending, ProcessGroup, ReduceOp};
 use crate::ffi::{self, Owned, Raised};
 use crate::store::BridgedStore;
 use crate::{Error, Result, Store};
@@ -146,6 +146,10 @@ impl ProcessGroup for GlooGroup {
 
     fn all_reduce(&self, tensor: &Tensor, op: ReduceOp) -> Result<()> {
         self.group.all_reduce(tensor, op)
+    }
+
+    fn start_all_reduce(&self, tensor: Tensor, op: ReduceOp) -> Result<Pending> {
+        self.group.start_all_reduce(tensor, op)
     }
 
     fn broadcast(&self, tensor: &Tensor, root: usize) -> Result<()> {

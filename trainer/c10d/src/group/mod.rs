@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tch::Tensor;
 
-pub use c10d::C10dGroup;
+pub use c10d::{C10dGroup, Pending};
 pub(crate) use c10d::{Failure, OwnedReducer, Shared, State};
 pub use gloo::{GlooGroup, GlooOptions, Listen};
 
@@ -64,6 +64,10 @@ pub trait ProcessGroup: Debug + Send + Sync {
 
     /// Replaces each element of `tensor` by the combination of all ranks' elements.
     fn all_reduce(&self, tensor: &Tensor, op: ReduceOp) -> Result<()>;
+
+    /// The same without waiting for it: other work goes on meanwhile, and the result is what [`Pending::wait`] returns. Until
+    /// then `tensor` is not to be touched. Counts as called here, for the order of collectives.
+    fn start_all_reduce(&self, tensor: Tensor, op: ReduceOp) -> Result<Pending>;
 
     /// Replaces `tensor` by that of rank `root`.
     fn broadcast(&self, tensor: &Tensor, root: usize) -> Result<()>;

@@ -3,7 +3,7 @@
 //! The job file beside this crate names the binary in `worker` and passes `model.config` to [`Digits::build`].
 
 use lockstep_trainer::tch::{Kind, Reduction, Tensor, nn};
-use lockstep_trainer::{Batch, Mode, Model, Output, Setup, Task, TaskError};
+use lockstep_trainer::{Batch, Model, Outputs, Score, Setup, Task, TaskError};
 use serde::Deserialize;
 use std::num::NonZeroU16;
 use std::process::ExitCode;
@@ -48,25 +48,39 @@ struct Cnn {
     num_classes: i64,
 }
 
-impl Model for Cnn {
-    fn forward(&self, batch: &Batch, mode: Mode) -> Result<Output, TaskError> {
-        let labels = batch.column("label")?;
+impl Cnn {
+    /// Shape: `[samples, classes]`.
+    fn logits(&self, batch: &Batch) -> Result<Tensor, TaskError> {
         // What depends on the data uses the functions named `f_…`, which return errors; those without it panic. Behind this
         // line all shapes are known.
         let image = batch.column("x")?.f_view([-1, 1, SIDE, SIDE])?.f_to_kind(Kind::Float)? / WHITE;
         let maps = image.apply(&self.conv).relu().max_pool2d_default(2);
-        let logits = maps.flatten(1, -1).apply(&self.out);
+        Ok(maps.flatten(1, -1).apply(&self.out))
+    }
+
+    /// A sum over the samples: Lockstep divides by their number.
+    fn loss(&self, logits: &Tensor, batch: &Batch) -> Result<Tensor, TaskError> {
+        let labels = batch.column("label")?;
         let loss = logits.f_cross_entropy_loss(labels, None::<Tensor>, Reduction::Sum, NONE_IGNORED, 0.0);
         // On an error: was it a label? Then name the sample.
-        let loss = loss.or_else(|e| batch.check_labels("label", self.num_classes).and(Err(e.into())))?;
-        let metrics = match mode {
-            Mode::Train => Vec::new(),
-            Mode::Eval => {
-                let correct = logits.argmax(1, false).f_eq_tensor(labels)?;
-                vec![("accuracy", correct.sum(Kind::Double))]
-            }
-        };
-        Ok(Output { loss, metrics })
+        loss.or_else(|e| batch.check_labels("label", self.num_classes).and(Err(e.into())))
+    }
+}
+
+impl Model for Cnn {
+    fn forward(&self, batch: &Batch) -> Result<Tensor, TaskError> {
+        self.loss(&self.logits(batch)?, batch)
+    }
+
+    fn predict(&self, batch: &Batch) -> Result<Outputs, TaskError> {
+        Ok(Outputs::new([("logits", self.logits(batch)?)]))
+    }
+
+    fn score(&self, outputs: &Outputs, batch: &Batch) -> Result<Score, TaskError> {
+        let logits = outputs.get("logits")?;
+        let correct = logits.argmax(1, false).f_eq_tensor(batch.column("label")?)?;
+        let metrics = vec![("accuracy", correct.sum(Kind::Double))];
+        Ok(Score { loss: self.loss(logits, batch)?, metrics })
     }
 }
 

@@ -30,14 +30,14 @@ fn model_job(job: &JobSpec, model: &Model, found: &mut Findings<'_>) {
         }
         _ => {}
     }
-    if matches!(model, Model::Custom { .. }) && job.worker.is_none() {
+    if matches!(model, Model::Custom(_)) && job.worker.is_none() {
         let fix = "add worker: path/to/your/binary";
         found.add("model.kind", "model.kind is custom, but no `worker` names the binary with its task", fix);
     }
     if job.data.is_some() || found.given("data") {
         return;
     }
-    if !matches!(model, Model::Custom { .. }) {
+    if !matches!(model, Model::Custom(_)) {
         let fix = "add data: { train: { uri: path/to/dataset } }";
         found.add("data", "there is no `data` to train on", fix);
         return;

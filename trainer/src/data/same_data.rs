@@ -1,9 +1,9 @@
 //! All ranks see the same data, and it is what the checkpoint was trained on.
 
+use super::Data;
 use crate::checkpoint::{Dataset, Sameness};
-use crate::data::Data;
 use crate::link::Outbox;
-use crate::world::World;
+use crate::rank::World;
 use crate::{Error, Result};
 use lockstep_c10d::Store;
 use lockstep_datasets::Contents;

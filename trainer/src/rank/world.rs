@@ -1,5 +1,5 @@
 use crate::{Error, Result};
-use lockstep_c10d::{ProcessGroup, ReduceOp};
+use lockstep_c10d::{Pending, ProcessGroup, ReduceOp};
 use lockstep_run::{Rank, Step};
 use std::sync::Arc;
 use tch::Tensor;
@@ -43,6 +43,12 @@ impl World {
         let tensor = Tensor::f_from_slice(values)?;
         self.group.all_reduce(&tensor, ReduceOp::Sum).map_err(self.lost(during, step))?;
         Ok(tensor.try_into()?)
+    }
+
+    /// Begins to sum a count over the ranks.
+    pub(crate) fn start_count(&self, during: &'static str, step: Step, count: u64) -> Result<Pending> {
+        let tensor = Tensor::f_from_slice(&[count.cast_signed()])?;
+        self.group.start_all_reduce(tensor, ReduceOp::Sum).map_err(self.lost(during, step))
     }
 
     /// The largest of each number over the ranks.

@@ -1,4 +1,4 @@
-use crate::world::World;
+use super::World;
 use crate::{Error, Result};
 use lockstep_c10d::Parameters;
 use lockstep_run::{Rank, Step};

@@ -3,40 +3,20 @@
 //! Reads the columns `x` and `label`. Each input is standardised to mean 0 and variance 1, so any range of pixel
 //! values will do; there are no statistics of the dataset to keep.
 
-use crate::task::{Batch, Mode, Model, Output, Setup, Task, TaskError};
-use lockstep_job::Activation;
-use tch::{Kind, Reduction, Tensor, nn};
+use super::classify;
+use crate::task::{Batch, Model, Outputs, Score, Setup, Task, TaskError};
+use lockstep_job::{Activation, Mlp};
+use tch::{Kind, Tensor, nn};
 
 const INPUT: &str = "x";
-const LABEL: &str = "label";
-
-/// Far more than any classifier has: what an index says beyond it is wrong, and a layer of that width fills the memory.
-const MAX_CLASSES: i64 = 1 << 20;
-
-/// No label is ignored: libtorch's default of -100 would pass silently.
-const NO_IGNORED_LABEL: i64 = i64::MIN;
-
-/// Settings of the job file's `model`.
-#[derive(Debug, Clone)]
-pub struct Mlp {
-    /// Widths of the hidden layers.
-    pub hidden: Vec<u32>,
-    /// Probability to drop a hidden activation while training.
-    pub dropout: f64,
-    /// Non-linearity after each hidden layer.
-    pub activation: Activation,
-}
 
 impl Task for Mlp {
     fn columns(&self) -> Option<Vec<&str>> {
-        Some(vec![INPUT, LABEL])
+        Some(vec![INPUT, classify::LABEL])
     }
 
     fn build(&self, setup: &Setup<'_>, root: &nn::Path<'_>) -> Result<Box<dyn Model>, TaskError> {
-        let num_classes = setup.num_classes.ok_or(TaskError::NoClasses)?;
-        if num_classes > MAX_CLASSES {
-            return Err(TaskError::TooManyClasses { num_classes, most: MAX_CLASSES });
-        }
+        let num_classes = classify::num_classes(setup)?;
         let num_inputs = setup.columns.column(INPUT)?.size().iter().skip(1).product();
         let mut widths = vec![num_inputs];
         widths.extend(self.hidden.iter().map(|&width| i64::from(width)));
@@ -74,9 +54,9 @@ struct Classifier {
 }
 
 impl Classifier {
-    fn logits(&self, input: &Tensor, mode: Mode) -> Result<Tensor, TaskError> {
+    fn logits(&self, batch: &Batch, is_training: bool) -> Result<Tensor, TaskError> {
         let shape = [-1, self.num_inputs];
-        let x = input.f_view(shape)?.f_to_kind(Kind::Float)?;
+        let x = batch.column(INPUT)?.f_view(shape)?.f_to_kind(Kind::Float)?;
         let mut x = x.f_layer_norm([self.num_inputs], None::<Tensor>, None::<Tensor>, 1e-5, false)?;
         for (i, layer) in self.layers.iter().enumerate() {
             x = x.f_linear(&layer.weight, Some(&layer.bias))?;
@@ -86,7 +66,7 @@ impl Classifier {
                     Activation::Tanh => x.f_tanh()?,
                     _ => x.f_relu()?,
                 };
-                if self.spec.dropout > 0.0 && mode == Mode::Train {
+                if self.spec.dropout > 0.0 && is_training {
                     x = x.f_dropout(self.spec.dropout, true)?;
                 }
             }
@@ -96,25 +76,15 @@ impl Classifier {
 }
 
 impl Model for Classifier {
-    fn forward(&self, batch: &Batch, mode: Mode) -> Result<Output, TaskError> {
-        let logits = self.logits(batch.column(INPUT)?, mode)?;
-        let labels = batch.column(LABEL)?.f_view([-1])?.f_to_kind(Kind::Int64)?;
-        let loss =
-            logits.f_cross_entropy_loss(&labels, None::<Tensor>, Reduction::Sum, NO_IGNORED_LABEL, 0.0);
-        let loss = match loss {
-            Ok(loss) => loss,
-            Err(e) => {
-                batch.check_labels(LABEL, self.num_classes)?;
-                return Err(e.into());
-            }
-        };
-        let metrics = match mode {
-            Mode::Train => Vec::new(),
-            Mode::Eval => {
-                let correct = logits.f_argmax(1, false)?.f_eq_tensor(&labels)?.f_sum(Kind::Double)?;
-                vec![("accuracy", correct)]
-            }
-        };
-        Ok(Output { loss, metrics })
+    fn forward(&self, batch: &Batch) -> Result<Tensor, TaskError> {
+        classify::loss(&self.logits(batch, true)?, batch, self.num_classes)
+    }
+
+    fn predict(&self, batch: &Batch) -> Result<Outputs, TaskError> {
+        Ok(Outputs::new([(classify::LOGITS, self.logits(batch, false)?)]))
+    }
+
+    fn score(&self, outputs: &Outputs, batch: &Batch) -> Result<Score, TaskError> {
+        classify::score(outputs, batch, self.num_classes)
     }
 }

@@ -1,5 +1,5 @@
+use super::World;
 use crate::Result;
-use crate::world::World;
 use lockstep_c10d::Parameters;
 use lockstep_run::Step;
 use std::collections::HashSet;

@@ -1,8 +1,8 @@
 //! The seam between training and data: "the batch of (step, rank)". Training knows nothing of files.
 
+use super::Cursor;
 use crate::Result;
 use crate::checkpoint::Dataset;
-use crate::cursor::Cursor;
 use crate::task::Batch;
 use lockstep_datasets::Contents;
 use lockstep_run::DatasetUse;

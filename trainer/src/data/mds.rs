@@ -1,8 +1,7 @@
-//! The job's datasets as batches of tensors: `lockstep-datasets` behind the seam of [`crate::data`].
+//! The job's datasets as batches of tensors: `lockstep-datasets` behind the seam of `source.rs`.
 
+use super::{Cursor, Data, EvalSource, Share, TrainSource};
 use crate::checkpoint::Dataset;
-use crate::cursor::Cursor;
-use crate::data::{Data, EvalSource, Share, TrainSource};
 use crate::task::Batch;
 use crate::{Error, Result};
 use lockstep_datasets as datasets;
@@ -24,7 +23,7 @@ const MAX_LABEL: f64 = 9_007_199_254_740_991.0;
 
 /// The datasets of a job, for one rank.
 #[derive(Debug)]
-pub(crate) struct Mds {
+pub(super) struct Mds {
     train: datasets::Dataset,
     eval: Option<datasets::Dataset>,
     dataset: Dataset,
@@ -38,13 +37,12 @@ pub(crate) struct Mds {
 /// Reads the indices of the job's datasets.
 ///
 /// `columns` are those that the model reads, where it says so.
-///
-/// Blocking: two small objects are read, and where they hold no hashes, two folders are listed.
-pub(crate) fn open(job: &JobSpec, start: &Start, columns: Option<Vec<&str>>) -> Result<Mds> {
-    let data = job
-        .data
-        .as_ref()
-        .ok_or_else(|| Error::Job { reason: "it has no data; add data.train".to_owned() })?;
+pub(super) fn open(
+    job: &JobSpec,
+    data: &job::Data,
+    start: &Start,
+    columns: Option<Vec<&str>>,
+) -> Result<Mds> {
     let train = open_split(&data.train)?;
     let eval = data.eval.as_ref().map(open_split).transpose()?;
     let tail = match data.tail {

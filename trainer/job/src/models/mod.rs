@@ -1,0 +1,29 @@
+//! What is trained: one file for each family of models. The worker builds them, in `trainer/src/models`.
+
+mod mlp;
+
+pub use mlp::{Activation, Mlp};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What is trained; `kind` names the family.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Model {
+    /// A multilayer perceptron for classification; its input and output widths come from the data.
+    Mlp(Mlp),
+    /// The task of the binary that `worker` names.
+    Custom(Custom),
+}
+
+/// The task of the binary that `worker` names.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(inline)]
+pub struct Custom {
+    /// Passed to the task unchanged. Default: null.
+    #[serde(default)]
+    pub config: serde_json::Value,
+}

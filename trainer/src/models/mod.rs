@@ -1,0 +1,16 @@
+//! The built-in models, by the `kind` of the job file's `model`: a folder and a line below for each. Their configurations are
+//! in `trainer/job/src/models`.
+
+mod classify;
+mod mlp;
+
+use crate::task::Task;
+use lockstep_job::Model;
+
+/// What builds a model; none where it is not built in.
+pub(crate) fn task(model: &Model) -> Option<Box<dyn Task>> {
+    Some(match model {
+        Model::Mlp(mlp) => Box::new(mlp.clone()),
+        _ => return None,
+    })
+}

@@ -1,0 +1,11 @@
+//! One rank: where it computes, whom it computes with, and what it holds.
+
+pub(crate) mod device;
+pub(crate) mod group;
+pub(crate) mod hardware;
+pub(crate) mod replicas;
+mod variables;
+mod world;
+
+pub(crate) use variables::Variables;
+pub(crate) use world::World;
