@@ -7,10 +7,8 @@ use lockstep_job::JobSpec;
 use lockstep_run::Step;
 use lockstep_trainer::{Data, Stop};
 use serde_json::{Value, json};
-use std::path::Path;
-use std::process::{Command, Stdio};
 use support::blobs::NUM_INPUTS;
-use support::{World, job};
+use support::{World, job, python};
 use tch::Tensor;
 
 const STEPS: u64 = 50;
@@ -18,15 +16,6 @@ const STEPS: u64 = 50;
 /// Both add the same numbers, but not in the same order: a loss is a sum over samples here and a mean over micro batches
 /// there. Over 50 steps that stays below this, relative to the loss, and absolutely for parameters.
 const TOLERANCE: f64 = 2e-5;
-
-/// The interpreter of an environment with PyTorch, which is made where it is missing.
-fn python() -> String {
-    let script =
-        Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../tests/scripts/pytorch-venv.sh");
-    let output = Command::new(script).stderr(Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "see above");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
 
 /// All batches of all ranks.
 ///
@@ -73,11 +62,7 @@ fn learns_the_same(optimizer: Value, options: Value, clip: Option<f64>) {
         "optimizer": {"kind": optimizer["kind"], "options": options}, "learningRates": learning_rates,
     });
     std::fs::write(at("twin.json"), twin.to_string()).unwrap();
-    let script = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("tests/pytorch_twin.py");
-    let output =
-        Command::new(python()).arg(script).arg(folder.path()).stderr(Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "the twin failed, see above");
-    let theirs: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let theirs: Value = serde_json::from_slice(&python::run("pytorch_twin.py", folder.path())).unwrap();
 
     let losses: Vec<f64> = serde_json::from_value(theirs["losses"].clone()).unwrap();
     let ours = ours.losses();

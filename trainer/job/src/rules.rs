@@ -3,6 +3,7 @@
 mod batch;
 mod cluster;
 mod env;
+mod gpt;
 mod kubernetes;
 mod names;
 mod secrets;
@@ -20,6 +21,7 @@ pub(crate) fn apply(job: &JobSpec, tree: &Node, problems: &mut Vec<Problem>) {
     let mut found = Findings { tree, problems };
     work::check(job, &mut found);
     batch::check(job, &mut found);
+    gpt::check(job, &mut found);
     names::check(job, &mut found);
     env::check(job, &mut found);
     kubernetes::check(job, &mut found);

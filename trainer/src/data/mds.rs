@@ -18,8 +18,8 @@ use tch::{TchError, Tensor};
 /// used.
 const LOOK_BYTES: u64 = 256 << 20;
 
-/// The largest label that is one: beyond it not all whole numbers can be told apart in what the index says.
-const MAX_LABEL: f64 = 9_007_199_254_740_991.0;
+/// The largest label or token that is one: beyond it not all whole numbers can be told apart in what the index says.
+const MAX_VALUE: f64 = 9_007_199_254_740_991.0;
 
 /// The datasets of a job, for one rank.
 #[derive(Debug)]
@@ -101,6 +101,15 @@ fn open_split(split: &job::Split) -> Result<datasets::Dataset> {
     Err(Error::Job { reason })
 }
 
+impl Mds {
+    /// How many whole numbers from 0 the values of a column are among, as the index says.
+    fn num_values(&self, column: &str) -> Option<i64> {
+        let range = self.train.range(column)?;
+        let whole = |value: f64| value.fract() == 0.0 && (0.0..=MAX_VALUE).contains(&value);
+        (whole(range.min) && whole(range.max)).then_some(range.max as i64 + 1)
+    }
+}
+
 impl Data for Mds {
     fn dataset(&self) -> &Dataset {
         &self.dataset
@@ -123,9 +132,11 @@ impl Data for Mds {
     }
 
     fn num_classes(&self) -> Option<i64> {
-        let range = self.train.range("label")?;
-        let whole = |value: f64| value.fract() == 0.0 && (0.0..=MAX_LABEL).contains(&value);
-        (whole(range.min) && whole(range.max)).then_some(range.max as i64 + 1)
+        self.num_values("label")
+    }
+
+    fn num_tokens(&self) -> Option<i64> {
+        self.num_values("tokens")
     }
 
     fn empty(&self) -> Result<Batch> {

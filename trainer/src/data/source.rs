@@ -29,6 +29,11 @@ pub trait Data: Send {
     /// Number of classes, where samples have labels.
     fn num_classes(&self) -> Option<i64>;
 
+    /// Number of tokens, where samples are windows of them.
+    fn num_tokens(&self) -> Option<i64> {
+        None
+    }
+
     /// A batch of no samples: it shows the columns, their kinds and their shapes.
     fn empty(&self) -> Result<Batch>;
 

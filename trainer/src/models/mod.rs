@@ -2,6 +2,7 @@
 //! in `trainer/job/src/models`.
 
 mod classify;
+mod gpt;
 mod mlp;
 
 use crate::task::Task;
@@ -10,6 +11,7 @@ use lockstep_job::Model;
 /// What builds a model; none where it is not built in.
 pub(crate) fn task(model: &Model) -> Option<Box<dyn Task>> {
     Some(match model {
+        Model::Gpt(gpt) => Box::new(gpt.clone()),
         Model::Mlp(mlp) => Box::new(mlp.clone()),
         _ => return None,
     })

@@ -50,6 +50,12 @@ pub trait Model {
         let _ = batch;
         Ok(Items::PerSample(1))
     }
+
+    /// How many rows of a parameter published weights hold, where the model has more of them, as padding. Default: all.
+    fn published_rows(&self, parameter: &str) -> Option<i64> {
+        let _ = parameter;
+        None
+    }
 }
 
 /// What a sum over a batch has added up.
@@ -113,6 +119,8 @@ pub struct Setup<'a> {
     pub columns: &'a Batch,
     /// Number of classes, where the data has labels.
     pub num_classes: Option<i64>,
+    /// Number of tokens, where the data has windows of them.
+    pub num_tokens: Option<i64>,
     /// Where parameters live.
     pub device: Device,
 }

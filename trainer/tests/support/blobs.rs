@@ -16,6 +16,8 @@ pub struct Blobs {
     pub num_eval: u64,
     /// Changes the labels of single samples.
     pub label: Arc<dyn Fn(u64) -> i64 + Send + Sync>,
+    /// Makes other columns than points and labels.
+    pub columns: Option<fn(&[u64]) -> Vec<(String, Tensor)>>,
     /// What each rank sees of files.
     pub seen: Arc<dyn Fn(u32) -> Seen + Send + Sync>,
 }
@@ -34,6 +36,7 @@ impl Default for Blobs {
             num_train: 160,
             num_eval: 0,
             label: Arc::new(|sample| sample as i64 % NUM_CLASSES),
+            columns: None,
             seen: Arc::new(|_| Seen::default()),
         }
     }
@@ -61,6 +64,9 @@ impl Blobs {
     ///
     /// Shapes: x `[n, 64]` u8, label `[n]` i64
     pub fn batch(&self, samples: Vec<u64>) -> Batch {
+        if let Some(columns) = self.columns {
+            return Batch::new(columns(&samples), samples);
+        }
         let mut images = Vec::with_capacity(samples.len() * NUM_INPUTS);
         let mut labels = Vec::with_capacity(samples.len());
         for &sample in &samples {

@@ -3,7 +3,9 @@
 
 pub mod agent;
 pub mod blobs;
+pub mod python;
 mod run;
+pub mod windows;
 
 pub use run::Run;
 
@@ -143,6 +145,7 @@ impl World {
 /// The built-in task that a job names.
 pub fn task_of(job: &JobSpec) -> Arc<dyn Task> {
     match job.model.as_ref().unwrap() {
+        lockstep_job::Model::Gpt(gpt) => Arc::new(gpt.clone()),
         lockstep_job::Model::Mlp(mlp) => Arc::new(mlp.clone()),
         other => panic!("{other:?} is not built in"),
     }

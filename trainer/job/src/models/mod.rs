@@ -1,7 +1,9 @@
 //! What is trained: one file for each family of models. The worker builds them, in `trainer/src/models`.
 
+mod gpt;
 mod mlp;
 
+pub use gpt::{Gpt, GptActivation, Norm, Positions};
 pub use mlp::{Activation, Mlp};
 
 use schemars::JsonSchema;
@@ -14,6 +16,10 @@ use serde::{Deserialize, Serialize};
 pub enum Model {
     /// A multilayer perceptron for classification; its input and output widths come from the data.
     Mlp(Mlp),
+    /// A decoder-only transformer that learns to predict the next token. The defaults are the smallest GPT-2; with
+    /// norm: rms, activation: swiglu, positions: rotary and bias: false it is a Llama, and with qkvBias: true besides a
+    /// Qwen2.
+    Gpt(Gpt),
     /// The task of the binary that `worker` names.
     Custom(Custom),
 }

@@ -1,0 +1,297 @@
+//! The transformer: it learns the same however the work is dealt, goes on with the same bits, and is the one that others
+//! publish weights for.
+
+#![allow(clippy::unwrap_used)] // A failed expectation is a failed test.
+
+mod support;
+
+use lockstep_job::Gpt;
+use lockstep_run::Step;
+use lockstep_trainer::{Batch, Error, Model, Setup, Stop, Task, TaskError, load_weights};
+use serde_json::{Value, json};
+use support::windows::{self, LENGTH, VOCAB, world};
+use support::{World, python};
+use tch::{Device, Kind, Tensor, nn::VarStore};
+
+const STEPS: u64 = 20;
+
+fn train(changes: Value) -> Value {
+    let mut all = json!({"steps": STEPS, "clipGradNorm": 1.0});
+    all.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    all
+}
+
+/// Sums are added in another order, so the bits differ; over 20 steps the losses stay within 2e-5.
+#[test]
+fn it_learns_the_same_on_any_number_of_ranks() {
+    let losses = |nodes: u32, changes: Value| {
+        world(json!({"nodes": nodes, "train": train(changes)})).train().done(STEPS).losses()
+    };
+    let one = losses(1, json!({}));
+    let uniform = (VOCAB as f64).ln();
+    assert!((one[0] - uniform).abs() < 0.1, "a mean over tokens, of a model that knows nothing: {}", one[0]);
+    assert!(one[19] < one[0] * 0.75, "it learns: {one:?}");
+    for other in [losses(2, json!({})), losses(4, json!({})), losses(2, json!({"microBatch": 2}))] {
+        for (a, b) in one.iter().zip(&other) {
+            assert!((a - b).abs() <= 2e-5 * a, "{a} {b}");
+        }
+    }
+}
+
+/// The last step of an epoch of 18 leaves some ranks without a sample, and evaluation of 3 leaves one so.
+#[test]
+fn ranks_without_samples_take_part() {
+    let losses = |nodes: u32| {
+        let mut world = world(json!({
+            "nodes": nodes, "data": {"tail": "pad", "eval": {"uri": "memory"}}, "train": train(json!({})),
+            "eval": {"every": "20 steps"},
+        }));
+        (world.data.num_train, world.data.num_eval) = (18, 3);
+        let outcome = world.train().done(STEPS);
+        (outcome.losses(), outcome.eval())
+    };
+    let ((one, eval_one), (four, eval_four)) = (losses(1), losses(4));
+    assert!(one.iter().zip(&four).all(|(a, b)| (a - b).abs() <= 2e-5 * a), "{one:?} {four:?}");
+    assert_eq!(eval_one["accuracy"], eval_four["accuracy"]);
+    assert!((eval_one["loss"] - eval_four["loss"]).abs() <= 2e-5 * eval_one["loss"]);
+    let correct = eval_one["accuracy"] * (3 * LENGTH) as f64;
+    assert!((correct - correct.round()).abs() < 1e-9, "a count of tokens: {correct}");
+}
+
+#[test]
+fn it_resumes_with_the_same_bits() {
+    for nodes in [1, 2, 4] {
+        // Ranks that are threads share one generator.
+        let dropout = if nodes == 1 { 0.2 } else { 0.0 };
+        let undisturbed = world(json!({
+            "nodes": nodes, "model": {"dropout": dropout}, "train": train(json!({"microBatch": 2})),
+            "checkpoint": {"every": "7 steps", "keepLast": 10},
+        }));
+        undisturbed.train().done(STEPS);
+        let mut broken = World::new(undisturbed.job.clone());
+        broken.data = undisturbed.data.clone();
+        broken.train_with(|_, control| control.stop_at(Stop { step: Step(17), reason: "test".into() }));
+        let resumed = broken.resume(14);
+        resumed.train().done(STEPS);
+        let (expected, found) = (undisturbed.checkpoint(STEPS), resumed.checkpoint(STEPS));
+        for file in ["model.safetensors", "optimizer.safetensors"] {
+            assert_eq!(expected[file], found[file], "{nodes} ranks, {file}");
+        }
+    }
+}
+
+#[test]
+fn every_variant_learns_the_same_bits_each_time() {
+    let llama = json!({
+        "norm": "rms", "activation": "swiglu", "positions": "rotary", "bias": false, "kvHeads": 2, "tied": false,
+    });
+    let mixtures = [
+        llama,
+        json!({"kvHeads": 1, "dropout": 0.1}),
+        json!({"norm": "rms"}),
+        json!({"positions": "rotary", "qkvBias": false}),
+        json!({"activation": "swiglu", "mlpWidth": 40, "bias": false, "qkvBias": true}),
+    ];
+    for model in mixtures {
+        let run = || {
+            let world = world(json!({"model": model, "train": train(json!({}))}));
+            let losses = world.train().done(STEPS).losses();
+            (losses, world.checkpoint(STEPS)["model.safetensors"].clone())
+        };
+        let (losses, bytes) = run();
+        assert!(losses[19] < losses[0] * 0.9, "{model}: {losses:?}");
+        assert_eq!(run(), (losses, bytes), "{model}");
+    }
+}
+
+#[test]
+fn what_the_model_can_not_read_is_named() {
+    let errors = |model: Value, columns: fn(&[u64]) -> Vec<(String, Tensor)>| {
+        let mut world = world(json!({"model": model, "nodes": 1, "train": train(json!({}))}));
+        world.data.columns = Some(columns);
+        let text = world.train().ranks.remove(0).unwrap_err();
+        assert!(matches!(text, Error::Task { .. }) && text.kind().is_fatal(), "{text:?}");
+        text.to_string()
+    };
+    let text = errors(json!({"vocab": VOCAB - 1}), windows::columns);
+    let (_, text) = text.split_once("sample ").unwrap();
+    assert!(text.contains("has token 59 at place "), "{text}");
+    assert!(text.contains("but the model has 59 tokens (0 to 58)"), "{text}");
+    let text = errors(json!({"context": 15}), windows::columns);
+    assert!(text.contains("16 tokens to read, but the model reads at most 15"), "{text}");
+    let text = errors(json!({"vocab": null}), windows::columns);
+    assert!(text.contains("set model.vocab"), "{text}");
+    let text = errors(json!({}), |samples| {
+        vec![("tokens".to_owned(), Tensor::zeros([samples.len() as i64, 5], (Kind::Float, Device::Cpu)))]
+    });
+    assert!(text.contains("column `tokens` is Float[0, 5]"), "{text}");
+}
+
+/// A model outside of training, whose parameters are all random: zeros and ones would hide a mistake.
+struct Built {
+    vars: VarStore,
+    model: Box<dyn Model>,
+}
+
+impl Built {
+    fn new(config: &Value) -> Self {
+        let gpt: Gpt = serde_json::from_value(config.clone()).unwrap();
+        let vars = VarStore::new(Device::Cpu);
+        let columns = Batch::new(windows::columns(&[]), Vec::new());
+        let setup = Setup {
+            config: &Value::Null,
+            columns: &columns,
+            num_classes: None,
+            num_tokens: Some(VOCAB),
+            device: Device::Cpu,
+        };
+        let model = gpt.build(&setup, &vars.root()).unwrap();
+        tch::no_grad(|| {
+            for (name, variable) in vars.variables() {
+                let rows = model.published_rows(&name).unwrap_or(variable.size()[0]);
+                let _ = variable.narrow(0, 0, rows).normal_(0.1, 0.3);
+            }
+        });
+        Self { vars, model }
+    }
+
+    fn logits(&self) -> Tensor {
+        let samples: Vec<u64> = (0..3).collect();
+        let batch = Batch::new(windows::columns(&samples), samples);
+        tch::no_grad(|| self.model.predict(&batch).unwrap().get("logits").unwrap().shallow_clone())
+    }
+
+    /// What is published: without padding.
+    fn published(&self) -> Vec<(String, Tensor)> {
+        let rows = |name: &str, t: &Tensor| self.model.published_rows(name).unwrap_or(t.size()[0]);
+        let all = self.vars.variables().into_iter();
+        all.map(|(name, t)| (name.clone(), t.narrow(0, 0, rows(&name, &t)).contiguous())).collect()
+    }
+}
+
+/// Logits of both are the same within 1e-4, from the same weights, whoever of the two wrote them.
+#[test]
+fn weights_mean_the_same_to_transformers() {
+    if !python::has("transformers") {
+        return;
+    }
+    let llama =
+        json!({"norm": "rms", "activation": "swiglu", "positions": "rotary", "bias": false, "normEps": 1e-6});
+    let with = |class: &str, base: &Value, own: Value| {
+        let mut model = json!({"layers": 2, "heads": 4, "width": 32, "context": LENGTH, "mlpWidth": 72});
+        for part in [base, &own] {
+            model.as_object_mut().unwrap().extend(part.as_object().unwrap().clone());
+        }
+        (class.to_owned(), model)
+    };
+    let cases = [
+        with("GPT2LMHeadModel", &json!({}), json!({"vocab": VOCAB})),
+        with("GPT2LMHeadModel", &json!({}), json!({"tied": false, "heads": 2, "context": 40, "width": 24})),
+        with("LlamaForCausalLM", &llama, json!({"tied": false})),
+        with(
+            "LlamaForCausalLM",
+            &llama,
+            json!({"kvHeads": 2, "ropeTheta": 500.0, "bias": true, "vocab": 64}),
+        ),
+        with(
+            "Qwen2ForCausalLM",
+            &llama,
+            json!({"kvHeads": 1, "qkvBias": true, "ropeTheta": 1e6, "layers": 3}),
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: String| folder.path().join(name);
+    tch::manual_seed(7);
+    let ours: Vec<_> = cases.iter().map(|(_, model)| Built::new(model)).collect();
+    for (i, built) in ours.iter().enumerate() {
+        Tensor::write_safetensors(&built.published(), at(format!("{i}.ours.safetensors"))).unwrap();
+    }
+    let tokens = [("tokens", windows::columns(&[0, 1, 2]).remove(0).1.narrow(1, 0, LENGTH).contiguous())];
+    Tensor::write_safetensors(&tokens, at("tokens.safetensors".into())).unwrap();
+    std::fs::write(at("cases.json".into()), serde_json::to_string(&cases).unwrap()).unwrap();
+    python::run("transformers_twin.py", folder.path());
+    for (i, ((class, model), built)) in cases.iter().zip(&ours).enumerate() {
+        let logits = Tensor::read_safetensors(at(format!("{i}.logits.safetensors"))).unwrap();
+        let theirs = |name: &str| &logits.iter().find(|(n, _)| n == name).unwrap().1;
+        let close = |ours: &Tensor, theirs: &Tensor| {
+            assert!(f64::try_from(theirs.std(true)).unwrap() > 0.3, "{class} says something: {theirs}");
+            let difference = f64::try_from((ours - theirs).abs().max()).unwrap();
+            assert!(difference <= 1e-4, "{class} {model}: {difference}");
+        };
+        close(&built.logits(), theirs("from_ours"));
+        let other = Built::new(model);
+        let bytes = std::fs::read(at(format!("{i}.theirs.safetensors"))).unwrap();
+        load_weights(&[&bytes], &other.vars, other.model.as_ref()).unwrap();
+        close(&other.logits(), theirs("from_theirs"));
+    }
+}
+
+#[test]
+fn weights_that_do_not_fit_are_all_named_and_nothing_is_copied() {
+    let small = |own: Value| {
+        let mut model = json!({"layers": 1, "heads": 2, "width": 8, "context": LENGTH});
+        model.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        Built::new(&model)
+    };
+    let bytes = |tensors: &[(String, Tensor)]| {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        Tensor::write_safetensors(tensors, file.path()).unwrap();
+        std::fs::read(file.path()).unwrap()
+    };
+    let (source, target) = (small(json!({})), small(json!({})));
+    let before = target.logits();
+    let mut wrong = source.published();
+    wrong.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let cut = |(name, t): &(String, Tensor)| (name.clone(), t.narrow(0, 0, 3).contiguous());
+    let at = |all: &[(String, Tensor)], wanted| all.iter().position(|(name, _)| name == wanted).unwrap();
+    for name in ["transformer.h.0.attn.c_proj.bias", "transformer.wte.weight"] {
+        let index = at(&wrong, name);
+        wrong[index] = cut(&wrong[index]);
+    }
+    let (gone, _) = wrong.remove(at(&wrong, "transformer.ln_f.bias"));
+    wrong.push(("other".into(), Tensor::zeros([1], (Kind::Float, Device::Cpu))));
+    let error = load_weights(&[&bytes(&wrong)], &target.vars, target.model.as_ref()).unwrap_err().to_string();
+    for part in [
+        format!("{gone} is missing"),
+        "other is not a parameter of this model".to_owned(),
+        "transformer.h.0.attn.c_proj.bias is F32[3], but this model needs Float[8]".to_owned(),
+        "transformer.wte.weight is F32[3, 8], but this model needs Float[60, 8]".to_owned(),
+    ] {
+        assert!(error.contains(&part), "{part} in {error}");
+    }
+    assert_eq!(target.logits(), before);
+
+    // In two files, in half precision: what is read is what half precision leaves.
+    let half: Vec<_> = source.published().into_iter().map(|(n, t)| (n, t.to_kind(Kind::BFloat16))).collect();
+    let (first, second) = half.split_at(5);
+    let files = [bytes(first), bytes(second)];
+    let files: Vec<&[u8]> = files.iter().map(Vec::as_slice).collect();
+    load_weights(&files, &target.vars, target.model.as_ref()).unwrap();
+    for (name, expected) in half {
+        let found = target.published().into_iter().find(|(n, _)| *n == name).unwrap().1;
+        assert_eq!(found, expected.to_kind(Kind::Float), "{name}");
+    }
+    let pad = &target.vars.variables()["transformer.wte.weight"].narrow(0, VOCAB, 4);
+    assert_eq!(f64::try_from(pad.abs().max()).unwrap(), 0.0);
+    let twice = load_weights(&[files[0], files[0]], &target.vars, target.model.as_ref()).unwrap_err();
+    assert!(twice.to_string().contains("is there twice"), "{twice}");
+    let error = load_weights(&[b"not safetensors"], &target.vars, target.model.as_ref()).unwrap_err();
+    assert!(matches!(error, Error::Weights { .. }), "{error:?}");
+}
+
+#[test]
+fn a_token_is_named_with_its_sample_and_place() {
+    let built = Built::new(&json!({"layers": 1, "heads": 2, "width": 8, "context": LENGTH, "vocab": VOCAB}));
+    for (token, kind) in [(60, Kind::Int16), (-1, Kind::Int64)] {
+        let mut columns = windows::columns(&[40, 41, 42]);
+        let _ = columns[0].1.get(1).get(LENGTH).fill_(token);
+        columns[0].1 = columns[0].1.to_kind(kind);
+        let batch = Batch::new(columns, vec![40, 41, 42]);
+        match built.model.forward(&batch) {
+            Err(TaskError::Token { sample: 41, place: LENGTH, token: t, vocab: VOCAB }) => {
+                assert_eq!(t, token)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
