@@ -7,7 +7,7 @@ use lockstep_job::JobSpec;
 use lockstep_run::Step;
 use lockstep_trainer::{Data, Stop};
 use serde_json::{Value, json};
-use support::blobs::NUM_INPUTS;
+use support::windows::{self, LENGTH, VOCAB};
 use support::{World, job, python};
 use tch::Tensor;
 
@@ -19,36 +19,29 @@ const TOLERANCE: f64 = 2e-5;
 
 /// All batches of all ranks.
 ///
-/// Shapes: x `[steps, world, rows, 64]`, label `[steps, world, rows]`
-fn batches(world: &World, job: &JobSpec) -> [(&'static str, Tensor); 2] {
-    let (mut x, mut label) = (Vec::new(), Vec::new());
+/// Shapes: each column `[steps, world, rows, ...]`
+fn batches(world: &World, job: &JobSpec) -> Vec<(String, Tensor)> {
     let data: Vec<_> = (0..job.world_size()).map(|rank| world.data.rank(rank, job)).collect();
     let mut sources: Vec<_> = data.iter().map(|d| d.train(&d.start()).unwrap()).collect();
+    let mut batches = Vec::new();
     for _ in 0..STEPS {
-        for source in &mut sources {
-            let batch = source.next().unwrap().batch;
-            x.push(batch.column("x").unwrap().shallow_clone());
-            label.push(batch.column("label").unwrap().shallow_clone());
-        }
+        batches.extend(sources.iter_mut().map(|source| source.next().unwrap().batch));
     }
-    let rows = i64::from(job.train.global_batch / job.world_size());
-    let shape = [STEPS as i64, i64::from(job.world_size()), rows];
-    [
-        ("x", Tensor::cat(&x, 0).view([shape[0], shape[1], shape[2], NUM_INPUTS as i64])),
-        ("label", Tensor::cat(&label, 0).view(shape)),
-    ]
+    let column = |name: &str| {
+        let parts: Vec<_> = batches.iter().map(|b| b.column(name).unwrap().shallow_clone()).collect();
+        let all = Tensor::stack(&parts, 0);
+        let mut shape = vec![STEPS as i64, i64::from(job.world_size())];
+        shape.extend(&all.size()[1..]);
+        (name.to_owned(), all.view(shape.as_slice()))
+    };
+    world.task.columns().unwrap().into_iter().map(column).collect()
 }
 
-fn learns_the_same(optimizer: Value, options: Value, clip: Option<f64>) {
-    let spec = || {
-        job(json!({
-            "nodes": 2, "model": {"hidden": [32]}, "optimizer": optimizer,
-            "train": {"steps": STEPS, "globalBatch": 32, "microBatch": 4, "clipGradNorm": clip},
-        }))
-    };
-    let untrained = World::new(spec());
+/// Trains here and there. `twin` is what the script needs to know: the model, and the optimizer's options.
+fn learns_the_same(new: impl Fn() -> World, mut twin: Value) {
+    let untrained = new();
     untrained.train_with(|_, control| control.stop_at(Stop { step: Step(0), reason: "test".into() }));
-    let world = World::new(spec());
+    let world = new();
     let ours = world.train().done(STEPS);
     let learning_rates: Vec<f64> = ours.reports().iter().filter_map(|p| p.lr).collect();
 
@@ -57,10 +50,11 @@ fn learns_the_same(optimizer: Value, options: Value, clip: Option<f64>) {
     std::fs::write(at("initial.safetensors"), &untrained.checkpoint(0)["model.safetensors"]).unwrap();
     std::fs::write(at("final.safetensors"), &world.checkpoint(STEPS)["model.safetensors"]).unwrap();
     Tensor::write_safetensors(&batches(&world, &world.job), at("batches.safetensors")).unwrap();
-    let twin = json!({
-        "worldSize": 2, "accumulation": world.job.accumulation(), "widths": [64, 32, 10], "clipGradNorm": clip,
-        "optimizer": {"kind": optimizer["kind"], "options": options}, "learningRates": learning_rates,
-    });
+    let job = &world.job;
+    twin["worldSize"] = job.world_size().into();
+    twin["accumulation"] = job.accumulation().into();
+    twin["clipGradNorm"] = json!(job.train.clip_grad_norm);
+    twin["learningRates"] = json!(learning_rates);
     std::fs::write(at("twin.json"), twin.to_string()).unwrap();
     let theirs: Value = serde_json::from_slice(&python::run("pytorch_twin.py", folder.path())).unwrap();
 
@@ -77,9 +71,20 @@ fn learns_the_same(optimizer: Value, options: Value, clip: Option<f64>) {
     );
 }
 
+fn mlp_learns_the_same(optimizer: Value, options: Value, clip: Option<f64>) {
+    let new = || {
+        World::new(job(json!({
+            "nodes": 2, "model": {"hidden": [32]}, "optimizer": optimizer,
+            "train": {"steps": STEPS, "globalBatch": 32, "microBatch": 4, "clipGradNorm": clip},
+        })))
+    };
+    let optimizer = json!({"kind": optimizer["kind"], "options": options});
+    learns_the_same(new, json!({"kind": "mlp", "model": {"widths": [64, 32, 10]}, "optimizer": optimizer}));
+}
+
 #[test]
 fn adamw_with_accumulation_clipping_and_a_schedule() {
-    learns_the_same(
+    mlp_learns_the_same(
         json!({"kind": "adamw", "lr": 1e-2, "weightDecay": 0.1, "schedule": {"kind": "cosine", "warmup": "10%"}}),
         json!({"weight_decay": 0.1}),
         Some(0.5),
@@ -88,7 +93,7 @@ fn adamw_with_accumulation_clipping_and_a_schedule() {
 
 #[test]
 fn sgd_with_momentum_accumulation_and_clipping() {
-    learns_the_same(
+    mlp_learns_the_same(
         json!({"kind": "sgd", "lr": 0.1, "momentum": 0.9, "weightDecay": 1e-3, "nesterov": true}),
         json!({"momentum": 0.9, "weight_decay": 1e-3, "nesterov": true}),
         Some(0.5),
@@ -97,5 +102,21 @@ fn sgd_with_momentum_accumulation_and_clipping() {
 
 #[test]
 fn adamw_without_clipping() {
-    learns_the_same(json!({"kind": "adamw", "lr": 1e-2}), json!({}), None);
+    mlp_learns_the_same(json!({"kind": "adamw", "lr": 1e-2}), json!({}), None);
+}
+
+/// A GPT-2, whose vocabulary of 60 is padded here and not there.
+#[test]
+fn gpt2_with_accumulation_and_clipping_on_1_2_and_4_ranks() {
+    for nodes in [1, 2, 4] {
+        let new = || {
+            windows::world(json!({
+                "nodes": nodes, "optimizer": {"lr": 3e-3, "weightDecay": 0.1},
+                "train": {"steps": STEPS, "globalBatch": 16, "microBatch": 8 / nodes, "clipGradNorm": 1.0},
+            }))
+        };
+        let model = json!({"layers": 2, "heads": 4, "width": 32, "context": LENGTH, "vocab": VOCAB});
+        let optimizer = json!({"kind": "adamw", "options": {"weight_decay": 0.1}});
+        learns_the_same(new, json!({"kind": "gpt2", "model": model, "optimizer": optimizer}));
+    }
 }

@@ -36,6 +36,7 @@ def config_of(name, model, vocab):
 
 def main():
     folder = sys.argv[1]
+    transformers.utils.logging.disable_progress_bar()
     torch.manual_seed(3)
     tokens = load_file(f"{folder}/tokens.safetensors")["tokens"].long()
     for i, (name, model) in enumerate(json.load(open(f"{folder}/cases.json"))):

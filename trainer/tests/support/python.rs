@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 /// What a script of `trainer/tests` prints.
 pub fn run(script: &str, folder: &Path) -> Vec<u8> {
     let script = here().join("tests").join(script);
-    let output =
-        Command::new(interpreter()).arg(script).arg(folder).stderr(Stdio::inherit()).output().unwrap();
+    let mut command = Command::new(interpreter());
+    command.arg(script).arg(folder).env("OMP_NUM_THREADS", "1");
+    let output = command.stderr(Stdio::inherit()).output().unwrap();
     assert!(output.status.success(), "the script failed, see above");
     output.stdout
 }
