@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use tch::nn::VarStore;
 use tch::{Kind, Tensor};
 
-/// Copies published weights into a model by name: `files` are the bytes of its safetensors files, together with exactly the
+/// Copies published weights into a model by name, see [`Model::parameter_of`]: `files` are the bytes of its safetensors files, together with exactly the
 /// model's parameters and buffers. Floats of another precision are converted. Where the model pads a parameter, the first rows
 /// are filled, and the padding stays as it is.
 ///
@@ -21,7 +21,8 @@ pub fn load(files: &[&[u8]], vars: &VarStore, model: &dyn Model) -> Result<()> {
     let (mut found, mut problems) = (BTreeMap::new(), Vec::new());
     for file in &files {
         for name in file.names() {
-            if found.insert(name, file).is_some() {
+            let Some(parameter) = model.parameter_of(name) else { continue };
+            if found.insert(parameter, (name, file)).is_some() {
                 problems.push(format!("{name} is there twice"));
             }
         }
@@ -33,20 +34,20 @@ pub fn load(files: &[&[u8]], vars: &VarStore, model: &dyn Model) -> Result<()> {
             Some(rows) => target.f_narrow(0, 0, rows)?,
             None => target.shallow_clone(),
         };
-        match found.remove(name.as_str()) {
+        match found.remove(&name) {
             None => problems.push(format!("{name} is missing")),
-            Some(file) => match misfit(file, &name, &target)? {
+            Some((name, file)) => match misfit(file, name, &target)? {
                 Some(problem) => problems.push(problem),
                 None => pairs.push((file, name, target)),
             },
         }
     }
-    problems.extend(found.keys().map(|name| format!("{name} is not a parameter of this model")));
+    problems.extend(found.values().map(|(name, _)| format!("{name} is not a parameter of this model")));
     if !problems.is_empty() {
         return Err(Error::Weights { problems });
     }
     for (file, name, mut target) in pairs {
-        target.f_copy_(&file.read(&name)?)?;
+        target.f_copy_(&file.read(name)?)?;
     }
     Ok(())
 }

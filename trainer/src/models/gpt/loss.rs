@@ -22,11 +22,22 @@ pub(super) fn of_hidden(
     shape: &Shape,
 ) -> Result<Tensor, TaskError> {
     let rows = (MAX_BYTES / (4 * shape.padded_vocab)).max(1);
+    in_parts(hidden, head, targets, shape.vocab, rows)
+}
+
+/// Of so many rows of logits at once.
+pub(super) fn in_parts(
+    hidden: &Tensor,
+    head: &Tensor,
+    targets: &Tensor,
+    vocab: i64,
+    rows: i64,
+) -> Result<Tensor, TaskError> {
     // Of nothing there is one part, of no rows.
-    let hidden = hidden.f_reshape([-1, shape.width])?.f_split(rows, 0)?;
+    let hidden = hidden.f_flatten(0, 1)?.f_split(rows, 0)?;
     let targets = targets.f_reshape([-1])?.f_split(rows, 0)?;
     let part = |(hidden, targets): (&Tensor, &Tensor)| -> Result<Tensor, TaskError> {
-        let logits = hidden.f_linear(head, None::<&Tensor>)?.f_narrow(1, 0, shape.vocab)?;
+        let logits = hidden.f_linear(head, None::<&Tensor>)?.f_narrow(1, 0, vocab)?;
         cross_entropy(&logits, targets)
     };
     let parts: Vec<_> = hidden.iter().zip(&targets).map(part).collect::<Result<_, _>>()?;

@@ -15,6 +15,7 @@ mod attention;
 mod block;
 mod layers;
 mod loss;
+mod published;
 mod rotary;
 mod shape;
 mod tokens;
@@ -61,6 +62,7 @@ struct Transformer {
     /// `[padded vocab, W]`; the embedding itself, where they are tied.
     head: Tensor,
     dropout: Dropout,
+    tied: bool,
 }
 
 impl Transformer {
@@ -88,7 +90,7 @@ impl Transformer {
             false => layers::embedding(&(root / HEAD), vocab)?,
         };
         let dropout = Dropout(spec.dropout);
-        Ok(Self { shape, windows, embedding, positions, blocks, norm, head, dropout })
+        Ok(Self { shape, windows, embedding, positions, blocks, norm, head, dropout, tied: spec.tied })
     }
 
     /// What the logits are made of.
@@ -132,6 +134,10 @@ impl Model for Transformer {
 
     fn items(&self, batch: &Batch) -> Result<Items, TaskError> {
         Ok(Items::PerSample(self.windows.length(batch)?.cast_unsigned()))
+    }
+
+    fn parameter_of(&self, published: &str) -> Option<String> {
+        published::parameter_of(published, self.shape.layout, self.tied)
     }
 
     fn published_rows(&self, parameter: &str) -> Option<i64> {
