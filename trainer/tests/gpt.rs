@@ -9,6 +9,7 @@ use lockstep_job::Gpt;
 use lockstep_run::Step;
 use lockstep_trainer::{Batch, Error, Model, Setup, Stop, Task, TaskError, load_weights};
 use serde_json::{Value, json};
+use support::blobs::Columns;
 use support::windows::{self, LENGTH, VOCAB, world};
 use support::{World, python};
 use tch::{Device, Kind, Tensor, nn::VarStore};
@@ -106,7 +107,7 @@ fn every_variant_learns_the_same_bits_each_time() {
 
 #[test]
 fn what_the_model_can_not_read_is_named() {
-    let errors = |model: Value, columns: fn(&[u64]) -> Vec<(String, Tensor)>| {
+    let errors = |model: Value, columns: fn(&[u64]) -> Columns| {
         let mut world = world(json!({"model": model, "nodes": 1, "train": train(json!({}))}));
         world.data.columns = Some(columns);
         let text = world.train().ranks.remove(0).unwrap_err();

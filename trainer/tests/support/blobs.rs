@@ -9,6 +9,9 @@ use tch::{Kind, Tensor};
 pub const NUM_INPUTS: usize = 64;
 pub const NUM_CLASSES: i64 = 10;
 
+/// Named columns of some samples.
+pub type Columns = Vec<(String, Tensor)>;
+
 /// Some classes of points. Clone it for each rank.
 #[derive(Clone)]
 pub struct Blobs {
@@ -17,7 +20,7 @@ pub struct Blobs {
     /// Changes the labels of single samples.
     pub label: Arc<dyn Fn(u64) -> i64 + Send + Sync>,
     /// Makes other columns than points and labels.
-    pub columns: Option<fn(&[u64]) -> Vec<(String, Tensor)>>,
+    pub columns: Option<fn(&[u64]) -> Columns>,
     /// What each rank sees of files.
     pub seen: Arc<dyn Fn(u32) -> Seen + Send + Sync>,
 }

@@ -1,5 +1,6 @@
 //! Windows of tokens that are a pure function, for a transformer to learn.
 
+use super::blobs::Columns;
 use super::{World, job};
 use lockstep_job::JobSpec;
 use serde_json::{Value, json};
@@ -34,7 +35,7 @@ pub fn world(changes: Value) -> World {
 /// Each window counts on from somewhere, in steps of 1, 2 or 3, and starts over at 60.
 ///
 /// Shapes: tokens `[n, 17]`, i32
-pub fn columns(samples: &[u64]) -> Vec<(String, Tensor)> {
+pub fn columns(samples: &[u64]) -> Columns {
     let window = |sample: &u64| {
         let (from, by) = (*sample as i64 * 7, 1 + *sample as i64 % 3);
         (0..=LENGTH).map(move |place| ((from + by * place) % VOCAB) as i32)
