@@ -135,7 +135,7 @@ impl Data for Mds {
         self.num_values("label")
     }
 
-    fn num_tokens(&self) -> Option<i64> {
+    fn vocab(&self) -> Option<i64> {
         self.num_values("tokens")
     }
 

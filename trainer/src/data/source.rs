@@ -29,8 +29,8 @@ pub trait Data: Send {
     /// Number of classes, where samples have labels.
     fn num_classes(&self) -> Option<i64>;
 
-    /// Number of tokens, where samples are windows of them.
-    fn num_tokens(&self) -> Option<i64> {
+    /// Number of different tokens, where samples are tokens and the data says so.
+    fn vocab(&self) -> Option<i64> {
         None
     }
 

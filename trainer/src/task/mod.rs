@@ -125,8 +125,8 @@ pub struct Setup<'a> {
     pub columns: &'a Batch,
     /// Number of classes, where the data has labels.
     pub num_classes: Option<i64>,
-    /// Number of tokens, where the data has windows of them.
-    pub num_tokens: Option<i64>,
+    /// The vocabulary, where the data has tokens and says how many different ones there are: the largest, plus 1.
+    pub vocab: Option<i64>,
     /// Where parameters live.
     pub device: Device,
 }

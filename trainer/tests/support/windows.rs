@@ -1,8 +1,7 @@
 //! Windows of tokens that are a pure function, for a transformer to learn.
 
 use super::blobs::Columns;
-use super::{World, job};
-use lockstep_job::JobSpec;
+use super::{World, job_from};
 use serde_json::{Value, json};
 use tch::Tensor;
 
@@ -11,23 +10,19 @@ pub const LENGTH: i64 = 16;
 /// Tokens are below this.
 pub const VOCAB: i64 = 60;
 
-/// A job for a small GPT-2; `changes` are merged into it.
-pub fn gpt_job(changes: Value) -> JobSpec {
-    let base = json!({
-        "kind": "gpt", "hidden": null, "layers": 2, "heads": 4, "width": 32, "context": LENGTH, "vocab": VOCAB,
-    });
-    let mut changes = changes;
-    let mut model = changes["model"].take();
-    for (name, value) in base.as_object().unwrap() {
-        model.as_object_mut().map(|model| model.entry(name).or_insert(value.clone()));
-    }
-    changes["model"] = if model.is_null() { base } else { model };
-    job(changes)
-}
-
-/// A world that trains on windows.
+/// A world that trains a small GPT-2 on windows; `changes` are merged into its job.
 pub fn world(changes: Value) -> World {
-    let mut world = World::new(gpt_job(changes));
+    let base = json!({
+        "name": "test",
+        "model": {
+            "kind": "gpt", "layers": 2, "heads": 4, "width": 32, "context": LENGTH, "vocab": VOCAB,
+        },
+        "data": {"train": {"uri": "memory"}},
+        "train": {"steps": 20, "globalBatch": 16, "clipGradNorm": 1.0},
+        "optimizer": {"kind": "adamw", "lr": 1e-2},
+        "log": {"every": "1 steps"},
+    });
+    let mut world = World::new(job_from(base, changes));
     world.data.columns = Some(columns);
     world
 }

@@ -42,7 +42,7 @@ impl Task for Gpt {
     }
 
     fn build(&self, setup: &Setup<'_>, root: &nn::Path<'_>) -> Result<Box<dyn Model>, TaskError> {
-        let shape = Shape::of(self, setup.num_tokens)?;
+        let shape = Shape::of(self, setup.vocab)?;
         let windows = Windows { context: shape.context, vocab: shape.vocab, device: setup.device };
         windows.length(setup.columns)?;
         Ok(Box::new(Transformer::new(self, shape, windows, root)?))

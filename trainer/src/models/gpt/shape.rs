@@ -23,12 +23,12 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    /// `num_tokens` is what the data says.
+    /// `in_data` is the vocabulary that the data names.
     ///
     /// # Errors
     /// [`TaskError::NoVocabulary`] where neither the job nor the data says how many tokens there are; [`TaskError::Config`]
     /// where heads don't share the width evenly, which the rules of a job file exclude.
-    pub(super) fn of(spec: &Gpt, num_tokens: Option<i64>) -> Result<Self, TaskError> {
+    pub(super) fn of(spec: &Gpt, in_data: Option<i64>) -> Result<Self, TaskError> {
         let (width, heads) = (i64::from(spec.width), i64::from(spec.heads));
         let kv_heads = spec.kv_heads.map_or(heads, i64::from);
         if heads < 1 || kv_heads < 1 || width % heads != 0 || heads % kv_heads != 0 {
@@ -36,7 +36,7 @@ impl Shape {
                 format!("{heads} heads, {kv_heads} of them with keys, can't share the width {width}");
             return Err(TaskError::Config { reason });
         }
-        let vocab = spec.vocab.map(i64::from).or(num_tokens).ok_or(TaskError::NoVocabulary)?;
+        let vocab = spec.vocab.map(i64::from).or(in_data).ok_or(TaskError::NoVocabulary)?;
         let default_mlp_width = match spec.activation {
             GptActivation::Swiglu => round_up((width * 8).unsigned_abs().div_ceil(3).cast_signed()),
             _ => 4 * width,

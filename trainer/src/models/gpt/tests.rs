@@ -37,7 +37,7 @@ fn build(gpt: &Gpt) -> (VarStore, Box<dyn Model>) {
     let vars = VarStore::new(Device::Cpu);
     let columns = batch(0);
     let (config, device) = (&Value::Null, Device::Cpu);
-    let setup = Setup { config, columns: &columns, num_classes: None, num_tokens: None, device };
+    let setup = Setup { config, columns: &columns, num_classes: None, vocab: None, device };
     let model = gpt.build(&setup, &vars.root()).unwrap();
     (vars, model)
 }
@@ -117,7 +117,7 @@ fn published_names_lead_to_parameters() {
 
 #[test]
 fn sizes_follow_from_the_job_and_the_data() {
-    let of = |gpt: Gpt, num_tokens| Shape::of(&gpt, num_tokens);
+    let of = |gpt: Gpt, in_data| Shape::of(&gpt, in_data);
     let small = of(Gpt::default(), Some(50_257)).unwrap();
     assert_eq!((small.vocab, small.padded_vocab), (50_257, 50_304));
     assert_eq!((small.head_size, small.kv_width(), small.mlp_width), (64, 768, 3072));
