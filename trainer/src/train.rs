@@ -8,7 +8,7 @@ use crate::eval::evaluate;
 use crate::finite::{FiniteGuard, Verdict};
 use crate::interval::{LogInterval, StepFacts};
 use crate::link::Outbox;
-use crate::rank::{Variables, World, replicas};
+use crate::rank::{RunningBuffers, Variables, World, replicas};
 use crate::schedule::learning_rate;
 use crate::seed::{Stream, seed_of};
 use crate::task::{Batch, Items, Model, TaskError};
@@ -32,6 +32,7 @@ pub(crate) struct Trainer {
     pub(crate) outbox: Outbox,
     pub(crate) model: Box<dyn Model>,
     pub(crate) variables: Variables,
+    pub(crate) running: Option<RunningBuffers>,
     pub(crate) reducer: Reducer,
     pub(crate) bucket_plan: BucketPlan,
     pub(crate) optimizer: Box<dyn Optimizer>,
@@ -74,6 +75,8 @@ struct Computed {
     losses: Vec<Tensor>,
     /// Items of the global batch.
     global_items: u64,
+    /// Where there are such buffers, sums over what the ranks have staged for them.
+    running: Option<Pending>,
 }
 
 impl Position {
@@ -109,11 +112,14 @@ impl Trainer {
 
             rng::seed(seed_of(self.job.train.seed, Stream::Step(step, self.world.rank())))?;
             let share = self.source.next()?;
-            let Computed { losses, global_items } = self.gradient(step, &share)?;
+            let Computed { losses, global_items, running } = self.gradient(step, &share)?;
             let norm = self.variables.parameters().clip_grad_norm(self.job.train.clip_grad_norm)?;
             let learning_rate = learning_rate(&self.job.optimizer, step, self.calendar.total);
             // Not finite on one rank is not finite on all, through the sum: each leaves out the same updates.
             self.optimizer.step(learning_rate, Some(&norm.non_finite))?;
+            if let (Some(buffers), Some(sums)) = (&mut self.running, running) {
+                buffers.apply(sums, &norm.non_finite, &self.world, step)?;
+            }
             let kept = losses.iter().map(Tensor::shallow_clone).collect();
             self.judge(Some(Unjudged { step, non_finite: norm.non_finite, losses: kept }))?;
             interval.add(losses, share.global_samples, global_items)?;
@@ -180,21 +186,29 @@ impl Trainer {
             }
         };
         let mut losses = Vec::with_capacity(micro_batches.len());
-        let mut global_items = 0;
+        if let Some(buffers) = &mut self.running {
+            buffers.begin()?;
+        }
+        let (mut global_items, mut running) = (0, None);
         for (i, micro_batch) in micro_batches.iter().enumerate() {
             let sum = self.model.forward(micro_batch).map_err(self.task_failed(step))?;
             global_items = count.total(&self.world, step)?;
             // A loss is a sum over items; the Reducer divides the ranks' sum by their number.
             let scale = f64::from(self.world.size()) / global_items.max(1) as f64;
             let loss = sum.f_mul_scalar(scale)?;
+            if let Some(buffers) = &mut self.running {
+                buffers.take(micro_batch.len())?;
+            }
             if i + 1 < micro_batches.len() {
                 self.reducer.accumulate(&loss)?;
             } else {
+                running =
+                    self.running.as_ref().map(|buffers| buffers.start(&self.world, step)).transpose()?;
                 self.reducer.backward(&loss).map_err(self.world.lost("the backward pass", step))?;
             }
             losses.push(sum.f_detach()?);
         }
-        Ok(Computed { losses, global_items })
+        Ok(Computed { losses, global_items, running })
     }
 
     /// Counts the items of the global batch; other ranks are asked where only they know theirs.

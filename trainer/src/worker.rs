@@ -7,7 +7,7 @@ use crate::data::{Data, same_data};
 use crate::finite::FiniteGuard;
 use crate::link::Outbox;
 use crate::optimizer;
-use crate::rank::{Variables, device, group, hardware};
+use crate::rank::{Running, Variables, device, group, hardware};
 use crate::seed::{Stream, seed_of};
 use crate::task::{Setup, Task};
 use crate::train::{Position, Trainer};
@@ -54,7 +54,8 @@ pub fn run(
     let device = device::choose();
     let vars = VarStore::new(device);
     let empty = data.empty()?;
-    let setup = Setup { config, columns: &empty, num_classes: data.num_classes(), device };
+    let running = Running::default();
+    let setup = Setup { config, columns: &empty, num_classes: data.num_classes(), device, running: &running };
     let built = {
         // One generator serves all ranks of a process, where they are threads.
         let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -62,6 +63,7 @@ pub fn run(
         task.build(&setup, &vars.root())
     };
     let model = built.map_err(|source| Error::Task { rank: world.rank(), step: Step(0), source })?;
+    let running = running.close(device)?;
     let variables = Variables::of(&vars)?;
     let optimizer = optimizer::build(&job.optimizer, variables.parameters())?;
 
@@ -109,6 +111,7 @@ pub fn run(
         control,
         outbox,
         model,
+        running,
         reducer,
         bucket_plan,
         optimizer,

@@ -34,6 +34,48 @@ class Mlp(torch.nn.Module):
         return self.layers[-1](x)
 
 
+class Block(torch.nn.Module):
+    """Two 3 x 3 convolutions beside a shortcut without parameters, as in He and others, option A."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = torch.nn.BatchNorm2d(outputs)
+        self.conv2 = torch.nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = torch.nn.BatchNorm2d(outputs)
+        self.stride, self.more = stride, outputs - inputs
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        if self.more:
+            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.more // 2, self.more - self.more // 2))
+        return F.relu(x + y)
+
+
+class CifarResnet(torch.nn.Module):
+    def __init__(self, depth, channels, classes):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(channels, 16, 3, 1, 1, bias=False)
+        self.bn1 = torch.nn.BatchNorm2d(16)
+        inputs = 16
+        for stage, width in enumerate([16, 32, 64]):
+            blocks = []
+            for i in range((depth - 2) // 6):
+                blocks.append(Block(inputs, width, 2 if stage and not i else 1))
+                inputs = width
+            setattr(self, f"layer{stage + 1}", torch.nn.Sequential(*blocks))
+        self.fc = torch.nn.Linear(64, classes)
+
+    def forward(self, x):
+        x = F.relu(self.bn1(self.conv1(x.float())))
+        return self.fc(self.layer3(self.layer2(self.layer1(x))).mean((2, 3)))
+
+
+def model_of(job):
+    options = job["model"]["options"]
+    return {"mlp": Mlp, "resnet": CifarResnet}[job["model"]["kind"]](*options)
+
+
 def optimizer_of(job, parameters):
     kind, options = job["optimizer"]["kind"], job["optimizer"]["options"]
     return {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[kind](parameters, lr=0.0, **options)
@@ -44,14 +86,14 @@ def train(rank, folder, port, answers):
     torch.set_num_threads(1)
     world_size, parts = job["worldSize"], job["accumulation"]
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world_size)
-    model = Mlp(job["widths"])
+    model = model_of(job)
     model.load_state_dict(load_file(f"{folder}/initial.safetensors"))
-    ddp = DistributedDataParallel(model)
+    ddp = DistributedDataParallel(model, broadcast_buffers=False)
     optimizer = optimizer_of(job, model.parameters())
     batches = load_file(f"{folder}/batches.safetensors")
     losses = []
     for step, lr in enumerate(job["learningRates"]):
-        x = batches["x"][step, rank].chunk(parts)
+        x = batches[job["input"]][step, rank].chunk(parts)
         labels = batches["label"][step, rank].chunk(parts)
         optimizer.zero_grad()
         total = torch.zeros(())
@@ -65,12 +107,18 @@ def train(rank, folder, port, answers):
         for group in optimizer.param_groups:
             group["lr"] = lr
         optimizer.step()
+        # Running statistics of all ranks: each has moved towards its own batch's from what was the same on all.
+        for buffer in model.buffers():
+            if buffer.is_floating_point():
+                dist.all_reduce(buffer)
+                buffer /= world_size
         dist.all_reduce(total)
         losses.append(total.item() / world_size)
     if rank == 0:
         with safe_open(f"{folder}/final.safetensors", framework="pt") as ours:
-            assert sorted(ours.keys()) == sorted(model.state_dict()), ours.keys()
-            differences = [(ours.get_tensor(k) - v).abs().max().item() for k, v in model.state_dict().items()]
+            state = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+            assert sorted(ours.keys()) == sorted(state), ours.keys()
+            differences = [(ours.get_tensor(k) - v).abs().max().item() for k, v in state.items()]
         answers.put({"losses": losses, "difference": max(differences)})
     dist.barrier()
     dist.destroy_process_group()

@@ -47,7 +47,7 @@ pub use kubernetes::{
 };
 pub use limits::Limits;
 pub use log::{Level, Log};
-pub use models::{Activation, Custom, Mlp, Model};
+pub use models::{Activation, Custom, Mlp, Model, Resnet};
 pub use optimizer::Optimizer;
 pub use parse::{OnThisMachine, Resolved, parse, resolve};
 pub use problem::{Location, Place, Problem, Problems};

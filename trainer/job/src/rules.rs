@@ -4,6 +4,7 @@ mod batch;
 mod cluster;
 mod env;
 mod kubernetes;
+mod model;
 mod names;
 mod secrets;
 mod timeouts;
@@ -20,6 +21,7 @@ pub(crate) fn apply(job: &JobSpec, tree: &Node, problems: &mut Vec<Problem>) {
     let mut found = Findings { tree, problems };
     work::check(job, &mut found);
     batch::check(job, &mut found);
+    model::check(job, &mut found);
     names::check(job, &mut found);
     env::check(job, &mut found);
     kubernetes::check(job, &mut found);

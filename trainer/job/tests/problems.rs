@@ -208,11 +208,11 @@ fn tags() {
     let edit = |model: &str| HEAD.replace("{ kind: mlp }", model);
     assert_problems(
         &edit("{ kind: mpl }"),
-        &["j.yaml:2:16 | model.kind is `mpl`, but must be mlp or custom | did you mean `mlp`?"],
+        &["j.yaml:2:16 | model.kind is `mpl`, but must be mlp, resnet or custom | did you mean `mlp`?"],
     );
     assert_problems(
         &edit("{ kind: resnet }"),
-        &["j.yaml:2:16 | model.kind is `resnet`, but must be mlp or custom | write mlp or custom"],
+        &["j.yaml:2:16 | model.kind is `resnet`, but must be mlp, resnet or custom | write mlp or custom"],
     );
     assert_problems(
         &edit("{ hidden: [8] }"),

@@ -2,7 +2,9 @@
 //! in `trainer/job/src/models`.
 
 mod classify;
+mod layers;
 mod mlp;
+mod resnet;
 
 use crate::task::Task;
 use lockstep_job::Model;
@@ -11,6 +13,7 @@ use lockstep_job::Model;
 pub(crate) fn task(model: &Model) -> Option<Box<dyn Task>> {
     Some(match model {
         Model::Mlp(mlp) => Box::new(mlp.clone()),
+        Model::Resnet(resnet) => Box::new(resnet.clone()),
         _ => return None,
     })
 }

@@ -59,7 +59,7 @@ impl Blobs {
 
     /// The samples as a batch.
     ///
-    /// Shapes: x `[n, 64]` u8, label `[n]` i64
+    /// Shapes: x `[n, 64]` u8, image `[n, 1, 8, 8]` f32 between 0 and 1 with the same content, label `[n]` i64
     pub fn batch(&self, samples: Vec<u64>) -> Batch {
         let mut images = Vec::with_capacity(samples.len() * NUM_INPUTS);
         let mut labels = Vec::with_capacity(samples.len());
@@ -69,8 +69,9 @@ impl Blobs {
         }
         let shape = [samples.len() as i64, NUM_INPUTS as i64];
         let image = Tensor::f_from_data_size(&images, &shape, Kind::Uint8).unwrap();
-        let columns = vec![("x".to_owned(), image), ("label".to_owned(), Tensor::from_slice(&labels))];
-        Batch::new(columns, samples)
+        let square = (image.to_kind(Kind::Float) / 95.0).view([-1, 1, 8, 8]);
+        let columns = [("x", image), ("image", square), ("label", Tensor::from_slice(&labels))];
+        Batch::new(columns.map(|(name, tensor)| (name.to_owned(), tensor)).into(), samples)
     }
 }
 

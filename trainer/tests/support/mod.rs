@@ -4,6 +4,7 @@
 pub mod agent;
 pub mod blobs;
 mod run;
+pub mod twin;
 
 pub use run::Run;
 
@@ -144,6 +145,7 @@ impl World {
 pub fn task_of(job: &JobSpec) -> Arc<dyn Task> {
     match job.model.as_ref().unwrap() {
         lockstep_job::Model::Mlp(mlp) => Arc::new(mlp.clone()),
+        lockstep_job::Model::Resnet(resnet) => Arc::new(resnet.clone()),
         other => panic!("{other:?} is not built in"),
     }
 }

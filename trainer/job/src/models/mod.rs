@@ -1,8 +1,10 @@
 //! What is trained: one file for each family of models. The worker builds them, in `trainer/src/models`.
 
 mod mlp;
+mod resnet;
 
 pub use mlp::{Activation, Mlp};
+pub use resnet::Resnet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,8 @@ use serde::{Deserialize, Serialize};
 pub enum Model {
     /// A multilayer perceptron for classification; its input and output widths come from the data.
     Mlp(Mlp),
+    /// A residual network for the classification of pictures; its number of classes and of colours comes from the data.
+    Resnet(Resnet),
     /// The task of the binary that `worker` names.
     Custom(Custom),
 }
