@@ -211,12 +211,14 @@ fn tags() {
         &["j.yaml:2:16 | model.kind is `mpl`, but must be mlp, resnet or custom | did you mean `mlp`?"],
     );
     assert_problems(
-        &edit("{ kind: resnet }"),
-        &["j.yaml:2:16 | model.kind is `resnet`, but must be mlp, resnet or custom | write mlp or custom"],
+        &edit("{ kind: vgg }"),
+        &[
+            "j.yaml:2:16 | model.kind is `vgg`, but must be mlp, resnet or custom | write mlp, resnet or custom",
+        ],
     );
     assert_problems(
         &edit("{ hidden: [8] }"),
-        &["j.yaml:2:8 | model has no `kind` | add kind: mlp or custom"],
+        &["j.yaml:2:8 | model has no `kind` | add kind: mlp, resnet or custom"],
     );
     assert_problems(
         &edit("custom"),
