@@ -14,7 +14,7 @@ use crate::seed::{Stream, seed_of};
 use crate::task::{Batch, Items, Model, TaskError};
 use crate::{Error, Result};
 use lockstep_c10d::{BucketPlan, Optimizer, Pending, Reducer, rng};
-use lockstep_job::JobSpec;
+use lockstep_job::{BadSamples, JobSpec};
 use lockstep_run::link::{Phase, WorkerMsg, WorkerOutcome};
 use lockstep_run::{Evaluation, Generation, Step};
 use std::slice;
@@ -47,6 +47,8 @@ pub(crate) struct Trainer {
     pub(crate) guard: FiniteGuard,
     /// The newest step, until it was judged.
     pub(crate) unjudged: Option<Unjudged>,
+    /// Samples of this rank that were left out since it started.
+    pub(crate) num_skipped: u64,
     /// The newest evaluation; rank 0 knows it.
     pub(crate) evaluation: Option<Evaluation>,
 }
@@ -112,6 +114,7 @@ impl Trainer {
 
             rng::seed(seed_of(self.job.train.seed, Stream::Step(step, self.world.rank())))?;
             let share = self.source.next()?;
+            self.tell_skipped(&share);
             let Computed { losses, global_items, running } = self.gradient(step, &share)?;
             let norm = self.variables.parameters().clip_grad_norm(self.job.train.clip_grad_norm)?;
             let learning_rate = learning_rate(&self.job.optimizer, step, self.calendar.total);
@@ -213,10 +216,32 @@ impl Trainer {
 
     /// Counts the items of the global batch; other ranks are asked where only they know theirs.
     fn count(&self, step: Step, share: &Share) -> Result<Count> {
-        Ok(match self.model.items(&share.batch).map_err(self.task_failed(step))? {
-            Items::PerSample(items) => Count::Known(items * share.global_samples),
-            Items::Counted(items) => Count::Summed(self.world.start_count(COUNTING, step, items)?),
+        let items = self.model.items(&share.batch).map_err(self.task_failed(step))?;
+        Ok(match items {
+            Items::PerSample(each) if !self.may_skip() => Count::Known(each * share.global_samples),
+            items => {
+                let mine = items.of(share.batch.len());
+                Count::Summed(self.world.start_count(COUNTING, step, mine)?)
+            }
         })
+    }
+
+    /// Whether ranks may have fewer samples than the order says.
+    fn may_skip(&self) -> bool {
+        let image = self.job.data.as_ref().and_then(|data| data.image.as_ref());
+        image.is_some_and(|image| image.bad_samples == BadSamples::Skip)
+    }
+
+    /// Tells of samples that are left out: the first ones, then ever fewer, each time with how many there were.
+    fn tell_skipped(&mut self, share: &Share) {
+        for reason in &share.skipped {
+            self.num_skipped += 1;
+            if self.num_skipped.is_power_of_two() {
+                let (rank, count) = (self.world.rank(), self.num_skipped);
+                let text = format!("{reason}; it is left out ({count} so far on rank {rank})");
+                self.outbox.send(WorkerMsg::Warning(text));
+            }
+        }
     }
 
     /// Counts updates that were left out, tells the user, and ends the run where the policy says so.

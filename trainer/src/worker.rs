@@ -125,6 +125,7 @@ pub fn run(
             resumed.as_ref().map_or(0, |r| r.state.non_finite_in_a_row),
         ),
         unjudged: None,
+        num_skipped: 0,
         evaluation: resumed.and_then(|r| r.evaluation),
         at,
         variables,

@@ -3,6 +3,7 @@
 mod batch;
 mod cluster;
 mod env;
+mod image;
 mod kubernetes;
 mod model;
 mod names;
@@ -24,6 +25,7 @@ pub(crate) fn apply(job: &JobSpec, tree: &Node, problems: &mut Vec<Problem>) {
     model::check(job, &mut found);
     names::check(job, &mut found);
     env::check(job, &mut found);
+    image::check(job, &mut found);
     kubernetes::check(job, &mut found);
     secrets::check(job, &mut found);
     timeouts::check(job, &mut found);

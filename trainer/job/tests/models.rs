@@ -1,4 +1,4 @@
-//! What is wrong within the configuration of a built-in model.
+//! What is wrong within the configuration of a built-in model, and of what it reads.
 
 use lockstep_job::{Source, parse};
 
@@ -12,6 +12,28 @@ fn problems(model: &str) -> Vec<String> {
         Ok(_) => Vec::new(),
         Err(problems) => problems.list.iter().map(|p| format!("{} | {}", p.what, p.fix)).collect(),
     }
+}
+
+#[test]
+fn what_says_how_pictures_are_read_must_fit_together() {
+    let of = |image: &str| {
+        let text = format!(
+            "name: a\nmodel: {{ kind: resnet }}\ntrain: {{ steps: 5 }}\ndata: {{ train: {{ uri: d }}, image: {image} }}\n"
+        );
+        match parse(&Source { path: "j.yaml".into(), text }, &[]) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.list.iter().map(|p| format!("{} | {}", p.what, p.fix)).collect(),
+        }
+    };
+    assert!(of("{ size: 32, mean: [0.5, 0.5, 0.5], crop: { kind: shift } }").is_empty());
+    assert_eq!(
+        of("{ size: 4, colours: grey, std: [1, 1], resize: 3, crop: { kind: shift } }"),
+        [
+            "data.image.std has 2 numbers, and a pixel has 1 | write as many, one for each channel",
+            "data.image.resize is 3, less than data.image.size, 4 | use at least 4",
+            "data.image.crop moves pictures of 4 pixels by 4: nothing is left | use fewer pixels, such as an eighth of the size",
+        ]
+    );
 }
 
 #[test]

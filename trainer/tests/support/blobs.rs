@@ -163,6 +163,7 @@ impl TrainSource for Train {
         self.index += 1;
         Ok(Share {
             batch: self.blobs.batch(samples),
+            skipped: Vec::new(),
             global_samples: seen - step * global_batch,
             after: Cursor::before(&self.order, self.index),
             epoch: epoch as f64 + seen as f64 / self.blobs.num_train as f64,
