@@ -16,6 +16,8 @@ pub struct Batch {
     pub samples: Vec<Option<u64>>,
     /// The columns asked for, in that order.
     pub columns: Vec<Column>,
+    /// Samples that could not be read and were left out, each with the reason; their rows are empty.
+    pub skipped: Vec<String>,
 }
 
 /// One column of a batch: the values of all rows one after another.
@@ -334,6 +336,7 @@ impl Batch {
                 step: self.step,
                 samples: self.samples[range.clone()].to_vec(),
                 columns: self.columns.iter().map(|column| column.rows(&range)).collect(),
+                skipped: Vec::new(),
             }
         })
     }
@@ -359,6 +362,7 @@ mod tests {
                 column("label", &[], Values::I64(vec![5, 6, 0])),
                 column("name", &[], Values::Text(vec!["a".into(), "b".into(), String::new()])),
             ],
+            skipped: Vec::new(),
         }
     }
 

@@ -173,6 +173,14 @@ pub enum Error {
         /// What is wrong, with the column.
         reason: String,
     },
+    /// Pictures that can't be packed.
+    #[error("{}: {reason}", file.display())]
+    Pictures {
+        /// The folder, archive or file.
+        file: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
     /// A dataset is already where one is to be written.
     #[error("{uri} exists already; choose another place, a dataset is never changed in place")]
     Exists {

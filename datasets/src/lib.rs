@@ -14,6 +14,7 @@ mod check;
 mod dataset;
 mod error;
 mod identity;
+mod images;
 mod loader;
 mod mds;
 mod order;
@@ -28,12 +29,16 @@ pub use check::{Inspection, Problem, Recorded, SplitSummary, Verification, inspe
 pub use dataset::Dataset;
 pub use error::{Error, Result};
 pub use identity::{Contents, Identity};
+pub use images::{BadSamples, Colours, Cut, ImageOptions, RandomCut};
 pub use loader::{Columns, Loader, LoaderOptions};
 pub use mds::{
-    ColumnSpec, Compression, Dtype, Encoding, Flaw, HashAlgorithm, Range, Value, Writer, WriterOptions,
-    parse_sample, parse_shard,
+    ColumnSpec, Compression, Dtype, Encoding, Flaw, HashAlgorithm, ImageKind, Range, Value, Writer,
+    WriterOptions, parse_sample, parse_shard,
 };
 pub use order::{EpochOrder, Order, OrderOptions, Shuffle, Tail};
-pub use pack::{LabelColumn, PackOptions, PackReport, PackedSplit, Splits, pack_csv};
+pub use pack::{
+    LabelColumn, PackOptions, PackReport, PackedSplit, PictureOptions, Splits, holds_pictures, pack_csv,
+    pack_pictures,
+};
 pub use sampling::Replica;
 pub use seal::{Seal, SealedSplit, seal};

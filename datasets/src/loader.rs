@@ -13,6 +13,7 @@ use tokio::sync::{OnceCell, Semaphore, oneshot};
 use crate::{
     Batch, CacheOptions, Column, Dataset, Error, Order, Replica, Result,
     cache::Cache,
+    images::{ImageOptions, Pictures},
     mds::{ColumnSpec, Encoding, Shard, decodable},
     sampling::Sampling,
 };
@@ -34,6 +35,10 @@ pub struct LoaderOptions {
     pub prefetch: usize,
     /// Steps ahead whose shards are fetched. Default 64.
     pub ahead_steps: u64,
+    /// The column that holds pictures, and what becomes of them; else they stay bytes. Default none.
+    pub images: Option<ImageOptions>,
+    /// Threads that read pictures. Default 1.
+    pub threads: usize,
     /// A batch that takes longer is an error. Default 10 minutes.
     pub deadline: Duration,
 }
@@ -84,6 +89,8 @@ impl LoaderOptions {
             columns: Columns::All,
             prefetch: 2,
             ahead_steps: 64,
+            images: None,
+            threads: 1,
             deadline: Duration::from_secs(600),
         }
     }
@@ -105,6 +112,7 @@ struct Source {
     /// See [`Columns::Numbers`].
     lenient: bool,
     sampling: Sampling,
+    pictures: Option<Pictures>,
 }
 
 /// Fields are dropped in this order: a producer that waits to hand over goes on, sees the stop, and is joined.
@@ -155,8 +163,23 @@ impl Loader {
     fn new(dataset: Dataset, sampling: Sampling, options: LoaderOptions) -> Result<Self> {
         let wanted = options.columns.of(&dataset)?.into();
         let lenient = options.columns == Columns::Numbers;
+        let pictures = options.images.clone();
+        let pictures =
+            pictures.map(|images| Pictures::of(images, dataset.columns(), options.threads)).transpose()?;
         let cache = Arc::new(Cache::new(dataset, &options.cache)?);
-        Ok(Self { source: Source { cache, wanted, lenient, sampling }, options, running: None })
+        Ok(Self { source: Source { cache, wanted, lenient, sampling, pictures }, options, running: None })
+    }
+
+    /// A batch of no rows, with the columns that batches have; none where only a row tells the shape of one. Reads nothing.
+    pub fn empty(&self) -> Option<Batch> {
+        let specs = self.source.cache.dataset().columns();
+        let mut columns: Vec<_> =
+            self.source.wanted.iter().map(|number| Column::empty(&specs[*number])).collect();
+        if let Some(pictures) = &self.source.pictures {
+            pictures.shape(&mut columns);
+        }
+        let is_known = !columns.iter().any(Column::is_unknown);
+        is_known.then(|| Batch { step: 0, samples: Vec::new(), columns, skipped: Vec::new() })
     }
 
     /// Number of batches, where there is an end.
@@ -311,7 +334,13 @@ impl Producer {
                 None => columns.iter_mut().for_each(Column::push_empty),
             }
         }
-        Ok(Batch { step, samples, columns })
+        let mut batch = Batch { step, samples, columns, skipped: Vec::new() };
+        if let Some(pictures) = &self.source.pictures {
+            let cache = &self.source.cache;
+            let file = |sample| cache.uri(cache.dataset().locate(sample).0);
+            pictures.read(&mut batch, self.source.sampling.epoch(step), file).await?;
+        }
+        Ok(batch)
     }
 
     async fn append(&self, sample: u64, columns: &mut [Column]) -> Result<()> {

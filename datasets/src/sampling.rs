@@ -71,6 +71,14 @@ impl Sampling {
         }
     }
 
+    /// The epoch that a step of training belongs to.
+    pub(crate) fn epoch(&self, step: u64) -> Option<u64> {
+        match self {
+            Self::Elastic { order, .. } => Some(order.epoch_of(step).0),
+            Self::Once { .. } => None,
+        }
+    }
+
     /// `None` after the end.
     pub(crate) fn slots(&mut self, step: u64) -> Option<Vec<Option<u64>>> {
         match self {

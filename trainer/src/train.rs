@@ -8,13 +8,13 @@ use crate::eval::evaluate;
 use crate::finite::{FiniteGuard, Verdict};
 use crate::interval::{LogInterval, StepFacts};
 use crate::link::Outbox;
-use crate::rank::{Variables, World, replicas};
+use crate::rank::{RunningBuffers, Variables, World, replicas};
 use crate::schedule::learning_rate;
 use crate::seed::{Stream, seed_of};
 use crate::task::{Batch, Items, Model, TaskError};
 use crate::{Error, Result};
 use lockstep_c10d::{BucketPlan, Optimizer, Pending, Reducer, rng};
-use lockstep_job::JobSpec;
+use lockstep_job::{BadSamples, JobSpec};
 use lockstep_run::link::{Phase, WorkerMsg, WorkerOutcome};
 use lockstep_run::{Evaluation, Generation, Step};
 use std::slice;
@@ -32,6 +32,7 @@ pub(crate) struct Trainer {
     pub(crate) outbox: Outbox,
     pub(crate) model: Box<dyn Model>,
     pub(crate) variables: Variables,
+    pub(crate) running: Option<RunningBuffers>,
     pub(crate) reducer: Reducer,
     pub(crate) bucket_plan: BucketPlan,
     pub(crate) optimizer: Box<dyn Optimizer>,
@@ -46,6 +47,8 @@ pub(crate) struct Trainer {
     pub(crate) guard: FiniteGuard,
     /// The newest step, until it was judged.
     pub(crate) unjudged: Option<Unjudged>,
+    /// Samples of this rank that were left out since it started.
+    pub(crate) num_skipped: u64,
     /// The newest evaluation; rank 0 knows it.
     pub(crate) evaluation: Option<Evaluation>,
 }
@@ -74,6 +77,8 @@ struct Computed {
     losses: Vec<Tensor>,
     /// Items of the global batch.
     global_items: u64,
+    /// Where there are such buffers, sums over what the ranks have staged for them.
+    running: Option<Pending>,
 }
 
 impl Position {
@@ -109,11 +114,15 @@ impl Trainer {
 
             rng::seed(seed_of(self.job.train.seed, Stream::Step(step, self.world.rank())))?;
             let share = self.source.next()?;
-            let Computed { losses, global_items } = self.gradient(step, &share)?;
+            self.tell_skipped(&share);
+            let Computed { losses, global_items, running } = self.gradient(step, &share)?;
             let norm = self.variables.parameters().clip_grad_norm(self.job.train.clip_grad_norm)?;
             let learning_rate = learning_rate(&self.job.optimizer, step, self.calendar.total);
             // Not finite on one rank is not finite on all, through the sum: each leaves out the same updates.
             self.optimizer.step(learning_rate, Some(&norm.non_finite))?;
+            if let (Some(buffers), Some(sums)) = (&mut self.running, running) {
+                buffers.apply(sums, &norm.non_finite, &self.world, step)?;
+            }
             let kept = losses.iter().map(Tensor::shallow_clone).collect();
             self.judge(Some(Unjudged { step, non_finite: norm.non_finite, losses: kept }))?;
             interval.add(losses, share.global_samples, global_items)?;
@@ -180,29 +189,59 @@ impl Trainer {
             }
         };
         let mut losses = Vec::with_capacity(micro_batches.len());
-        let mut global_items = 0;
+        if let Some(buffers) = &mut self.running {
+            buffers.begin()?;
+        }
+        let (mut global_items, mut running) = (0, None);
         for (i, micro_batch) in micro_batches.iter().enumerate() {
             let sum = self.model.forward(micro_batch).map_err(self.task_failed(step))?;
             global_items = count.total(&self.world, step)?;
             // A loss is a sum over items; the Reducer divides the ranks' sum by their number.
             let scale = f64::from(self.world.size()) / global_items.max(1) as f64;
             let loss = sum.f_mul_scalar(scale)?;
+            if let Some(buffers) = &mut self.running {
+                buffers.take(micro_batch.len())?;
+            }
             if i + 1 < micro_batches.len() {
                 self.reducer.accumulate(&loss)?;
             } else {
+                running =
+                    self.running.as_ref().map(|buffers| buffers.start(&self.world, step)).transpose()?;
                 self.reducer.backward(&loss).map_err(self.world.lost("the backward pass", step))?;
             }
             losses.push(sum.f_detach()?);
         }
-        Ok(Computed { losses, global_items })
+        Ok(Computed { losses, global_items, running })
     }
 
     /// Counts the items of the global batch; other ranks are asked where only they know theirs.
     fn count(&self, step: Step, share: &Share) -> Result<Count> {
-        Ok(match self.model.items(&share.batch).map_err(self.task_failed(step))? {
-            Items::PerSample(items) => Count::Known(items * share.global_samples),
-            Items::Counted(items) => Count::Summed(self.world.start_count(COUNTING, step, items)?),
+        let items = self.model.items(&share.batch).map_err(self.task_failed(step))?;
+        Ok(match items {
+            Items::PerSample(each) if !self.may_skip() => Count::Known(each * share.global_samples),
+            items => {
+                let mine = items.of(share.batch.len());
+                Count::Summed(self.world.start_count(COUNTING, step, mine)?)
+            }
         })
+    }
+
+    /// Whether ranks may have fewer samples than the order says.
+    fn may_skip(&self) -> bool {
+        let image = self.job.data.as_ref().and_then(|data| data.image.as_ref());
+        image.is_some_and(|image| image.bad_samples == BadSamples::Skip)
+    }
+
+    /// Tells of samples that are left out: the first ones, then ever fewer, each time with how many there were.
+    fn tell_skipped(&mut self, share: &Share) {
+        for reason in &share.skipped {
+            self.num_skipped += 1;
+            if self.num_skipped.is_power_of_two() {
+                let (rank, count) = (self.world.rank(), self.num_skipped);
+                let text = format!("{reason}; it is left out ({count} so far on rank {rank})");
+                self.outbox.send(WorkerMsg::Warning(text));
+            }
+        }
     }
 
     /// Counts updates that were left out, tells the user, and ends the run where the policy says so.

@@ -7,7 +7,7 @@ use crate::data::{Data, same_data};
 use crate::finite::FiniteGuard;
 use crate::link::Outbox;
 use crate::optimizer;
-use crate::rank::{Variables, device, group, hardware};
+use crate::rank::{Running, Variables, device, group, hardware};
 use crate::seed::{Stream, seed_of};
 use crate::task::{Setup, Task};
 use crate::train::{Position, Trainer};
@@ -54,8 +54,9 @@ pub fn run(
     let device = device::choose();
     let vars = VarStore::new(device);
     let empty = data.empty()?;
-    let setup =
-        Setup { config, columns: &empty, num_classes: data.num_classes(), vocab: data.vocab(), device };
+    let running = Running::default();
+    let (num_classes, vocab) = (data.num_classes(), data.vocab());
+    let setup = Setup { config, columns: &empty, num_classes, vocab, device, running: &running };
     let built = {
         // One generator serves all ranks of a process, where they are threads.
         let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,6 +64,7 @@ pub fn run(
         task.build(&setup, &vars.root())
     };
     let model = built.map_err(|source| Error::Task { rank: world.rank(), step: Step(0), source })?;
+    let running = running.close(device)?;
     let variables = Variables::of(&vars)?;
     let optimizer = optimizer::build(&job.optimizer, variables.parameters())?;
 
@@ -110,6 +112,7 @@ pub fn run(
         control,
         outbox,
         model,
+        running,
         reducer,
         bucket_plan,
         optimizer,
@@ -123,6 +126,7 @@ pub fn run(
             resumed.as_ref().map_or(0, |r| r.state.non_finite_in_a_row),
         ),
         unjudged: None,
+        num_skipped: 0,
         evaluation: resumed.and_then(|r| r.evaluation),
         at,
         variables,

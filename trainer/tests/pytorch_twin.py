@@ -27,11 +27,48 @@ class Mlp(torch.nn.Module):
         pairs = zip(widths, widths[1:])
         self.layers = torch.nn.ModuleList(torch.nn.Linear(a, b) for a, b in pairs)
 
-    def forward(self, x, label):
+    def forward(self, x):
         x = F.layer_norm(x.float(), x.shape[1:])
         for layer in self.layers[:-1]:
             x = F.relu(layer(x))
-        return F.cross_entropy(self.layers[-1](x), label)
+        return self.layers[-1](x)
+
+
+class Block(torch.nn.Module):
+    """Two 3 x 3 convolutions beside a shortcut without parameters, as in He and others, option A."""
+
+    def __init__(self, inputs, outputs, stride):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+        self.bn1 = torch.nn.BatchNorm2d(outputs)
+        self.conv2 = torch.nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+        self.bn2 = torch.nn.BatchNorm2d(outputs)
+        self.stride, self.more = stride, outputs - inputs
+
+    def forward(self, x):
+        y = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
+        if self.more:
+            x = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.more // 2, self.more - self.more // 2))
+        return F.relu(x + y)
+
+
+class CifarResnet(torch.nn.Module):
+    def __init__(self, depth, channels, classes):
+        super().__init__()
+        self.conv1 = torch.nn.Conv2d(channels, 16, 3, 1, 1, bias=False)
+        self.bn1 = torch.nn.BatchNorm2d(16)
+        inputs = 16
+        for stage, width in enumerate([16, 32, 64]):
+            blocks = []
+            for i in range((depth - 2) // 6):
+                blocks.append(Block(inputs, width, 2 if stage and not i else 1))
+                inputs = width
+            setattr(self, f"layer{stage + 1}", torch.nn.Sequential(*blocks))
+        self.fc = torch.nn.Linear(64, classes)
+
+    def forward(self, x):
+        x = F.relu(self.bn1(self.conv1(x.float())))
+        return self.fc(self.layer3(self.layer2(self.layer1(x))).mean((2, 3)))
 
 
 class Linear(torch.nn.Linear):
@@ -45,7 +82,7 @@ class Linear(torch.nn.Linear):
         return x @ self.weight + self.bias
 
 
-class Block(torch.nn.Module):
+class GptBlock(torch.nn.Module):
     def __init__(self, width, heads):
         super().__init__()
         self.heads = heads
@@ -74,19 +111,22 @@ class Gpt2(torch.nn.Module):
             {
                 "wte": torch.nn.Embedding(vocab, width),
                 "wpe": torch.nn.Embedding(context, width),
-                "h": torch.nn.ModuleList(Block(width, heads) for _ in range(layers)),
+                "h": torch.nn.ModuleList(GptBlock(width, heads) for _ in range(layers)),
                 "ln_f": torch.nn.LayerNorm(width),
             }
         )
 
     def forward(self, tokens):
-        inputs, targets = tokens[:, :-1].long(), tokens[:, 1:].long()
         body = self.transformer
-        x = body["wte"](inputs) + body["wpe"].weight[: inputs.shape[1]]
+        x = body["wte"](tokens) + body["wpe"].weight[: tokens.shape[1]]
         for block in body["h"]:
             x = block(x)
-        logits = body["ln_f"](x) @ body["wte"].weight.T
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        return body["ln_f"](x) @ body["wte"].weight.T
+
+
+def model_of(job):
+    options = job["model"]["options"]
+    return {"mlp": Mlp, "resnet": CifarResnet, "gpt2": Gpt2}[job["model"]["kind"]](*options)
 
 
 def fit(theirs, ours):
@@ -114,20 +154,26 @@ def train(rank, folder, port, answers):
     torch.set_num_threads(1)
     world_size, parts = job["worldSize"], job["accumulation"]
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=world_size)
-    model = {"mlp": Mlp, "gpt2": Gpt2}[job["kind"]](**job["model"])
+    model = model_of(job)
     initial = load_file(f"{folder}/initial.safetensors")
-    model.load_state_dict({name: fit(v, initial[name]) for name, v in model.state_dict().items()})
-    ddp = DistributedDataParallel(model)
+    fitting = {k: fit(v, initial[k]) for k, v in model.state_dict().items() if k in initial}
+    model.load_state_dict(fitting, strict=False)
+    ddp = DistributedDataParallel(model, broadcast_buffers=False)
     optimizer = optimizer_of(job, model.parameters())
     batches = load_file(f"{folder}/batches.safetensors")
     losses = []
     for step, lr in enumerate(job["learningRates"]):
-        columns = {name: column[step, rank].chunk(parts) for name, column in batches.items()}
+        x = batches[job["input"]][step, rank]
+        if job["target"] is None:
+            x, labels = x[:, :-1].long(), x[:, 1:].long()
+        else:
+            labels = batches[job["target"]][step, rank]
+        x, labels = x.chunk(parts), labels.chunk(parts)
         optimizer.zero_grad()
         total = torch.zeros(())
         for part in range(parts):
             ddp.require_backward_grad_sync = part + 1 == parts
-            loss = ddp(**{name: column[part] for name, column in columns.items()}) / parts
+            loss = F.cross_entropy(ddp(x[part]).flatten(0, -2), labels[part].flatten()) / parts
             loss.backward()
             total += loss.detach()
         if job["clipGradNorm"] is not None:
@@ -135,12 +181,18 @@ def train(rank, folder, port, answers):
         for group in optimizer.param_groups:
             group["lr"] = lr
         optimizer.step()
+        # Running statistics of all ranks: each has moved towards its own batch's from what was the same on all.
+        for buffer in model.buffers():
+            if buffer.is_floating_point():
+                dist.all_reduce(buffer)
+                buffer /= world_size
         dist.all_reduce(total)
         losses.append(total.item() / world_size)
     if rank == 0:
         with safe_open(f"{folder}/final.safetensors", framework="pt") as ours:
-            assert sorted(ours.keys()) == sorted(model.state_dict()), ours.keys()
-            found = ((k, v - fit(v, ours.get_tensor(k))) for k, v in model.state_dict().items())
+            state = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+            assert sorted(ours.keys()) == sorted(state), ours.keys()
+            found = ((k, v - fit(v, ours.get_tensor(k))) for k, v in state.items())
             differences = [judged(k, difference).abs().max().item() for k, difference in found]
         answers.put({"losses": losses, "difference": max(differences)})
     dist.barrier()

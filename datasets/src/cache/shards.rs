@@ -167,7 +167,7 @@ impl Cache {
         Shard::open(copy.file, copy.raw, self.uri(number), samples, self.dataset.shared_columns())
     }
 
-    fn uri(&self, number: usize) -> String {
+    pub(crate) fn uri(&self, number: usize) -> String {
         let info = &self.dataset.shards()[number];
         let form = self.dataset.listed(number).map_or(0, |(form, _)| *form);
         self.dataset.storage().uri(&self.dataset.path(&info.stored()[form].basename))

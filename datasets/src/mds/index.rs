@@ -45,6 +45,9 @@ pub(crate) struct Notes {
     pub ranges: BTreeMap<String, Range>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// Names of the labels, from 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

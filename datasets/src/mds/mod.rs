@@ -12,8 +12,9 @@ mod value;
 mod writer;
 
 pub use compression::Compression;
-pub use encoding::{Dtype, Encoding};
+pub use encoding::{Dtype, Encoding, ImageKind};
 pub use flaw::Flaw;
+pub(crate) use flaw::{take, take_u32};
 pub use hash::HashAlgorithm;
 pub(crate) use hash::check as check_hashes;
 pub use index::{ColumnSpec, Range};

@@ -54,22 +54,11 @@ pub fn pack_csv(options: &PackOptions) -> Result<PackReport> {
         let (label, features) = (Value::Int(label), Value::Array(features));
         writers[split].write(&if label_first { [label, features] } else { [features, label] })
     })?;
-    let notes = Notes { ranges: table.ranges.clone(), source: options.source.clone() };
+    let notes = Notes { ranges: table.ranges.clone(), source: options.source.clone(), ..Notes::default() };
     let mut splits = Vec::new();
     for ((writer, name), labels) in writers.into_iter().zip(deal.names()).zip(labels) {
         let index = writer.finish_with(Some(notes.clone()))?;
-        splits.push(PackedSplit {
-            name: name.clone(),
-            samples: index.shards.iter().map(|shard| shard.samples).sum(),
-            shards: index.shards.len(),
-            stored_bytes: index
-                .shards
-                .iter()
-                .map(|shard| shard.zip_data.as_ref().unwrap_or(&shard.raw_data).bytes)
-                .sum(),
-            digest: index.digest(),
-            labels,
-        });
+        splits.push(PackedSplit::of(name.clone(), &index, labels));
     }
     Ok(PackReport { uri: options.output.clone(), splits, ranges: table.ranges })
 }

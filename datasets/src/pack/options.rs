@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     Error, Result,
-    mds::{Dtype, Range, WriterOptions},
+    mds::{Dtype, Index, Range, ShardInfo, WriterOptions},
     order::{Permutation, key},
 };
 
@@ -111,6 +111,20 @@ pub struct PackedSplit {
     pub digest: String,
     /// Samples of each label.
     pub labels: BTreeMap<i64, u64>,
+}
+
+impl PackedSplit {
+    pub(crate) fn of(name: String, index: &Index, labels: BTreeMap<i64, u64>) -> Self {
+        let stored = |shard: &ShardInfo| shard.zip_data.as_ref().unwrap_or(&shard.raw_data).bytes;
+        Self {
+            name,
+            samples: index.shards.iter().map(|shard| shard.samples).sum(),
+            shards: index.shards.len(),
+            stored_bytes: index.shards.iter().map(stored).sum(),
+            digest: index.digest(),
+            labels,
+        }
+    }
 }
 
 /// Says for each row which split it belongs to.

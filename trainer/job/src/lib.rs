@@ -10,6 +10,7 @@ mod data;
 mod env;
 mod eval;
 mod explain;
+mod image;
 mod job;
 mod kubernetes;
 mod limits;
@@ -40,6 +41,7 @@ pub use data::{Cache, Data, Format, Prefetch, Shuffle, Split, Tail};
 pub use env::{Env, EnvError, Expanded, is_reserved_variable, reserved_variables};
 pub use eval::Eval;
 pub use explain::{Explained, explain};
+pub use image::{BadSamples, Colours, Crop, Image};
 pub use job::JobSpec;
 pub use kubernetes::{
     CronSchedule, Effect, Gpu, Kubernetes, Operator, Pdb, PullPolicy, Resources, SecretEnv, Spot, Toleration,
@@ -47,7 +49,7 @@ pub use kubernetes::{
 };
 pub use limits::Limits;
 pub use log::{Level, Log};
-pub use models::{Activation, Custom, Gpt, GptActivation, Mlp, Model, Norm, Positions};
+pub use models::{Activation, Custom, Gpt, GptActivation, Mlp, Model, Norm, Positions, Resnet};
 pub use optimizer::Optimizer;
 pub use parse::{OnThisMachine, Resolved, parse, resolve};
 pub use problem::{Location, Place, Problem, Problems};

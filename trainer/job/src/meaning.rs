@@ -3,12 +3,13 @@
 use serde_json::Value;
 
 /// Fields that say what a run's state means: with another value the state would be another run's.
-const MEANING: [&str; 9] = [
+const MEANING: [&str; 10] = [
     "model",
     "worker",
     "warmStart",
     "data.train",
     "data.format",
+    "data.image",
     "data.seed",
     "data.shuffle",
     "train.globalBatch",

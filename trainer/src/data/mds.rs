@@ -1,5 +1,6 @@
 //! The job's datasets as batches of tensors: `lockstep-datasets` behind the seam of `source.rs`.
 
+use super::pictures::{self, IMAGE, Pictures};
 use super::{Cursor, Data, EvalSource, Share, TrainSource};
 use crate::checkpoint::Dataset;
 use crate::task::Batch;
@@ -32,6 +33,7 @@ pub(super) struct Mds {
     replica: Replica,
     eval_batch: u32,
     options: LoaderOptions,
+    pictures: Option<Pictures>,
 }
 
 /// Reads the indices of the job's datasets.
@@ -57,7 +59,13 @@ pub(super) fn open(
     let dir = data.cache.dir.as_ref().map_or_else(|| start.scratch.join("datasets"), Into::into);
     let cache = CacheOptions { dir, max_bytes: Some(data.cache.size.bytes()) };
     let prefetch = data.prefetch.batches as usize;
-    let named = |names: Vec<&str>| Columns::Named(names.into_iter().map(str::to_owned).collect());
+    let pictures =
+        data.image.as_ref().map(|image| Pictures::new(image, start.local_world_size)).transpose()?;
+    let stored = |name: &str| match &data.image {
+        Some(image) if name == IMAGE => image.column.clone(),
+        _ => name.to_owned(),
+    };
+    let named = |names: Vec<&str>| Columns::Named(names.into_iter().map(stored).collect());
     let columns = columns.map_or(Columns::Numbers, named);
     Ok(Mds {
         order: Order::new(order_options, &train.shard_samples())?,
@@ -67,7 +75,14 @@ pub(super) fn open(
             .chain(data.eval.as_ref().zip(eval.as_ref()).map(|(split, eval)| used("eval", split, eval)))
             .collect(),
         eval_batch: job.eval_micro_batch(),
-        options: LoaderOptions { columns, prefetch, ..LoaderOptions::new(cache) },
+        options: LoaderOptions {
+            columns,
+            prefetch,
+            images: data.image.as_ref().map(|image| pictures::options(image, job.data_seed())),
+            threads: pictures.as_ref().map_or(1, |pictures| pictures.threads),
+            ..LoaderOptions::new(cache)
+        },
+        pictures,
         train,
         eval,
     })
@@ -140,10 +155,11 @@ impl Data for Mds {
     }
 
     fn empty(&self) -> Result<Batch> {
-        // A row tells the shapes; columns of a variable shape say nothing about them in the index.
         let first = Replica::new(0, 1)?;
-        let row = Loader::eval(self.train.clone(), 1, first, self.options.clone())?.batch(0)?;
-        Ok(to_tensors(row)?.narrow(0..0)?)
+        let mut loader = Loader::eval(self.train.clone(), 1, first, self.options.clone())?;
+        // Columns of a variable shape say nothing about it in the index; then a row does.
+        let row = loader.empty().map_or_else(|| loader.batch(0), Ok)?;
+        Ok(to_tensors(row, self.pictures.as_ref())?.narrow(0..0)?)
     }
 
     fn start(&self) -> Cursor {
@@ -154,13 +170,14 @@ impl Data for Mds {
         let index = from.index_in(&self.order)?;
         let loader =
             Loader::train(self.train.clone(), self.order.clone(), self.replica, self.options.clone())?;
-        Ok(Box::new(Train { dataset: self.train.clone(), loader, order: self.order.clone(), index }))
+        let (dataset, order, pictures) = (self.train.clone(), self.order.clone(), self.pictures.clone());
+        Ok(Box::new(Train { dataset, loader, order, index, pictures }))
     }
 
     fn eval(&self) -> Result<Option<Box<dyn EvalSource>>> {
         let Some(eval) = &self.eval else { return Ok(None) };
         let loader = Loader::eval(eval.clone(), self.eval_batch, self.replica, self.options.clone())?;
-        Ok(Some(Box::new(Eval { loader })))
+        Ok(Some(Box::new(Eval { loader, pictures: self.pictures.clone() })))
     }
 }
 
@@ -171,17 +188,21 @@ struct Train {
     loader: Loader,
     order: Order,
     index: u64,
+    pictures: Option<Pictures>,
 }
 
 impl TrainSource for Train {
     fn next(&mut self) -> Result<Share> {
-        let batch = to_tensors(self.loader.batch(self.index)?)?;
+        let mut read = self.loader.batch(self.index)?;
+        let skipped = std::mem::take(&mut read.skipped);
+        let batch = to_tensors(read, self.pictures.as_ref())?;
         let (epoch, step) = self.order.epoch_of(self.index);
         let global_batch = u64::from(self.order.options().global_batch);
         let seen = ((step + 1) * global_batch).min(self.order.num_samples());
         self.index += 1;
         Ok(Share {
             batch,
+            skipped,
             global_samples: seen - step * global_batch,
             after: Cursor::before(&self.order, self.index),
             epoch: epoch as f64 + seen as f64 / self.order.num_samples() as f64,
@@ -199,17 +220,18 @@ impl TrainSource for Train {
 #[derive(Debug)]
 struct Eval {
     loader: Loader,
+    pictures: Option<Pictures>,
 }
 
 impl EvalSource for Eval {
     fn batches(&mut self) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
         let num_batches = self.loader.num_batches().unwrap_or(0);
-        Ok(Box::new((0..num_batches).map(|i| Ok(to_tensors(self.loader.batch(i)?)?))))
+        Ok(Box::new((0..num_batches).map(|i| Ok(to_tensors(self.loader.batch(i)?, self.pictures.as_ref())?))))
     }
 }
 
 /// Columns of numbers become tensors; of others the batch says why not. Rows that only fill up a step are dropped.
-fn to_tensors(batch: datasets::Batch) -> Result<Batch, TchError> {
+fn to_tensors(batch: datasets::Batch, pictures: Option<&Pictures>) -> Result<Batch, TchError> {
     let kept = rows_with_samples(&batch.samples)?;
     let mut columns = Vec::with_capacity(batch.columns.len());
     let mut unreadable = Vec::new();
@@ -232,7 +254,10 @@ fn to_tensors(batch: datasets::Batch) -> Result<Batch, TchError> {
             Some(kept) => all.f_index_select(0, kept)?,
             None => all,
         };
-        columns.push((column.name.clone(), rows));
+        columns.push(match pictures.filter(|pictures| pictures.column == column.name) {
+            Some(pictures) => (IMAGE.to_owned(), pictures.normalised(&rows)?),
+            None => (column.name.clone(), rows),
+        });
     }
     Ok(Batch::new(columns, batch.samples.into_iter().flatten().collect()).with_unreadable(unreadable))
 }
@@ -288,8 +313,9 @@ mod tests {
             column("boxes", Values::F32(Vec::new()), Some("sample 7: expected shape [1, 4], got [2, 4]")),
             column("note", Values::Text(vec!["a".into(), "b".into()]), None),
         ];
-        let batch = datasets::Batch { step: 0, samples: vec![Some(6), Some(7)], columns };
-        let batch = to_tensors(batch).unwrap();
+        let samples = vec![Some(6), Some(7)];
+        let batch = datasets::Batch { step: 0, samples, columns, skipped: Vec::new() };
+        let batch = to_tensors(batch, None).unwrap();
         assert_eq!(batch.column("x").unwrap().size(), [2]);
         // A part of it says the same.
         for batch in [&batch, &batch.narrow(0..1).unwrap()] {

@@ -2,6 +2,7 @@
 
 mod cursor;
 mod mds;
+mod pictures;
 pub(crate) mod same_data;
 mod source;
 

@@ -62,7 +62,9 @@ pub trait TrainSource: Send {
 pub struct Share {
     /// This rank's samples; padding is left out, so there may be fewer than the others have, or none.
     pub batch: Batch,
-    /// Samples of the whole global batch, over all ranks, without padding.
+    /// Samples of this rank that could not be read and are left out, each with the reason.
+    pub skipped: Vec<String>,
+    /// Samples of the whole global batch, over all ranks, without padding; those that are left out are among them.
     pub global_samples: u64,
     /// Where the data goes on after this step.
     pub after: Cursor,

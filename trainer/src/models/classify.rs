@@ -21,19 +21,26 @@ pub(super) fn num_classes(setup: &Setup<'_>) -> Result<i64, TaskError> {
     Ok(num_classes)
 }
 
-/// Cross entropy, summed over the samples. A label that is none is named with its sample.
+/// Cross entropy, summed over the samples; `smoothing` is the share of a label that is spread over all classes. A label that
+/// is none is named with its sample.
 ///
 /// Shapes: `logits` is `[len, num_classes]`.
-pub(super) fn loss(logits: &Tensor, batch: &Batch, num_classes: i64) -> Result<Tensor, TaskError> {
+pub(super) fn loss(
+    logits: &Tensor,
+    batch: &Batch,
+    num_classes: i64,
+    smoothing: f64,
+) -> Result<Tensor, TaskError> {
     let labels = labels(batch)?;
-    let loss = logits.f_cross_entropy_loss(&labels, None::<Tensor>, Reduction::Sum, NO_IGNORED_LABEL, 0.0);
+    let loss =
+        logits.f_cross_entropy_loss(&labels, None::<Tensor>, Reduction::Sum, NO_IGNORED_LABEL, smoothing);
     loss.or_else(|e| batch.check_labels(LABEL, num_classes).and(Err(e.into())))
 }
 
 /// The loss, and `accuracy`: how often the largest logit is the label's.
 pub(super) fn score(outputs: &Outputs, batch: &Batch, num_classes: i64) -> Result<Score, TaskError> {
     let logits = outputs.get(LOGITS)?;
-    let loss = loss(logits, batch, num_classes)?;
+    let loss = loss(logits, batch, num_classes, 0.0)?;
     let correct = logits.f_argmax(1, false)?.f_eq_tensor(&labels(batch)?)?.f_sum(Kind::Double)?;
     Ok(Score { loss, metrics: vec![("accuracy", correct)] })
 }

@@ -3,7 +3,9 @@
 
 mod classify;
 mod gpt;
+mod layers;
 mod mlp;
+mod resnet;
 
 use crate::task::Task;
 use lockstep_job::Model;
@@ -13,6 +15,7 @@ pub(crate) fn task(model: &Model) -> Option<Box<dyn Task>> {
     Some(match model {
         Model::Gpt(gpt) => Box::new(gpt.clone()),
         Model::Mlp(mlp) => Box::new(mlp.clone()),
+        Model::Resnet(resnet) => Box::new(resnet.clone()),
         _ => return None,
     })
 }

@@ -4,8 +4,11 @@ pub(crate) mod device;
 pub(crate) mod group;
 pub(crate) mod hardware;
 pub(crate) mod replicas;
+mod running;
 mod variables;
 mod world;
 
+pub(crate) use running::RunningBuffers;
+pub use running::{Running, Tracked};
 pub(crate) use variables::Variables;
 pub(crate) use world::World;

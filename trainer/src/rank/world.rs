@@ -47,7 +47,11 @@ impl World {
 
     /// Begins to sum a count over the ranks.
     pub(crate) fn start_count(&self, during: &'static str, step: Step, count: u64) -> Result<Pending> {
-        let tensor = Tensor::f_from_slice(&[count.cast_signed()])?;
+        self.start_sum(during, step, Tensor::f_from_slice(&[count.cast_signed()])?)
+    }
+
+    /// Begins to sum a tensor over the ranks.
+    pub(crate) fn start_sum(&self, during: &'static str, step: Step, tensor: Tensor) -> Result<Pending> {
         self.group.start_all_reduce(tensor, ReduceOp::Sum).map_err(self.lost(during, step))
     }
 

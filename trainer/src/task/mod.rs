@@ -6,6 +6,7 @@ mod error;
 pub use batch::Batch;
 pub use error::TaskError;
 
+use crate::rank::Running;
 use serde::de::DeserializeOwned;
 use tch::{Device, Tensor, nn};
 
@@ -129,6 +130,8 @@ pub struct Setup<'a> {
     pub vocab: Option<i64>,
     /// Where parameters live.
     pub device: Device,
+    /// Where buffers are made that follow what forward passes see.
+    pub running: &'a Running,
 }
 
 impl Setup<'_> {

@@ -8,9 +8,10 @@ use tch::{Kind, Tensor};
 
 pub const NUM_INPUTS: usize = 64;
 pub const NUM_CLASSES: i64 = 10;
-
-/// Named columns of some samples.
-pub type Columns = Vec<(String, Tensor)>;
+/// Tokens that a window gives to read.
+pub const LENGTH: i64 = 16;
+/// Tokens are below this.
+pub const VOCAB: i64 = 60;
 
 /// Some classes of points. Clone it for each rank.
 #[derive(Clone)]
@@ -19,8 +20,6 @@ pub struct Blobs {
     pub num_eval: u64,
     /// Changes the labels of single samples.
     pub label: Arc<dyn Fn(u64) -> i64 + Send + Sync>,
-    /// Makes other columns than points and labels.
-    pub columns: Option<fn(&[u64]) -> Columns>,
     /// What each rank sees of files.
     pub seen: Arc<dyn Fn(u32) -> Seen + Send + Sync>,
 }
@@ -39,7 +38,6 @@ impl Default for Blobs {
             num_train: 160,
             num_eval: 0,
             label: Arc::new(|sample| sample as i64 % NUM_CLASSES),
-            columns: None,
             seen: Arc::new(|_| Seen::default()),
         }
     }
@@ -65,11 +63,9 @@ impl Blobs {
 
     /// The samples as a batch.
     ///
-    /// Shapes: x `[n, 64]` u8, label `[n]` i64
+    /// Shapes: x `[n, 64]` u8, image `[n, 1, 8, 8]` f32 between 0 and 1 with the same content, label `[n]` i64,
+    /// tokens `[n, 17]` i32
     pub fn batch(&self, samples: Vec<u64>) -> Batch {
-        if let Some(columns) = self.columns {
-            return Batch::new(columns(&samples), samples);
-        }
         let mut images = Vec::with_capacity(samples.len() * NUM_INPUTS);
         let mut labels = Vec::with_capacity(samples.len());
         for &sample in &samples {
@@ -78,9 +74,21 @@ impl Blobs {
         }
         let shape = [samples.len() as i64, NUM_INPUTS as i64];
         let image = Tensor::f_from_data_size(&images, &shape, Kind::Uint8).unwrap();
-        let columns = vec![("x".to_owned(), image), ("label".to_owned(), Tensor::from_slice(&labels))];
-        Batch::new(columns, samples)
+        let square = (image.to_kind(Kind::Float) / 95.0).view([-1, 1, 8, 8]);
+        let label = Tensor::from_slice(&labels);
+        let columns = [("x", image), ("image", square), ("label", label), ("tokens", windows(&samples))];
+        Batch::new(columns.map(|(name, tensor)| (name.to_owned(), tensor)).into(), samples)
     }
+}
+
+/// Each window counts on from somewhere, in steps of 1, 2 or 3, and starts over at 60.
+pub fn windows(samples: &[u64]) -> Tensor {
+    let window = |sample: &u64| {
+        let (from, by) = (*sample as i64 * 7, 1 + *sample as i64 % 3);
+        (0..=LENGTH).map(move |place| ((from + by * place) % VOCAB) as i32)
+    };
+    let tokens: Vec<i32> = samples.iter().flat_map(window).collect();
+    Tensor::from_slice(&tokens).view([samples.len() as i64, LENGTH + 1])
 }
 
 /// Pixels from 0 to 95: the class's centre and noise.
@@ -171,6 +179,7 @@ impl TrainSource for Train {
         self.index += 1;
         Ok(Share {
             batch: self.blobs.batch(samples),
+            skipped: Vec::new(),
             global_samples: seen - step * global_batch,
             after: Cursor::before(&self.order, self.index),
             epoch: epoch as f64 + seen as f64 / self.blobs.num_train as f64,

@@ -3,9 +3,8 @@
 
 pub mod agent;
 pub mod blobs;
-pub mod python;
 mod run;
-pub mod windows;
+pub mod twin;
 
 pub use run::Run;
 
@@ -147,6 +146,7 @@ pub fn task_of(job: &JobSpec) -> Arc<dyn Task> {
     match job.model.as_ref().unwrap() {
         lockstep_job::Model::Gpt(gpt) => Arc::new(gpt.clone()),
         lockstep_job::Model::Mlp(mlp) => Arc::new(mlp.clone()),
+        lockstep_job::Model::Resnet(resnet) => Arc::new(resnet.clone()),
         other => panic!("{other:?} is not built in"),
     }
 }

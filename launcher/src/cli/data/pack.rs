@@ -1,49 +1,54 @@
 use std::path::PathBuf;
 
-use indicatif::BinaryBytes;
+use indicatif::{BinaryBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lockstep_datasets::{
-    Compression, Dtype, Encoding, HashAlgorithm, LabelColumn, PackOptions, PackedSplit, Splits,
-    WriterOptions, pack_csv,
+    Compression, Dtype, Encoding, HashAlgorithm, LabelColumn, PackOptions, PackReport, PackedSplit,
+    PictureOptions, Splits, WriterOptions, holds_pictures, pack_csv, pack_pictures,
 };
 use lockstep_job::ByteSize;
 
 use crate::{Context, Exit, Failure, output::columns, runs::absolute};
 
-/// Pack a CSV file into a dataset of MDS shards
+/// Pack a CSV file or pictures into a dataset of MDS shards
 ///
-/// Each row is a sample. One column is its label, a whole number, and the others are its features.
+/// Of a CSV file, each row is a sample. One column is its label, a whole number, and the others are its features.
+///
+/// Pictures come from a folder or a tar archive: jpeg and png files in a folder for each class, CIFAR's binary files, or MNIST's
+/// idx files. They become the column `image`, and their classes `label`. Where the folders or files are named as splits are
+/// (train, test, val), they become those.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "For example:  lockstep data pack digits.csv.gz datasets/digits --split train=0.8,test=0.2"
+    after_help = "For example:  lockstep data pack digits.csv.gz datasets/digits --split train=0.8,test=0.2\n              \
+                  lockstep data pack cifar-10-binary.tar.gz s3://bucket/datasets/cifar10"
 )]
 pub(in crate::cli) struct Args {
-    /// The CSV file, gzipped or not
+    /// A CSV file, gzipped or not, or a folder or tar archive of pictures
     input: PathBuf,
 
     /// Where to write the dataset: a folder, or a file://, s3://, gs:// or az:// URI
     dataset: String,
 
-    /// The first line holds the names of the columns
+    /// CSV: the first line holds the names of the columns
     #[arg(long)]
     header: bool,
 
-    /// Column with the label: first, last, its number from 0, or its name in the header
+    /// CSV: the column with the label: first, last, its number from 0, or its name in the header
     #[arg(long, value_name = "COLUMN", default_value = "last", value_parser = label)]
     label: LabelColumn,
 
-    /// Name of one split for all rows, or names and shares, such as train=0.8,test=0.2
+    /// Name of one split for all samples, or names and shares, such as train=0.8,test=0.2
     #[arg(long, value_name = "SPLIT", value_delimiter = ',', default_value = "train", value_parser = share)]
     split: Vec<Share>,
 
-    /// Seed that deals rows to splits
+    /// Seed that deals samples to splits
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
-    /// Number type of the features: uint8, int8, uint16, int16, float16, uint32, int32, float32, uint64, int64 or float64
+    /// CSV: number type of the features: uint8, int8, uint16, int16, float16, uint32, int32, float32, uint64, int64 or float64
     #[arg(long, value_name = "TYPE", default_value = "float32", value_parser = dtype)]
     dtype: Dtype,
 
-    /// Shape of a row's features, such as 8,8; without it, they are a vector
+    /// CSV: shape of a row's features, such as 8,8; without it, they are a vector
     #[arg(long, value_name = "N,N", value_delimiter = ',')]
     shape: Option<Vec<u32>>,
 
@@ -68,20 +73,10 @@ pub(in crate::cli) struct Args {
 type Share = (String, Option<f64>);
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
-    let report = pack_csv(&PackOptions {
-        header: args.header,
-        label: args.label.clone(),
-        dtype: args.dtype,
-        shape: args.shape.clone(),
-        splits: splits(args)?,
-        writer: WriterOptions {
-            shard_bytes: args.shard_size.bytes(),
-            compression: args.compression,
-            hashes: args.hash.clone(),
-        },
-        source: args.source.clone(),
-        ..PackOptions::new(&args.input, &absolute(&args.dataset)?)
-    })?;
+    let report = match holds_pictures(&args.input)? {
+        true => pictures(args)?,
+        false => csv(args)?,
+    };
     context.output.result(&report, || {
         let row = |split: &PackedSplit| {
             [
@@ -97,6 +92,46 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         format!("{}\npacked into {}", columns(&heading, report.splits.iter().map(row)), report.uri)
     })?;
     Ok(Exit::Done)
+}
+
+fn csv(args: &Args) -> anyhow::Result<PackReport> {
+    Ok(pack_csv(&PackOptions {
+        header: args.header,
+        label: args.label.clone(),
+        dtype: args.dtype,
+        shape: args.shape.clone(),
+        splits: splits(args)?,
+        writer: writer(args),
+        source: args.source.clone(),
+        ..PackOptions::new(&args.input, &absolute(&args.dataset)?)
+    })?)
+}
+
+fn pictures(args: &Args) -> anyhow::Result<PackReport> {
+    // Hidden where nobody watches.
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
+    let bar = bar.with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} pictures, {eta} left")?);
+    let options = PictureOptions {
+        input: args.input.clone(),
+        output: absolute(&args.dataset)?,
+        splits: splits(args)?,
+        writer: writer(args),
+        source: args.source.clone(),
+    };
+    let packed = pack_pictures(&options, |done, total| {
+        bar.set_length(total);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    Ok(packed?)
+}
+
+fn writer(args: &Args) -> WriterOptions {
+    WriterOptions {
+        shard_bytes: args.shard_size.bytes(),
+        compression: args.compression,
+        hashes: args.hash.clone(),
+    }
 }
 
 fn splits(args: &Args) -> anyhow::Result<Splits> {

@@ -2,9 +2,11 @@
 
 mod gpt;
 mod mlp;
+mod resnet;
 
 pub use gpt::{Gpt, GptActivation, Norm, Positions};
 pub use mlp::{Activation, Mlp};
+pub use resnet::Resnet;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -16,6 +18,8 @@ use serde::{Deserialize, Serialize};
 pub enum Model {
     /// A multilayer perceptron for classification; its input and output widths come from the data.
     Mlp(Mlp),
+    /// A residual network for the classification of pictures; its number of classes and of colours comes from the data.
+    Resnet(Resnet),
     /// A decoder-only transformer that learns to predict the next token. The defaults are the smallest GPT-2; with
     /// norm: rms, activation: swiglu, positions: rotary and bias: false it is a Llama, and with qkvBias: true besides a
     /// Qwen2.

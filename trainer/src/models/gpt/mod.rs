@@ -20,9 +20,6 @@ mod rotary;
 mod shape;
 mod tokens;
 
-#[cfg(test)]
-mod tests;
-
 use super::classify;
 use crate::task::{Batch, Items, Model, Outputs, Score, Setup, Task, TaskError};
 use block::Block;
@@ -148,3 +145,6 @@ impl Model for Transformer {
 }
 
 const HEAD: &str = "lm_head";
+
+#[cfg(test)]
+mod tests;

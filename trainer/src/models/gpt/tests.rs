@@ -4,6 +4,7 @@ use super::loss::in_parts;
 use super::published::parameter_of;
 use super::shape::{Layout, Shape};
 use super::*;
+use crate::rank::Running;
 use lockstep_c10d::Parameters;
 use lockstep_job::{GptActivation, Norm as NormKind};
 use serde_json::Value;
@@ -37,7 +38,8 @@ fn build(gpt: &Gpt) -> (VarStore, Box<dyn Model>) {
     let vars = VarStore::new(Device::Cpu);
     let columns = batch(0);
     let (config, device) = (&Value::Null, Device::Cpu);
-    let setup = Setup { config, columns: &columns, num_classes: None, vocab: None, device };
+    let running = &Running::default();
+    let setup = Setup { config, columns: &columns, num_classes: None, vocab: None, device, running };
     let model = gpt.build(&setup, &vars.root()).unwrap();
     (vars, model)
 }
@@ -129,6 +131,26 @@ fn sizes_follow_from_the_job_and_the_data() {
     assert_eq!(of(Gpt { vocab: Some(7), ..Gpt::default() }, Some(9)).unwrap().vocab, 7);
     assert!(matches!(of(Gpt::default(), None), Err(TaskError::NoVocabulary)));
     assert!(matches!(of(Gpt { heads: 7, ..Gpt::default() }, Some(1)), Err(TaskError::Config { .. })));
+}
+
+#[test]
+fn a_column_that_holds_no_windows_is_described() {
+    let windows = Windows { context: 8, vocab: 50, device: Device::Cpu };
+    let of = |shape: &[i64], kind| {
+        let column = Tensor::zeros(shape, (kind, Device::Cpu));
+        windows.length(&Batch::new(vec![(tokens::COLUMN.into(), column)], Vec::new()))
+    };
+    for kind in [Kind::Uint8, Kind::Int8, Kind::Int16, Kind::Int, Kind::Int64] {
+        assert_eq!(of(&[0, 9], kind).unwrap(), 8);
+    }
+    assert!(matches!(of(&[0, 10], Kind::Int), Err(TaskError::Context { length: 9, context: 8 })));
+    let found = |shape, kind| match of(shape, kind) {
+        Err(TaskError::Windows { found, .. }) => found,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(found(&[0, 5], Kind::Float), "Float[0, 5]");
+    assert_eq!(found(&[0, 1], Kind::Int), "Int[0, 1]");
+    assert_eq!(found(&[3], Kind::Int64), "Int64[3]");
 }
 
 /// The share of 1024 or more draws that is looked at has a standard deviation within 10 % of the true one.

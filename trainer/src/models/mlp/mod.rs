@@ -4,6 +4,7 @@
 //! values will do; there are no statistics of the dataset to keep.
 
 use super::classify;
+use super::layers::Linear;
 use crate::task::{Batch, Model, Outputs, Score, Setup, Task, TaskError};
 use lockstep_job::{Activation, Mlp};
 use tch::{Kind, Tensor, nn};
@@ -28,23 +29,6 @@ impl Task for Mlp {
     }
 }
 
-/// Weight `[out, in]` and bias `[out]`, both uniform in ±1/√in as in `torch.nn.Linear`.
-#[derive(Debug)]
-struct Linear {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl Linear {
-    fn new(path: &nn::Path<'_>, num_inputs: i64, num_outputs: i64) -> Result<Self, TaskError> {
-        let bound = 1.0 / (num_inputs as f64).sqrt();
-        Ok(Self {
-            weight: path.f_uniform("weight", &[num_outputs, num_inputs], -bound, bound)?,
-            bias: path.f_uniform("bias", &[num_outputs], -bound, bound)?,
-        })
-    }
-}
-
 #[derive(Debug)]
 struct Classifier {
     layers: Vec<Linear>,
@@ -59,7 +43,7 @@ impl Classifier {
         let x = batch.column(INPUT)?.f_view(shape)?.f_to_kind(Kind::Float)?;
         let mut x = x.f_layer_norm([self.num_inputs], None::<Tensor>, None::<Tensor>, 1e-5, false)?;
         for (i, layer) in self.layers.iter().enumerate() {
-            x = x.f_linear(&layer.weight, Some(&layer.bias))?;
+            x = layer.forward(&x)?;
             if i + 1 < self.layers.len() {
                 x = match self.spec.activation {
                     Activation::Gelu => x.f_gelu("none")?,
@@ -77,7 +61,7 @@ impl Classifier {
 
 impl Model for Classifier {
     fn forward(&self, batch: &Batch) -> Result<Tensor, TaskError> {
-        classify::loss(&self.logits(batch, true)?, batch, self.num_classes)
+        classify::loss(&self.logits(batch, true)?, batch, self.num_classes, 0.0)
     }
 
     fn predict(&self, batch: &Batch) -> Result<Outputs, TaskError> {
