@@ -210,10 +210,10 @@ def main():
     world_size = json.load(open(f"{folder}/twin.json"))["worldSize"]
     arguments = (folder, port, answers)
     processes = mp.start_processes(train, args=arguments, nprocs=world_size, join=False, start_method="fork")
-    answer = answers.get()
+    # Where a rank fails, this raises; the answer is small enough to wait in its pipe.
     while not processes.join():
         pass
-    print(json.dumps(answer))
+    print(json.dumps(answers.get()))
 
 
 if __name__ == "__main__":
