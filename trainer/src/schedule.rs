@@ -62,7 +62,14 @@ mod tests {
     #[test]
     fn the_factor_multiplies_the_rate_and_holds_after_the_end() {
         let schedule = Schedule::Linear { warmup: Warmup::NONE, final_factor: 0.5 };
-        let sgd = Optimizer::Sgd { lr: 0.2, momentum: 0.0, weight_decay: 0.0, nesterov: false, schedule };
+        let sgd = Optimizer::Sgd {
+            lr: 0.2,
+            momentum: 0.0,
+            weight_decay: 0.0,
+            nesterov: false,
+            decay: lockstep_job::Decay::All,
+            schedule,
+        };
         assert_eq!(learning_rate(&sgd, Step(1), Step(10)), 0.2);
         assert_eq!(learning_rate(&sgd, Step(10), Step(10)), 0.1);
         assert_eq!(learning_rate(&sgd, Step(11), Step(10)), 0.1);

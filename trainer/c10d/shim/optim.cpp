@@ -34,34 +34,54 @@ std::optional<at::Tensor> optional(const at::Tensor* tensor) {
 
 }  // namespace
 
-int ls_adamw_step(LsTensors params, LsTensors exp_avgs, LsTensors exp_avg_sqs, size_t count, at::Tensor* step,
-                  at::Tensor* skip, LsAdamW options) noexcept {
+int ls_adamw_step(LsTensors params, LsTensors exp_avgs, LsTensors exp_avg_sqs, size_t count, size_t num_decaying,
+                  at::Tensor* step, at::Tensor* skip, LsAdamW options) noexcept {
   return guard([&] {
     const at::NoGradGuard no_grad;
-    auto parameters = tensor_list(params, count);
-    const auto grads = gradients(parameters);
+    // Before anything changes: one of them may have no gradient.
+    const auto grads = gradients(tensor_list(params, count));
     step->add_(1);
-    // All parameters have taken the same number of steps: one counter, named once for each.
-    const std::vector<at::Tensor> steps(count, *step);
-    at::_fused_adamw_(parameters, grads, tensor_list(exp_avgs, count), tensor_list(exp_avg_sqs, count), {}, steps,
-                      options.lr, options.beta1, options.beta2, options.weight_decay, options.eps, /*amsgrad=*/false,
-                      /*maximize=*/false, /*grad_scale=*/{}, optional(skip));
+    const auto update = [&](size_t begin, size_t end, double weight_decay) {
+      const size_t num = end - begin;
+      if (num == 0) {
+        return;
+      }
+      auto parameters = tensor_list(params + begin, num);
+      // All parameters have taken the same number of steps: one counter, named once for each.
+      const std::vector<at::Tensor> steps(num, *step);
+      at::_fused_adamw_(parameters, std::vector(grads.begin() + begin, grads.begin() + end),
+                        tensor_list(exp_avgs + begin, num), tensor_list(exp_avg_sqs + begin, num), {}, steps,
+                        options.lr, options.beta1, options.beta2, weight_decay, options.eps, /*amsgrad=*/false,
+                        /*maximize=*/false, /*grad_scale=*/{}, optional(skip));
+    };
+    update(0, num_decaying, options.weight_decay);
+    update(num_decaying, count, 0.0);
     if (skip != nullptr) {
       step->sub_(*skip);
     }
   });
 }
 
-int ls_sgd_step(LsTensors params, LsTensors momentum_buffers, size_t count, at::Tensor* skip, LsSgd options) noexcept {
+int ls_sgd_step(LsTensors params, LsTensors momentum_buffers, size_t count, size_t num_decaying, at::Tensor* skip,
+                LsSgd options) noexcept {
   return guard([&] {
     const at::NoGradGuard no_grad;
-    auto parameters = tensor_list(params, count);
-    const auto grads = gradients(parameters);
-    const auto buffers = tensor_list(momentum_buffers, momentum_buffers == nullptr ? 0 : count);
-    // The buffers start as zeros, so that the first step is like any other and a skipped one needs no special case.
-    at::_fused_sgd_(parameters, grads, buffers, options.weight_decay, options.momentum, options.lr, /*dampening=*/0.0,
-                    options.nesterov != 0, /*maximize=*/false, /*is_first_step=*/false, /*grad_scale=*/{},
-                    optional(skip));
+    const auto grads = gradients(tensor_list(params, count));
+    const auto update = [&](size_t begin, size_t end, double weight_decay) {
+      const size_t num = end - begin;
+      if (num == 0) {
+        return;
+      }
+      auto parameters = tensor_list(params + begin, num);
+      const auto buffers = momentum_buffers == nullptr ? std::vector<at::Tensor>()
+                                                       : tensor_list(momentum_buffers + begin, num);
+      // The buffers start as zeros, so that the first step is like any other and a skipped one needs no special case.
+      at::_fused_sgd_(parameters, std::vector(grads.begin() + begin, grads.begin() + end), buffers, weight_decay,
+                      options.momentum, options.lr, /*dampening=*/0.0, options.nesterov != 0, /*maximize=*/false,
+                      /*is_first_step=*/false, /*grad_scale=*/{}, optional(skip));
+    };
+    update(0, num_decaying, options.weight_decay);
+    update(num_decaying, count, 0.0);
   });
 }
 

@@ -116,10 +116,12 @@ typedef struct {
   int nesterov;
 } LsSgd;
 
-int ls_adamw_step(LsTensors params, LsTensors exp_avgs, LsTensors exp_avg_sqs, size_t count, at::Tensor* step,
-                  at::Tensor* skip, LsAdamW options) noexcept;
+// Weights decay of the first `num_decaying` parameters only.
+int ls_adamw_step(LsTensors params, LsTensors exp_avgs, LsTensors exp_avg_sqs, size_t count, size_t num_decaying,
+                  at::Tensor* step, at::Tensor* skip, LsAdamW options) noexcept;
 // `momentum_buffers` is null when the momentum is 0.
-int ls_sgd_step(LsTensors params, LsTensors momentum_buffers, size_t count, at::Tensor* skip, LsSgd options) noexcept;
+int ls_sgd_step(LsTensors params, LsTensors momentum_buffers, size_t count, size_t num_decaying, at::Tensor* skip,
+                LsSgd options) noexcept;
 // Scales the gradients down to max_norm unless that is negative. The caller owns the two new tensors.
 int ls_clip_grad_norm(LsTensors params, size_t count, double max_norm, at::Tensor** norm,
                       at::Tensor** non_finite) noexcept;

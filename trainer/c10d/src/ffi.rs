@@ -143,6 +143,7 @@ unsafe extern "C" {
         exp_avgs: Tensors,
         exp_avg_sqs: Tensors,
         count: usize,
+        num_decaying: usize,
         step: *mut C_tensor,
         skip: *mut C_tensor,
         options: LsAdamW,
@@ -151,6 +152,7 @@ unsafe extern "C" {
         params: Tensors,
         momentum_buffers: Tensors,
         count: usize,
+        num_decaying: usize,
         skip: *mut C_tensor,
         options: LsSgd,
     ) -> c_int;

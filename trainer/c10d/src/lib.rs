@@ -51,7 +51,7 @@ mod store;
 pub use error::{Error, Result};
 pub use group::{C10dGroup, GlooGroup, GlooOptions, Listen, Pending, ProcessGroup, ReduceOp};
 pub use memory::release_startup_code;
-pub use optim::{AdamW, AdamWOptions, Optimizer, Sgd, SgdOptions};
+pub use optim::{AdamW, AdamWOptions, Decay, Optimizer, Sgd, SgdOptions};
 pub use params::{GradNorm, Parameters};
 pub use plan::{BucketPlan, ParamSize, PlanError};
 pub use reads::Reads;

@@ -4,7 +4,7 @@
 
 mod support;
 
-use lockstep_c10d::{AdamW, AdamWOptions, Error, Optimizer, Parameters, Sgd, SgdOptions};
+use lockstep_c10d::{AdamW, AdamWOptions, Decay, Error, Optimizer, Parameters, Sgd, SgdOptions};
 use support::{Model, bits, max_difference, noise};
 use tch::{Device, Kind, Tensor};
 
@@ -47,7 +47,7 @@ fn compare(
 #[test]
 fn adamw_follows_its_definition() {
     let (params, tensor) = one_param();
-    let options = AdamWOptions { betas: (0.8, 0.99), eps: 1e-6, weight_decay: 0.1 };
+    let options = AdamWOptions { betas: (0.8, 0.99), eps: 1e-6, weight_decay: 0.1, ..Default::default() };
     let (mut m, mut v, mut t) = (Tensor::from(0f64), Tensor::from(0f64), 0);
     compare(Box::new(AdamW::new(&params, options).unwrap()), &params, &tensor, move |w, g, lr| {
         t += 1;
@@ -62,7 +62,7 @@ fn adamw_follows_its_definition() {
 fn sgd_follows_its_definition() {
     for (momentum, nesterov) in [(0.0, false), (0.9, false), (0.9, true)] {
         let (params, tensor) = one_param();
-        let options = SgdOptions { momentum, weight_decay: 0.05, nesterov };
+        let options = SgdOptions { momentum, weight_decay: 0.05, nesterov, ..Default::default() };
         let mut buffer = Tensor::from(0f64);
         compare(Box::new(Sgd::new(&params, options).unwrap()), &params, &tensor, move |w, g, lr| {
             let g = g + w * 0.05;
@@ -73,7 +73,7 @@ fn sgd_follows_its_definition() {
 }
 
 fn optimizers(params: &Parameters) -> Vec<Box<dyn Optimizer>> {
-    let momentum = SgdOptions { momentum: 0.9, weight_decay: 0.01, nesterov: true };
+    let momentum = SgdOptions { momentum: 0.9, weight_decay: 0.01, nesterov: true, ..Default::default() };
     vec![
         Box::new(AdamW::new(params, AdamWOptions::default()).unwrap()),
         Box::new(Sgd::new(params, momentum).unwrap()),
@@ -245,5 +245,34 @@ fn parameters_are_checked_and_ordered_by_creation() {
     ];
     for (i, named) in bad.into_iter().enumerate() {
         assert!(matches!(Parameters::new(named), Err(Error::Invalid { .. })), "{i}");
+    }
+}
+
+/// Without gradients nothing moves but what decays.
+#[test]
+fn weights_decay_of_the_parameters_that_are_meant_to() {
+    let made = |shape: &[i64]| {
+        let tensor = Tensor::ones(shape, (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        (tensor.square().sum(Kind::Float) * 0.0).backward();
+        tensor
+    };
+    for (decay, expected) in [(Decay::All, [0.99; 3]), (Decay::Matrices, [1.0, 0.99, 1.0])] {
+        let tensors = [made(&[3]), made(&[2, 2]), made(&[])];
+        let named = ["bias", "weight", "scale"].map(str::to_owned).into_iter();
+        let params = Parameters::new(named.zip(tensors.iter().map(Tensor::shallow_clone)).collect()).unwrap();
+        let sgd = SgdOptions { weight_decay: 0.1, decay, momentum: 0.9, ..Default::default() };
+        let adamw = AdamWOptions { weight_decay: 0.1, decay, ..Default::default() };
+        let optimizers: [Box<dyn Optimizer>; 2] =
+            [Box::new(AdamW::new(&params, adamw).unwrap()), Box::new(Sgd::new(&params, sgd).unwrap())];
+        for mut optimizer in optimizers {
+            tensors.iter().for_each(|tensor| drop(tch::no_grad(|| tensor.shallow_clone().fill_(1.0))));
+            optimizer.step(0.1, None).unwrap();
+            let found = tensors.each_ref().map(|tensor| tensor.mean(Kind::Double).double_value(&[]));
+            let close = found.iter().zip(expected).all(|(found, expected)| (found - expected).abs() < 1e-6);
+            assert!(close, "{decay:?}: {found:?} in {optimizer:?}");
+            let names: Vec<_> = optimizer.state().into_iter().map(|(name, _)| name).collect();
+            let place = |name: &str| names.iter().position(|n| n.starts_with(name)).unwrap();
+            assert!(place("bias.") < place("weight.") && place("weight.") < place("scale."), "{names:?}");
+        }
     }
 }

@@ -26,6 +26,9 @@ pub enum Optimizer {
         #[serde(default = "default_weight_decay")]
         #[schemars(range(min = 0.0))]
         weight_decay: f64,
+        /// Of which parameters weights decay. Default: all.
+        #[serde(default, skip_serializing_if = "Decay::is_default")]
+        decay: Decay,
         /// The learning rate over time. Default: constant.
         #[serde(default)]
         schedule: Schedule,
@@ -43,6 +46,9 @@ pub enum Optimizer {
         #[serde(default)]
         #[schemars(range(min = 0.0))]
         weight_decay: f64,
+        /// Of which parameters weights decay. Default: all.
+        #[serde(default, skip_serializing_if = "Decay::is_default")]
+        decay: Decay,
         /// Whether to use Nesterov's momentum. Default: false.
         #[serde(default)]
         nesterov: bool,
@@ -50,6 +56,24 @@ pub enum Optimizer {
         #[serde(default)]
         schedule: Schedule,
     },
+}
+
+/// Of which parameters weights decay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Decay {
+    /// Of all.
+    #[default]
+    All,
+    /// Of those with two dimensions or more: of no bias, and of no weight of a normalisation.
+    Matrices,
+}
+
+impl Decay {
+    // Records of jobs that say nothing of it stay as they were.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Optimizer {
@@ -75,6 +99,7 @@ impl Default for Optimizer {
             betas: default_betas(),
             eps: default_eps(),
             weight_decay: default_weight_decay(),
+            decay: Decay::default(),
             schedule: Schedule::default(),
         }
     }

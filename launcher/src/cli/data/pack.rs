@@ -73,9 +73,10 @@ pub(in crate::cli) struct Args {
 type Share = (String, Option<f64>);
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    let splits = splits(args)?;
     let report = match holds_pictures(&args.input)? {
-        true => pictures(args)?,
-        false => csv(args)?,
+        true => pictures(args, splits)?,
+        false => csv(args, splits)?,
     };
     context.output.result(&report, || {
         let row = |split: &PackedSplit| {
@@ -94,27 +95,27 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-fn csv(args: &Args) -> anyhow::Result<PackReport> {
+fn csv(args: &Args, splits: Splits) -> anyhow::Result<PackReport> {
     Ok(pack_csv(&PackOptions {
         header: args.header,
         label: args.label.clone(),
         dtype: args.dtype,
         shape: args.shape.clone(),
-        splits: splits(args)?,
+        splits,
         writer: writer(args),
         source: args.source.clone(),
         ..PackOptions::new(&args.input, &absolute(&args.dataset)?)
     })?)
 }
 
-fn pictures(args: &Args) -> anyhow::Result<PackReport> {
+fn pictures(args: &Args, splits: Splits) -> anyhow::Result<PackReport> {
     // Hidden where nobody watches.
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
     let bar = bar.with_style(ProgressStyle::with_template("{wide_bar} {pos}/{len} pictures, {eta} left")?);
     let options = PictureOptions {
         input: args.input.clone(),
         output: absolute(&args.dataset)?,
-        splits: splits(args)?,
+        splits,
         writer: writer(args),
         source: args.source.clone(),
     };

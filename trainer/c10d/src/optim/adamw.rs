@@ -2,6 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::group::{Decay, Order};
 use super::{Optimizer, state};
 use crate::ffi::{self, LsAdamW, check, raw, raw_list, raw_option};
 use crate::{Error, Parameters, Result};
@@ -15,11 +16,13 @@ pub struct AdamWOptions {
     pub eps: f64,
     /// Decoupled weight decay, times the learning rate. Default: 0.01.
     pub weight_decay: f64,
+    /// Of which parameters. Default: of all.
+    pub decay: Decay,
 }
 
 impl Default for AdamWOptions {
     fn default() -> Self {
-        Self { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.01 }
+        Self { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.01, decay: Decay::All }
     }
 }
 
@@ -32,6 +35,8 @@ impl Default for AdamWOptions {
 pub struct AdamW {
     options: AdamWOptions,
     names: Vec<String>,
+    order: Order,
+    /// In that order; the state's are in the parameters' own.
     params: Vec<Tensor>,
     exp_avgs: Vec<Tensor>,
     exp_avg_sqs: Vec<Tensor>,
@@ -41,7 +46,7 @@ pub struct AdamW {
 impl AdamW {
     /// An optimizer that has taken no step.
     pub fn new(params: &Parameters, options: AdamWOptions) -> Result<Self> {
-        let AdamWOptions { betas, eps, weight_decay } = options;
+        let AdamWOptions { betas, eps, weight_decay, decay } = options;
         let is_beta = |beta: f64| (0.0..1.0).contains(&beta);
         if !is_beta(betas.0) || !is_beta(betas.1) || eps.is_nan() || eps < 0.0 || !weight_decay.is_finite() {
             let problem =
@@ -50,13 +55,15 @@ impl AdamW {
         }
         let step = Tensor::f_zeros([], (Kind::Float, Device::Cpu))
             .map_err(|error| Error::torch("AdamW::new", error))?;
+        let order = Order::new(params, decay);
         Ok(Self {
             options,
             names: params.names().to_vec(),
-            params: params.tensors().iter().map(Tensor::shallow_clone).collect(),
+            params: order.of(params.tensors()),
             exp_avgs: state::zeros_like(params)?,
             exp_avg_sqs: state::zeros_like(params)?,
             step,
+            order,
         })
     }
 }
@@ -65,7 +72,8 @@ impl Optimizer for AdamW {
     fn step(&mut self, lr: f64, skip: Option<&Tensor>) -> Result<()> {
         state::require_skip(skip)?;
         let params = raw_list(&self.params);
-        let (exp_avgs, exp_avg_sqs) = (raw_list(&self.exp_avgs), raw_list(&self.exp_avg_sqs));
+        let (means, squares) = (self.order.of(&self.exp_avgs), self.order.of(&self.exp_avg_sqs));
+        let (exp_avgs, exp_avg_sqs) = (raw_list(&means), raw_list(&squares));
         let (beta1, beta2) = self.options.betas;
         let options =
             LsAdamW { lr, beta1, beta2, eps: self.options.eps, weight_decay: self.options.weight_decay };
@@ -76,6 +84,7 @@ impl Optimizer for AdamW {
                 exp_avgs.as_ptr(),
                 exp_avg_sqs.as_ptr(),
                 params.len(),
+                self.order.num_decaying,
                 raw(&self.step),
                 raw_option(skip),
                 options,

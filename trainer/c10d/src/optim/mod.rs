@@ -1,6 +1,7 @@
 //! Optimizers: libtorch's fused kernels, with their state in plain named tensors.
 
 mod adamw;
+mod group;
 mod sgd;
 mod state;
 
@@ -9,6 +10,7 @@ use std::fmt::Debug;
 use tch::Tensor;
 
 pub use adamw::{AdamW, AdamWOptions};
+pub use group::Decay;
 pub use sgd::{Sgd, SgdOptions};
 
 use crate::Result;
