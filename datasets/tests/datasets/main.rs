@@ -15,3 +15,5 @@ mod order;
 mod pack;
 mod seal;
 mod support;
+mod text;
+mod tokens;
