@@ -54,7 +54,8 @@ pub fn run(
     let device = device::choose();
     let vars = VarStore::new(device);
     let empty = data.empty()?;
-    let setup = Setup { config, columns: &empty, num_classes: data.num_classes(), device };
+    let setup =
+        Setup { config, columns: &empty, num_classes: data.num_classes(), vocab: data.vocab(), device };
     let built = {
         // One generator serves all ranks of a process, where they are threads.
         let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
