@@ -2,26 +2,36 @@ use std::path::PathBuf;
 
 use indicatif::BinaryBytes;
 use lockstep_datasets::{
-    Compression, Dtype, Encoding, HashAlgorithm, LabelColumn, PackOptions, PackedSplit, Splits,
-    WriterOptions, pack_csv,
+    Compression, Dtype, Encoding, HashAlgorithm, LabelColumn, PackOptions, PackTextOptions, PackedSplit,
+    Splits, Tokenizer, WriterOptions, pack_csv, pack_text,
 };
 use lockstep_job::ByteSize;
 
 use crate::{Context, Exit, Failure, output::columns, runs::absolute};
 
-/// Pack a CSV file into a dataset of MDS shards
+/// Pack a CSV file into a dataset of MDS shards, or a text into token files
 ///
-/// Each row is a sample. One column is its label, a whole number, and the others are its features.
+/// Each row of a CSV file is a sample. One column is its label, a whole number, and the others are its features. With --tokens
+/// the input is a text, which becomes tokens; the job says how many of them make a sample.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "For example:  lockstep data pack digits.csv.gz datasets/digits --split train=0.8,test=0.2"
+    after_help = "For example:  lockstep data pack digits.csv.gz datasets/digits --split train=0.8,test=0.2
+              lockstep data pack book.txt datasets/book --tokens bytes --split train=0.9,test=0.1"
 )]
 pub(in crate::cli) struct Args {
-    /// The CSV file, gzipped or not
+    /// The CSV file or the text, gzipped or not
     input: PathBuf,
 
     /// Where to write the dataset: a folder, or a file://, s3://, gs:// or az:// URI
     dataset: String,
+
+    /// Pack a text in UTF-8, by this tokenizer: bytes, by which each byte is a token from 0 to 255
+    #[arg(
+        long,
+        value_name = "TOKENIZER",
+        conflicts_with_all = ["header", "label", "seed", "dtype", "shape", "compression"]
+    )]
+    tokens: Option<Tokenizer>,
 
     /// The first line holds the names of the columns
     #[arg(long)]
@@ -31,7 +41,8 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "COLUMN", default_value = "last", value_parser = label)]
     label: LabelColumn,
 
-    /// Name of one split for all rows, or names and shares, such as train=0.8,test=0.2
+    /// Name of one split for all rows, or names and shares, such as train=0.8,test=0.2. Rows are dealt by the seed; a text is cut
+    /// in this order
     #[arg(long, value_name = "SPLIT", value_delimiter = ',', default_value = "train", value_parser = share)]
     split: Vec<Share>,
 
@@ -68,17 +79,20 @@ pub(in crate::cli) struct Args {
 type Share = (String, Option<f64>);
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
+    match args.tokens {
+        Some(tokenizer) => text(args, tokenizer, context),
+        None => rows(args, context),
+    }
+}
+
+fn rows(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let report = pack_csv(&PackOptions {
         header: args.header,
         label: args.label.clone(),
         dtype: args.dtype,
         shape: args.shape.clone(),
         splits: splits(args)?,
-        writer: WriterOptions {
-            shard_bytes: args.shard_size.bytes(),
-            compression: args.compression,
-            hashes: args.hash.clone(),
-        },
+        writer: writer(args),
         source: args.source.clone(),
         ..PackOptions::new(&args.input, &absolute(&args.dataset)?)
     })?;
@@ -97,6 +111,42 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         format!("{}\npacked into {}", columns(&heading, report.splits.iter().map(row)), report.uri)
     })?;
     Ok(Exit::Done)
+}
+
+fn text(args: &Args, tokenizer: Tokenizer, context: &Context) -> anyhow::Result<Exit> {
+    let shares = match splits(args)? {
+        Splits::One(name) => vec![(name, 1.0)],
+        Splits::Fractions { shares, .. } => shares,
+    };
+    let report = pack_text(&PackTextOptions {
+        tokenizer,
+        shares,
+        writer: writer(args),
+        source: args.source.clone(),
+        ..PackTextOptions::new(&args.input, &absolute(&args.dataset)?)
+    })?;
+    context.output.result(&report, || {
+        let row = |split: &PackedSplit| {
+            [
+                split.name.clone(),
+                split.samples.to_string(),
+                split.shards.to_string(),
+                BinaryBytes(split.stored_bytes).to_string(),
+                split.digest.clone(),
+            ]
+        };
+        let heading = ["SPLIT", "TOKENS", "SHARDS", "SIZE", "DIGEST"];
+        format!("{}\npacked into {}", columns(&heading, report.splits.iter().map(row)), report.uri)
+    })?;
+    Ok(Exit::Done)
+}
+
+fn writer(args: &Args) -> WriterOptions {
+    WriterOptions {
+        shard_bytes: args.shard_size.bytes(),
+        compression: args.compression,
+        hashes: args.hash.clone(),
+    }
 }
 
 fn splits(args: &Args) -> anyhow::Result<Splits> {
