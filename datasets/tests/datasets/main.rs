@@ -14,6 +14,7 @@ mod mosaic;
 mod order;
 mod pack;
 mod seal;
+mod shakespeare;
 mod support;
 mod text;
 mod tokens;
