@@ -81,7 +81,7 @@ pub(super) fn open(
 /// How many kinds a column of whole numbers from 0 tells apart.
 fn kinds(range: Range) -> Option<i64> {
     let whole = |value: f64| value.fract() == 0.0 && (0.0..=MAX_KIND).contains(&value);
-    (whole(range.min) && whole(range.max)).then_some(range.max as i64 + 1)
+    (whole(range.min) && whole(range.max)).then(|| range.max as i64 + 1)
 }
 
 fn used(role: &str, split: &job::Split, dataset: &datasets::Dataset) -> DatasetUse {
