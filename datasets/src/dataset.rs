@@ -73,8 +73,8 @@ impl Dataset {
     /// of a file. Samples begin every `window` tokens; what doesn't fill one at the end of a file is left out.
     ///
     /// # Errors
-    /// As there, and [`Error::NoTokens`], [`Error::LongWindow`], [`Error::MixedSplits`], [`Error::HugeFile`],
-    /// [`Error::Format`] for a file that is none, and [`Error::BadOption`] for a window of 0.
+    /// As there, and [`Error::NoTokens`], [`Error::LongWindow`], [`Error::MixedSplits`], [`Error::Unfinished`],
+    /// [`Error::HugeFile`], [`Error::Format`] for a file that is none, and [`Error::BadOption`] for a window of 0.
     pub fn open_tokens(uri: &str, split: &str, window: u32) -> Result<Self> {
         Self::open_tokens_in(open(uri)?, split, window)
     }

@@ -63,6 +63,17 @@ pub enum Error {
         /// URI of a file to evaluate on.
         eval: String,
     },
+    /// A packer's files are there, but the index that it writes last is not.
+    #[error(
+        "{file} is of a dataset that `lockstep data pack` makes, but its {index} is not there: packing or copying it did not come to \
+         its end; do that again"
+    )]
+    Unfinished {
+        /// URI of one of the files.
+        file: String,
+        /// URI of the index.
+        index: String,
+    },
     /// A token file is too large to be read as a whole.
     #[error(
         "{file} holds {bytes} bytes, but a token file must have less than 4 GiB; split it into several files"

@@ -7,8 +7,11 @@ use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     Error, Result,
-    mds::{FileInfo, Flaw, Index, ShardInfo},
-    tokens::header::{HEADER_BYTES, TokenFile, parse_token_header},
+    mds::{FileInfo, Flaw, INDEX, Index, ShardInfo},
+    tokens::{
+        header::{HEADER_BYTES, TokenFile, parse_token_header},
+        writer::is_file_name,
+    },
 };
 
 /// Headers that are read at the same time.
@@ -38,12 +41,17 @@ pub(crate) fn holds_files(folder: &str, found: &[Meta]) -> bool {
 /// The index that the token files of `found` in `folder` would have, without hashes. Of each file only the header is read.
 ///
 /// # Errors
-/// [`Error::NoTokens`] without files, [`Error::MixedSplits`], [`Error::HugeFile`], [`Error::Format`], [`Error::Index`] for
+/// [`Error::NoTokens`] without files, [`Error::Unfinished`], [`Error::MixedSplits`], [`Error::HugeFile`], [`Error::Format`], [`Error::Index`] for
 /// files of different number types, [`Error::Storage`].
 pub(crate) async fn make_index(storage: &Arc<dyn Storage>, folder: &str, found: &[Meta]) -> Result<Index> {
     let files: Vec<(&str, &Meta)> = files(folder, found).collect();
     if files.is_empty() {
         return Err(Error::NoTokens { uri: storage.uri(folder) });
+    }
+    // What a packer or a copy leaves behind halfway must not look like a whole dataset.
+    if let Some((_, ours)) = files.iter().find(|(name, _)| is_file_name(name)) {
+        let index = if folder.is_empty() { INDEX.to_owned() } else { format!("{folder}/{INDEX}") };
+        return Err(Error::Unfinished { file: storage.uri(&ours.path), index: storage.uri(&index) });
     }
     let has = |words: &[&str]| files.iter().find(|(name, _)| says(name, words)).map(|(_, meta)| meta);
     if let (Some(train), Some(eval)) = (has(&TRAIN), has(&EVAL)) {

@@ -6,6 +6,16 @@ use crate::{
 
 const WIDTH: u64 = 2;
 
+fn file_name(number: usize) -> String {
+    format!("tokens.{number:05}.bin")
+}
+
+/// Whether a file's name is one that this writer gives.
+pub(crate) fn is_file_name(name: &str) -> bool {
+    let number = name.strip_prefix("tokens.").and_then(|rest| rest.strip_suffix(".bin"));
+    number.and_then(|number| number.parse().ok()).is_some_and(|number| file_name(number) == name)
+}
+
 /// Writes one split of tokens as llm.c's files of `uint16`: file after file, the index last.
 #[derive(Debug)]
 pub(crate) struct TokenWriter {
@@ -55,11 +65,27 @@ impl TokenWriter {
         let header = TokenFile::header(tokens as i32);
         self.file[..header.len()].copy_from_slice(&header);
         let file = std::mem::replace(&mut self.file, TokenFile::header(0));
-        let name = format!("tokens.{:05}.bin", self.shards.len());
-        let raw_data = FileInfo::new(name, &file, &self.options.hashes);
+        let raw_data = FileInfo::new(file_name(self.shards.len()), &file, &self.options.hashes);
         self.target.put(&raw_data.basename, file)?;
         let file = TokenFile { dtype: Dtype::U16, begin: HEADER_BYTES, tokens };
         self.shards.push(ShardInfo::of_tokens(file, raw_data));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_again() {
+        for number in [0, 7, 99_999, 100_000] {
+            assert!(is_file_name(&file_name(number)), "{number}");
+        }
+        for name in
+            ["tokens.bin", "tokens.0.bin", "tokens.000001.bin", "tokens.+0001.bin", "tokens.00001.bin.gz"]
+        {
+            assert!(!is_file_name(name), "{name}");
+        }
     }
 }

@@ -131,3 +131,17 @@ fn what_cannot_be_packed_leaves_nothing() {
     let error = pack_text(&PackTextOptions::new("/nowhere/input.txt", fresh())).unwrap_err();
     assert!(matches!(error, Error::Io { .. }) && error.to_string().contains("/nowhere/input.txt"), "{error}");
 }
+
+#[test]
+fn what_a_packer_left_halfway_is_no_dataset() {
+    let (input, output) = (text(b"hello, world\n"), fresh());
+    pack_text(&PackTextOptions::new(&input.path, &output)).unwrap();
+    let storage = lockstep_storage::open(&output).unwrap();
+    wait(async { storage.delete("train/index.json").await.unwrap() });
+    let error = Dataset::open_tokens(&output, "train", 4).unwrap_err();
+    assert!(matches!(error, Error::Unfinished { .. }), "{error:?}");
+    assert!(error.to_string().contains("/train/index.json is not there: packing or copying"), "{error}");
+    assert!(!verify(&output, None).unwrap().problems.is_empty());
+    pack_text(&PackTextOptions::new(&input.path, &output)).unwrap();
+    assert!(verify(&output, None).unwrap().is_good());
+}
