@@ -26,8 +26,13 @@ pub trait Data: Send {
     /// Samples in the training set.
     fn num_samples(&self) -> u64;
 
-    /// Number of classes, where samples have labels.
+    /// Number of classes, where samples have labels; of tokens, as [`vocab`](Self::vocab) says.
     fn num_classes(&self) -> Option<i64>;
+
+    /// Number of different tokens, where samples are tokens and the data says so.
+    fn vocab(&self) -> Option<i64> {
+        None
+    }
 
     /// A batch of no samples: it shows the columns, their kinds and their shapes.
     fn empty(&self) -> Result<Batch>;

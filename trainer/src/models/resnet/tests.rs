@@ -9,8 +9,14 @@ fn built(depth: u32, num_channels: i64, num_classes: i64) -> (VarStore, Box<dyn 
     let running = Running::default();
     let empty = batch(Tensor::zeros([0, num_channels, 32, 32], (Number::Float, Device::Cpu)));
     let num_classes = Some(num_classes);
-    let setup =
-        Setup { config: &Value::Null, columns: &empty, num_classes, device: Device::Cpu, running: &running };
+    let setup = Setup {
+        config: &Value::Null,
+        columns: &empty,
+        num_classes,
+        vocab: None,
+        device: Device::Cpu,
+        running: &running,
+    };
     let resnet = Resnet { depth, label_smoothing: 0.0, zero_init_residual: false };
     let model = resnet.build(&setup, &vars.root()).unwrap();
     running.close(Device::Cpu).unwrap();
@@ -61,6 +67,7 @@ fn a_picture_without_channels_is_told() {
         config: &Value::Null,
         columns: &empty,
         num_classes: Some(3),
+        vocab: None,
         device: Device::Cpu,
         running: &running,
     };
