@@ -7,7 +7,9 @@ use crate::{
     Dataset, Error, Result, blocking,
     cache::download,
     identity::Contents,
-    mds::{INDEX, Range, parse_shard},
+    mds::{INDEX, Range},
+    reading::ReadAs,
+    tokens,
 };
 
 /// What [`inspect`] found.
@@ -26,9 +28,13 @@ pub struct SplitSummary {
     pub split: String,
     /// See [`Dataset::digest`].
     pub digest: String,
+    /// `mds` or `tokens`.
+    pub format: &'static str,
+    /// Whether there is an index file; token files need none.
+    pub indexed: bool,
     /// Whether the index says what the content must be.
     pub hashed: bool,
-    /// Number of samples.
+    /// Number of samples; of tokens, where how they are cut into samples is the job's.
     pub samples: u64,
     /// Number of shards.
     pub shards: usize,
@@ -46,6 +52,8 @@ pub struct SplitSummary {
     pub ranges: BTreeMap<String, Range>,
     /// Where the data is from, where it was noted.
     pub source: Option<String>,
+    /// What made tokens of text, where it was noted.
+    pub tokenizer: Option<String>,
 }
 
 /// What [`verify`] found.
@@ -99,6 +107,8 @@ impl SplitSummary {
         Self {
             split: split.to_owned(),
             digest: dataset.digest().to_owned(),
+            format: dataset.format(),
+            indexed: dataset.has_index(),
             hashed: dataset.is_hashed(),
             samples: dataset.num_samples(),
             shards: shards.len(),
@@ -120,6 +130,7 @@ impl SplitSummary {
                 .filter_map(|column| Some((column.name.clone(), dataset.range(&column.name)?)))
                 .collect(),
             source: dataset.source().map(str::to_owned),
+            tokenizer: dataset.tokenizer().map(str::to_owned),
         }
     }
 }
@@ -133,7 +144,7 @@ pub fn inspect(uri: &str) -> Result<Inspection> {
     blocking::run(async {
         let mut splits = Vec::new();
         for split in find_splits(&storage).await? {
-            let dataset = Dataset::read(storage.clone(), split.clone()).await?;
+            let dataset = Dataset::read(storage.clone(), split.clone(), ReadAs::Any).await?;
             splits.push(SplitSummary::new(&split, &dataset));
         }
         Ok(Inspection { uri: storage.uri(""), splits })
@@ -160,7 +171,7 @@ pub fn verify(uri: &str, recorded: Option<&Recorded>) -> Result<Verification> {
         for split in find_splits(&storage).await? {
             let problem =
                 |shard, error: Error| Problem { split: split.clone(), shard, error: error.to_string() };
-            let dataset = match Dataset::read(storage.clone(), split.clone()).await {
+            let dataset = match Dataset::read(storage.clone(), split.clone(), ReadAs::Any).await {
                 Ok(dataset) => dataset,
                 Err(error) if is_outage(&error) => return Err(error),
                 Err(error) => {
@@ -222,7 +233,7 @@ async fn verify_shard(dataset: &Dataset, shard: usize) -> Result<u64> {
     let raw = download(dataset, shard).await?.raw;
     dataset.learn(shard, &raw)?;
     let file = dataset.storage().uri(&dataset.path(&dataset.shards()[shard].raw_data.basename));
-    parse_shard(dataset.columns(), &raw).map_err(|flaw| flaw.in_shard(&file, 0, dataset.first_sample(shard)))
+    dataset.read_values(shard, &raw).map_err(|flaw| flaw.in_shard(&file, 0, dataset.first_sample(shard)))
 }
 
 /// A file that is missing, replaced or no file is a flaw of the dataset; a store that does not answer is not.
@@ -238,20 +249,30 @@ fn is_outage(error: &Error) -> bool {
     }
 }
 
-/// The folders that hold an index: the root itself, or those right below it.
+/// The folders that hold an index or token files: the root itself, or those right below it.
 pub(crate) async fn find_splits(storage: &Arc<dyn Storage>) -> Result<Vec<String>> {
     let mut splits = Vec::new();
-    let folders = storage.folders("").await?;
-    for folder in std::iter::once(String::new()).chain(folders) {
-        let index = if folder.is_empty() { INDEX.to_owned() } else { format!("{folder}/{INDEX}") };
-        match storage.head(&index).await {
-            Ok(_) => splits.push(folder),
-            Err(error) if error.is_not_found() => (),
-            Err(error) => return Err(error.into()),
+    for folder in storage.folders("").await? {
+        if has_index(storage, &folder).await? || tokens::holds_files(&folder, &storage.list(&folder).await?) {
+            splits.push(folder);
         }
+    }
+    // The root is listed only where it may be all that there is: everything lies below it.
+    if has_index(storage, "").await? || splits.is_empty() && tokens::holds_files("", &storage.list("").await?)
+    {
+        splits.insert(0, String::new());
     }
     if splits.is_empty() {
         return Err(Error::NoDataset { uri: storage.uri(""), file: storage.uri(INDEX) });
     }
     Ok(splits)
+}
+
+async fn has_index(storage: &Arc<dyn Storage>, folder: &str) -> Result<bool> {
+    let index = if folder.is_empty() { INDEX.to_owned() } else { format!("{folder}/{INDEX}") };
+    match storage.head(&index).await {
+        Ok(_) => Ok(true),
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }

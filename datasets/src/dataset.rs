@@ -1,11 +1,16 @@
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    num::NonZeroU32,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use lockstep_storage::{Meta, Storage, open};
 
 use crate::{
     Error, Result, blocking,
     identity::{CONTENT_HASH, Contents, Identity, Listing, content_digest},
-    mds::{ColumnSpec, INDEX, Index, Range, ShardInfo},
+    mds::{ColumnSpec, Flaw, INDEX, Index, Layout, Range, ShardInfo, parse_shard},
+    reading::{ReadAs, Reading},
+    tokens,
 };
 
 /// No index of a real dataset comes near; it bounds what a wrong file can make us read.
@@ -21,7 +26,12 @@ struct Inner {
     split: String,
     index: Index,
     columns: Arc<[ColumnSpec]>,
+    reading: Reading,
+    /// Whether there is an index to read, and not only files that tell themselves what they are.
+    has_index: bool,
     digest: String,
+    /// Samples of each shard.
+    samples: Vec<u64>,
     /// Where the index alone doesn't say what the content is.
     listing: Option<Listing>,
     contents: Mutex<Known>,
@@ -55,52 +65,80 @@ impl Dataset {
     /// # Errors
     /// As there.
     pub fn open_in(storage: Arc<dyn Storage>, split: &str) -> Result<Self> {
-        blocking::run(Self::read(storage, split.to_owned()))
+        blocking::run(Self::read(storage, split.to_owned(), ReadAs::Mds))
     }
 
-    pub(crate) async fn read(storage: Arc<dyn Storage>, split: String) -> Result<Self> {
+    /// As [`open`](Self::open), for token files: those that an index lists, or, where there is none, all `*.bin` files of
+    /// the folder, of which only the headers are read. A sample has one column, `tokens`: `window + 1` consecutive tokens
+    /// of a file. Samples begin every `window` tokens; what doesn't fill one at the end of a file is left out.
+    ///
+    /// # Errors
+    /// As there, and [`Error::NoTokens`], [`Error::LongWindow`], [`Error::MixedSplits`], [`Error::Unfinished`],
+    /// [`Error::HugeFile`], [`Error::Format`] for a file that is none, and [`Error::BadOption`] for a window of 0.
+    pub fn open_tokens(uri: &str, split: &str, window: u32) -> Result<Self> {
+        Self::open_tokens_in(open(uri)?, split, window)
+    }
+
+    /// As [`open_tokens`](Self::open_tokens), in a storage that is open already.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_tokens_in(storage: Arc<dyn Storage>, split: &str, window: u32) -> Result<Self> {
+        let window = NonZeroU32::new(window)
+            .ok_or_else(|| Error::option("data.window", "at least 1 token", window))?;
+        blocking::run(Self::read(storage, split.to_owned(), ReadAs::Windows(window)))
+    }
+
+    pub(crate) async fn read(storage: Arc<dyn Storage>, split: String, read_as: ReadAs) -> Result<Self> {
         let path = join(&split, INDEX);
         let file = storage.uri(&path);
-        let text = storage.get_at_most(&path, MAX_INDEX_BYTES).await.map_err(|error| match error {
-            error if error.is_not_found() => {
-                Error::NoDataset { uri: storage.uri(&split), file: file.clone() }
+        let text = match storage.get_at_most(&path, MAX_INDEX_BYTES).await {
+            Ok(text) => Some(text),
+            Err(error) if error.is_not_found() && !matches!(read_as, ReadAs::Mds) => None,
+            Err(error) if error.is_not_found() => {
+                return Err(Error::NoDataset { uri: storage.uri(&split), file });
             }
-            lockstep_storage::Error::TooLarge { bytes, .. } => {
-                Error::Index { file: file.clone(), reason: format!("{bytes} bytes are more than 1 GiB") }
+            Err(lockstep_storage::Error::TooLarge { bytes, .. }) => {
+                return Err(Error::Index { file, reason: format!("{bytes} bytes are more than 1 GiB") });
             }
-            error => error.into(),
-        })?;
-        let (index, columns) = Index::parse(&file, &text)?;
-        let listing = match index.shards.iter().all(ShardInfo::is_hashed) {
-            true => None,
-            false => {
-                let found = storage.list(&split).await.map_err(|source| match source {
-                    lockstep_storage::Error::Denied { .. } => Error::Unlisted { file, source },
-                    source => source.into(),
-                })?;
-                Some(Listing::new(&index, found, |name| join(&split, name)))
+            Err(error) => return Err(error.into()),
+        };
+        let has_index = text.is_some();
+        let (index, mut columns, found) = match text {
+            Some(text) => {
+                let (index, columns) = Index::parse(&file, &text)?;
+                let is_hashed = index.shards.iter().all(ShardInfo::is_hashed);
+                let found = if is_hashed { None } else { Some(list(&storage, &split, &file).await?) };
+                (index, columns, found)
+            }
+            None => {
+                let found = storage.list(&split).await?;
+                let index = tokens::make_index(&storage, &split, &found).await?;
+                let columns = index.check(&storage.uri(&split))?;
+                (index, columns, Some(found))
             }
         };
+        let reading = read_as.reading(index.format(), &file)?;
+        let mut samples: Vec<u64> = index.shards.iter().map(|shard| shard.samples).collect();
+        reading.cut(&storage.uri(&split), &mut samples, &mut columns)?;
         let mut num_samples = 0;
-        let starts = index
-            .shards
-            .iter()
-            .map(|shard| {
-                num_samples += shard.samples;
-                num_samples - shard.samples
-            })
-            .collect();
-        let digest = index.digest();
+        let mut first_of = |samples: &u64| {
+            num_samples += samples;
+            num_samples - samples
+        };
         Ok(Self(Arc::new(Inner {
+            starts: samples.iter().map(&mut first_of).collect(),
+            num_samples,
+            samples,
+            listing: found.map(|found| Listing::new(&index, found, |name| join(&split, name))),
+            digest: index.digest(),
             storage,
             split,
             index,
             columns: columns.into(),
-            digest,
-            listing,
+            reading,
+            has_index,
             contents: Mutex::default(),
-            starts,
-            num_samples,
         })))
     }
 
@@ -225,13 +263,61 @@ impl Dataset {
         self.0.index.lockstep.as_ref()?.source.as_deref()
     }
 
+    /// What made tokens of text, where the packer noted it.
+    pub fn tokenizer(&self) -> Option<&str> {
+        self.0.index.lockstep.as_ref()?.tokenizer.as_deref()
+    }
+
+    /// Whether there is an index, and not only token files that tell themselves what they are.
+    pub fn has_index(&self) -> bool {
+        self.0.has_index
+    }
+
+    /// `mds` or `tokens`.
+    pub fn format(&self) -> &'static str {
+        match self.0.reading {
+            Reading::Mds => "mds",
+            Reading::Tokens(_) => tokens::FORMAT,
+        }
+    }
+
     /// Number of samples of each shard, as an [`Order`](crate::Order) wants it.
     pub fn shard_samples(&self) -> Vec<u64> {
-        self.shards().iter().map(|shard| shard.samples).collect()
+        self.0.samples.clone()
     }
 
     pub(crate) fn shards(&self) -> &[ShardInfo] {
         &self.0.index.shards
+    }
+
+    pub(crate) fn index(&self) -> &Index {
+        &self.0.index
+    }
+
+    /// Checks that a shard's raw content is laid out as the index says, and where its samples lie.
+    pub(crate) fn layout(&self, shard: usize, raw: &[u8]) -> Result<Layout, Flaw> {
+        let info = &self.shards()[shard];
+        match self.0.reading {
+            Reading::Mds => Layout::of_mds(raw, info.samples),
+            Reading::Tokens(cut) => tokens::layout(raw, info, cut),
+        }
+    }
+
+    /// Reads each value of a shard's raw content; the number of its samples.
+    pub(crate) fn read_values(&self, shard: usize, raw: &[u8]) -> Result<u64, Flaw> {
+        match self.0.reading {
+            Reading::Mds => parse_shard(self.columns(), raw),
+            // Any number may be a token.
+            Reading::Tokens(_) => Ok(self.layout(shard, raw)?.rows()),
+        }
+    }
+
+    /// Smallest and largest token of a shard; `None` where there are no tokens.
+    pub(crate) fn token_range(&self, shard: usize, raw: &[u8]) -> Option<Range> {
+        match self.0.reading {
+            Reading::Mds => None,
+            Reading::Tokens(_) => tokens::range(raw, &self.shards()[shard]),
+        }
     }
 
     pub(crate) fn shared_columns(&self) -> Arc<[ColumnSpec]> {
@@ -262,6 +348,14 @@ impl Dataset {
     pub(crate) fn first_sample(&self, shard: usize) -> u64 {
         self.0.starts[shard]
     }
+}
+
+/// The files of a split whose index has no hashes of them.
+async fn list(storage: &Arc<dyn Storage>, split: &str, index: &str) -> Result<Vec<Meta>> {
+    storage.list(split).await.map_err(|source| match source {
+        lockstep_storage::Error::Denied { .. } => Error::Unlisted { file: index.to_owned(), source },
+        source => source.into(),
+    })
 }
 
 fn join(split: &str, name: &str) -> String {

@@ -19,6 +19,71 @@ pub enum Error {
         /// The index that is missing.
         file: String,
     },
+    /// There are no tokens where some were expected.
+    #[error(
+        "{uri} holds no tokens: neither an index.json nor a *.bin file is there; check the path and the split, or make a dataset \
+         with `lockstep data pack --tokens bytes`"
+    )]
+    NoTokens {
+        /// The split's folder.
+        uri: String,
+    },
+    /// A dataset of another format than it is read as.
+    #[error("{file} lists files of the format {found}, but they are to be read as {wanted}; {fix}")]
+    OtherFormat {
+        /// URI of the index.
+        file: String,
+        /// What they are.
+        found: &'static str,
+        /// What they should be.
+        wanted: &'static str,
+        /// What to do.
+        fix: &'static str,
+    },
+    /// No sample fits into any of the files.
+    #[error(
+        "no sample of {uri} has data.window + 1 = {needed} tokens: its largest file holds {longest}; lower data.window"
+    )]
+    LongWindow {
+        /// The split's folder.
+        uri: String,
+        /// Tokens of a sample.
+        needed: u64,
+        /// Tokens of the largest file.
+        longest: u64,
+    },
+    /// Training and evaluation files lie in one folder, and nothing says which of them are meant.
+    #[error(
+        "{train} and {eval} lie in one folder, and a folder of token files without an index is one split: give each split a \
+         folder of its own, or a folder of links"
+    )]
+    MixedSplits {
+        /// URI of a file to train on.
+        train: String,
+        /// URI of a file to evaluate on.
+        eval: String,
+    },
+    /// A packer's files are there, but the index that it writes last is not.
+    #[error(
+        "{file} is of a dataset that `lockstep data pack` makes, but its {index} is not there: packing or copying it did not come to \
+         its end; do that again"
+    )]
+    Unfinished {
+        /// URI of one of the files.
+        file: String,
+        /// URI of the index.
+        index: String,
+    },
+    /// A token file is too large to be read as a whole.
+    #[error(
+        "{file} holds {bytes} bytes, but a token file must have less than 4 GiB; split it into several files"
+    )]
+    HugeFile {
+        /// URI of the file.
+        file: String,
+        /// Its size.
+        bytes: u64,
+    },
     /// Its files may not be listed, which an index without hashes needs.
     #[error(
         "{file} has no hashes of the dataset's files, so the files must be listed to be recognised later, and that failed: \
@@ -31,7 +96,7 @@ pub enum Error {
         source: lockstep_storage::Error,
     },
     /// The index is not one that we can read.
-    #[error("{file} is not a valid MDS index: {reason}")]
+    #[error("{file} is not a valid index: {reason}")]
     Index {
         /// URI of the index.
         file: String,

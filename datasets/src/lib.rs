@@ -1,9 +1,9 @@
 //! Streaming datasets: sharded, streamed from object storage, in an exact and elastic order, every byte verified.
 //!
-//! A [`Dataset`] is a split of MDS shards behind any `lockstep-storage` URI. An [`Order`] says which sample each slot of
+//! A [`Dataset`] is a split of MDS shards or of token files behind any `lockstep-storage` URI. An [`Order`] says which sample each slot of
 //! each step holds, by pure functions of seed, epoch and dataset. A [`Loader`] turns "the batch of this step for this
 //! rank" into typed columns, fetched, verified and decoded ahead of the training thread, which knows nothing of files.
-//! [`pack_csv`], [`inspect`], [`verify`] and [`seal`] are the tools behind `lockstep data`.
+//! [`pack_csv`], [`pack_text`], [`inspect`], [`verify`] and [`seal`] are the tools behind `lockstep data`.
 //!
 //! All calls here block; none needs a runtime, and any may be made inside one.
 
@@ -19,9 +19,11 @@ mod loader;
 mod mds;
 mod order;
 mod pack;
+mod reading;
 mod recheck;
 mod sampling;
 mod seal;
+mod tokens;
 
 pub use batch::{Batch, Column, Values};
 pub use cache::CacheOptions;
@@ -37,8 +39,9 @@ pub use mds::{
 };
 pub use order::{EpochOrder, Order, OrderOptions, Shuffle, Tail};
 pub use pack::{
-    LabelColumn, PackOptions, PackReport, PackedSplit, PictureOptions, Splits, holds_pictures, pack_csv,
-    pack_pictures,
+    LabelColumn, PackOptions, PackReport, PackTextOptions, PackedSplit, PictureOptions, Splits, Tokenizer,
+    holds_pictures, pack_csv, pack_pictures, pack_text,
 };
 pub use sampling::Replica;
 pub use seal::{Seal, SealedSplit, seal};
+pub use tokens::{TokenFile, parse_token_header};

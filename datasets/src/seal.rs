@@ -1,6 +1,6 @@
 use std::{collections::HashMap, sync::Arc};
 
-use lockstep_storage::{Meta, Storage, open};
+use lockstep_storage::{Created, Meta, Storage, open};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
@@ -9,7 +9,9 @@ use crate::{
     cache::download,
     check::find_splits,
     identity::CONTENT_HASH,
-    mds::{INDEX, Index, parse_shard},
+    mds::{INDEX, Index, Range},
+    reading::ReadAs,
+    tokens::COLUMN,
 };
 
 /// What [`seal`] did.
@@ -30,7 +32,7 @@ pub struct SealedSplit {
     pub digest: String,
     /// Number of shards.
     pub shards: usize,
-    /// Number of samples.
+    /// Number of samples, or of tokens.
     pub samples: u64,
     /// Whether its index held hashes before, so that nothing was read or written.
     pub was_sealed: bool,
@@ -38,6 +40,7 @@ pub struct SealedSplit {
 
 /// Reads every byte of the dataset at `uri`, or of one split of it, and writes hashes of each file into the indexes that
 /// hold none. An index changes at once or not at all, and only if all is still as it was read; everything else in it stays.
+/// Token files without an index get one, with the range of their tokens.
 ///
 /// # Errors
 /// What is wrong with the dataset: nothing that is damaged is sealed. [`Error::Storage`] when the storage fails, or when
@@ -54,23 +57,36 @@ pub fn seal(uri: &str) -> Result<Seal> {
 }
 
 async fn seal_split(storage: &Arc<dyn Storage>, split: String) -> Result<SealedSplit> {
-    let before = Dataset::read(storage.clone(), split.clone()).await?;
+    let before = Dataset::read(storage.clone(), split.clone(), ReadAs::Any).await?;
     if before.is_hashed() {
         return Ok(sealed(split, &before, true));
     }
     let path = before.path(INDEX);
-    let old = storage.head(&path).await?;
     let bad = |reason: String| Error::Index { file: storage.uri(&path), reason };
-    let text = storage.get_listed(&old).await?;
-    if Index::parse(&storage.uri(&path), &text)?.0.digest() != before.identity().index {
-        return Err(lockstep_storage::Error::Changed { uri: storage.uri(&path) }.into());
-    }
-    let mut index: Json = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
+    let changed = || Err(lockstep_storage::Error::Changed { uri: storage.uri(&path) }.into());
+    // Token files may have no index yet.
+    let old = if before.has_index() { Some(storage.head(&path).await?) } else { None };
+    let mut index: Json = match &old {
+        None => serde_json::to_value(before.index()).map_err(|error| bad(error.to_string()))?,
+        Some(old) => {
+            let text = storage.get_listed(old).await?;
+            if Index::parse(&storage.uri(&path), &text)?.0.digest() != before.identity().index {
+                return changed();
+            }
+            serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?
+        }
+    };
+    let mut tokens: Option<Range> = None;
     for number in 0..before.shards().len() {
         let fetched = download(&before, number).await?;
         let file = storage.uri(&before.path(&before.shards()[number].raw_data.basename));
-        parse_shard(before.columns(), &fetched.raw)
+        before
+            .read_values(number, &fetched.raw)
             .map_err(|flaw| flaw.in_shard(&file, 0, before.first_sample(number)))?;
+        tokens = match (tokens, before.token_range(number, &fetched.raw)) {
+            (Some(so_far), Some(more)) => Some(so_far.with(more)),
+            (so_far, more) => so_far.or(more),
+        };
         let shard = index
             .pointer_mut(&format!("/shards/{number}"))
             .and_then(Json::as_object_mut)
@@ -86,12 +102,34 @@ async fn seal_split(storage: &Arc<dyn Storage>, split: String) -> Result<SealedS
         }
         shard.insert("hashes".into(), json!([CONTENT_HASH.to_string()]));
     }
+    if let Some(range) = tokens.filter(|_| before.range(COLUMN).is_none()) {
+        note_range(&mut index, range);
+    }
     unchanged(storage, &before, &split).await?;
     let text = serde_json::to_vec(&index).map_err(|error| bad(error.to_string()))?;
-    if !storage.replace(&old, text.into()).await? {
-        return Err(lockstep_storage::Error::Changed { uri: storage.uri(&path) }.into());
+    let done = match &old {
+        Some(old) => storage.replace(old, text.into()).await?,
+        None => match storage.create(&path, text.clone().into()).await? {
+            Created::Ours => true,
+            Created::Theirs(there) => there == text,
+        },
+    };
+    if !done {
+        return changed();
     }
-    Ok(sealed(split.clone(), &Dataset::read(storage.clone(), split).await?, false))
+    Ok(sealed(split.clone(), &Dataset::read(storage.clone(), split, ReadAs::Any).await?, false))
+}
+
+/// What a model needs to know of tokens, beside what is there already.
+fn note_range(index: &mut Json, range: Range) {
+    let notes = &mut index["lockstep"];
+    if !notes.is_object() {
+        *notes = json!({});
+    }
+    if !notes["ranges"].is_object() {
+        notes["ranges"] = json!({});
+    }
+    notes["ranges"][COLUMN] = json!(range);
 }
 
 /// Each shard was read as it was listed; the first ones may have been exchanged while the last ones were read.

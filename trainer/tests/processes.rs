@@ -127,6 +127,20 @@ fn killed_and_resumed_on_files() {
     }
 }
 
+/// The vocabulary is what the data says.
+#[test]
+fn a_transformer_over_text_is_killed_and_resumed() {
+    let uri = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("../datasets/shakespeare");
+    for nodes in [1, 2, 4] {
+        let changes = json!({
+            "model": {"kind": "gpt", "hidden": null, "layers": 2, "heads": 2, "width": 16, "context": 16, "dropout": 0.1},
+            "data": {"format": "tokens", "window": 16, "train": {"uri": uri.to_str().unwrap()}, "eval": null},
+            "train": {"globalBatch": 16, "microBatch": 2},
+        });
+        survives_being_killed(Case::on_files(digits(nodes, changes)));
+    }
+}
+
 #[test]
 fn killed_and_resumed_on_s3() {
     let server = S3Server::start().unwrap();

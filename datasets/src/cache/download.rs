@@ -3,7 +3,7 @@ use lockstep_storage::{Error as StorageError, Meta};
 
 use crate::{
     Dataset, Error, Result,
-    mds::{FileInfo, Stored, check_hashes, check_header},
+    mds::{FileInfo, Layout, Stored, check_hashes},
 };
 
 /// A shard as it came from the storage.
@@ -96,11 +96,10 @@ fn too_large(file: &str, stored: &Stored<'_>, got: u64) -> Error {
     Error::Size { file: file.to_owned(), expected, got }
 }
 
-/// Checks a raw shard against the index, hashes and number of samples included.
-pub(crate) fn verify_raw(dataset: &Dataset, number: usize, file: &str, raw: &[u8]) -> Result<()> {
-    let info = &dataset.shards()[number];
-    check(file, raw, &info.raw_data)?;
-    check_header(raw, info.samples).map_err(|flaw| flaw.in_file(file, 0))
+/// Checks a raw shard against the index, hashes and number of samples included; where the samples lie.
+pub(crate) fn verify_raw(dataset: &Dataset, number: usize, file: &str, raw: &[u8]) -> Result<Layout> {
+    check(file, raw, &dataset.shards()[number].raw_data)?;
+    dataset.layout(number, raw).map_err(|flaw| flaw.in_file(file, 0))
 }
 
 fn check(file: &str, data: &[u8], info: &FileInfo) -> Result<()> {

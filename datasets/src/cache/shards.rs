@@ -17,7 +17,7 @@ use crate::{
         verify_raw,
     },
     identity::CONTENT_HASH,
-    mds::Shard,
+    mds::{Layout, Shard},
 };
 
 /// How often a damaged shard is fetched before its dataset is given up.
@@ -85,9 +85,9 @@ impl Cache {
             let damage: Error = match cache.folder.read(number, bytes) {
                 Ok(None) => return Ok(None),
                 Ok(Some(copy)) => match cache.verify(number, &copy) {
-                    Ok(()) => {
+                    Ok(layout) => {
                         cache.dataset.learn(number, &copy.raw)?;
-                        return cache.shard(number, copy).map(Some);
+                        return Ok(Some(cache.shard(number, copy, layout)));
                     }
                     Err(damage) => damage,
                 },
@@ -103,13 +103,13 @@ impl Cache {
     }
 
     /// A copy is good if the index says so, or, where the index can't, if it is what was once fetched of the very object
-    /// that is there now.
-    fn verify(&self, number: usize, copy: &Copy) -> Result<()> {
+    /// that is there now. Where its samples lie.
+    fn verify(&self, number: usize, copy: &Copy) -> Result<Layout> {
         let path = self.folder.path(number);
         let file = path.display().to_string();
-        verify_raw(&self.dataset, number, &file, &copy.raw)?;
+        let layout = verify_raw(&self.dataset, number, &file, &copy.raw)?;
         if self.dataset.is_hashed() {
-            return Ok(());
+            return Ok(layout);
         }
         let unknown = |reason: &str| Err(Error::io("trust", &path)(io::Error::other(reason.to_owned())));
         let Some(note) = &copy.note else { return unknown("there is no record of what it is a copy of") };
@@ -118,7 +118,7 @@ impl Cache {
             return unknown("the original was replaced since");
         }
         match CONTENT_HASH.hash(&copy.raw) == note.hash {
-            true => Ok(()),
+            true => Ok(layout),
             false => unknown("its content is not what was fetched"),
         }
     }
@@ -147,24 +147,24 @@ impl Cache {
     /// Keeps what was fetched. A disk that doesn't take it is no reason to stop while there is memory.
     fn store(&self, number: usize, raw: Vec<u8>, next_use: &[u64]) -> Result<Shard> {
         let hash = self.dataset.learn(number, &raw)?;
+        let layout = self.dataset.layout(number, &raw).map_err(|flaw| flaw.in_file(&self.uri(number), 0))?;
         let etag = self.dataset.listed(number).and_then(|(_, meta)| meta.etag.clone());
         let note = hash.filter(|_| !self.dataset.is_hashed()).map(|hash| Note { etag, hash });
         match self.folder.write(number, &raw, note.as_ref(), next_use) {
-            Ok(file) => self.shard(number, Copy { file, raw, note }),
+            Ok(file) => Ok(self.shard(number, Copy { file, raw, note }, layout)),
             Err(error) => {
                 let Some(spare) = self.spare.take(raw.len() as u64) else {
                     return Err(Error::io("write", self.folder.path(number))(error));
                 };
                 self.warn_once(&error, "shards are kept in memory instead, and fetched again by each rank");
                 let (columns, uri) = (self.dataset.shared_columns(), self.uri(number));
-                Shard::in_memory(raw, spare, uri, self.dataset.shards()[number].samples, columns)
+                Ok(Shard::in_memory(raw, spare, uri, layout, columns))
             }
         }
     }
 
-    fn shard(&self, number: usize, copy: Copy) -> Result<Shard> {
-        let samples = self.dataset.shards()[number].samples;
-        Shard::open(copy.file, copy.raw, self.uri(number), samples, self.dataset.shared_columns())
+    fn shard(&self, number: usize, copy: Copy, layout: Layout) -> Shard {
+        Shard::open(copy.file, copy.raw, self.uri(number), layout, self.dataset.shared_columns())
     }
 
     pub(crate) fn uri(&self, number: usize) -> String {

@@ -6,6 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     Error, Result,
     mds::{Compression, Encoding, HashAlgorithm},
+    tokens,
 };
 
 pub(crate) const INDEX: &str = "index.json";
@@ -28,6 +29,13 @@ pub struct Range {
     pub max: f64,
 }
 
+impl Range {
+    /// The smallest range that holds both.
+    pub(crate) fn with(self, other: Self) -> Self {
+        Self { min: self.min.min(other.min), max: self.max.max(other.max) }
+    }
+}
+
 /// `index.json` as it is written.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Index {
@@ -48,6 +56,18 @@ pub(crate) struct Notes {
     /// Names of the labels, from 0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub classes: Vec<String>,
+    /// What made tokens of text: `bytes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokenizer: Option<String>,
+}
+
+/// What a dataset's files are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ShardFormat {
+    /// MosaicML's shards.
+    Mds,
+    /// Files of nothing but tokens; the samples of an entry are its tokens, however a reader cuts them.
+    Tokens,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -67,7 +87,7 @@ pub(crate) struct ShardInfo {
     pub zip_data: Option<FileInfo>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct FileInfo {
     pub basename: String,
     pub bytes: u64,
@@ -75,26 +95,43 @@ pub(crate) struct FileInfo {
     pub hashes: BTreeMap<String, String>,
 }
 
+impl FileInfo {
+    pub(crate) fn new(basename: String, data: &[u8], hashes: &[HashAlgorithm]) -> Self {
+        let hashes = hashes.iter().map(|hash| (hash.to_string(), hash.hash(data))).collect();
+        Self { basename, bytes: data.len() as u64, hashes }
+    }
+}
+
 impl Index {
     /// Reads and checks an index; `file` is its URI, for messages.
     pub(crate) fn parse(file: &str, text: &[u8]) -> Result<(Self, Vec<ColumnSpec>)> {
         let bad = |reason: String| Error::Index { file: file.to_owned(), reason };
         let index: Self = serde_json::from_slice(text).map_err(|error| bad(error.to_string()))?;
-        if index.version != 2 {
-            return Err(bad(format!("version 2 is expected, but it has {}", index.version)));
+        let columns = index.check(file)?;
+        Ok((index, columns))
+    }
+
+    /// Checks that each entry is one that can be read, and that they fit together; the columns.
+    pub(crate) fn check(&self, file: &str) -> Result<Vec<ColumnSpec>> {
+        let bad = |reason: String| Error::Index { file: file.to_owned(), reason };
+        if self.version != 2 {
+            return Err(bad(format!("version 2 is expected, but it has {}", self.version)));
         }
-        let Some(first) = index.shards.first() else {
+        let Some(first) = self.shards.first() else {
             return Err(Error::Empty { uri: file.to_owned() });
         };
         let columns = first.columns(file)?;
         let mut total = 0_u64;
         let mut names = HashSet::new();
-        for (number, shard) in index.shards.iter().enumerate() {
+        for (number, shard) in self.shards.iter().enumerate() {
             let bad = |reason: String| bad(format!("shard {number}: {reason}"));
             if shard.columns(file)? != columns {
                 return Err(bad("its columns differ from those of shard 0".into()));
             }
             shard.check(file, &bad)?;
+            if shard.format != first.format {
+                return Err(bad(format!("it is {:?}, but shard 0 is {:?}", shard.format, first.format)));
+            }
             if !names.insert(&shard.raw_data.basename) {
                 return Err(bad(format!("{:?} is listed twice", shard.raw_data.basename)));
             }
@@ -105,7 +142,15 @@ impl Index {
         if total == 0 {
             return Err(Error::Empty { uri: file.to_owned() });
         }
-        Ok((index, columns))
+        Ok(columns)
+    }
+
+    /// What all the files are.
+    pub(crate) fn format(&self) -> ShardFormat {
+        match self.shards.first() {
+            Some(shard) if shard.format == tokens::FORMAT => ShardFormat::Tokens,
+            _ => ShardFormat::Mds,
+        }
     }
 
     /// The SHA-256 of the shards' entries in one canonical form. It names the content where they hold hashes.
@@ -159,12 +204,15 @@ impl ShardInfo {
 
     fn check(&self, file: &str, bad: &impl Fn(String) -> Error) -> Result<()> {
         let unsupported = |what: String, instead| Error::Unsupported { file: file.to_owned(), what, instead };
-        if self.version != 2 || self.format != "mds" {
-            return Err(bad(format!(
-                "mds version 2 is expected, but it is {} {}",
-                self.format, self.version
-            )));
-        }
+        let is_mds = match (self.format.as_str(), self.version) {
+            ("mds", 2) => true,
+            (tokens::FORMAT, tokens::VERSION) => false,
+            (format, version) => {
+                return Err(bad(format!(
+                    "mds version 2 or tokens version 1 is expected, but it is {format} {version}"
+                )));
+            }
+        };
         if let Some(compression) = &self.compression {
             compression.parse::<Compression>().map_err(|_| {
                 unsupported(format!("the compression {compression:?}"), "write the shards with zstd or gz")
@@ -189,6 +237,9 @@ impl ShardInfo {
         }
         if self.samples >= u64::from(u32::MAX) || self.raw_data.bytes > u64::from(u32::MAX) {
             return Err(bad("a shard must hold less than 4 GiB and fewer than 2^32 samples".into()));
+        }
+        if !is_mds {
+            return tokens::check_entry(self).map_err(bad);
         }
         let least = 4 * (self.samples + 2);
         if self.raw_data.bytes < least {

@@ -1,12 +1,12 @@
-use std::{fs::File, os::unix::fs::FileExt, sync::Arc};
+use std::{fs::File, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
 use crate::{
     Error, Result,
     batch::Column,
     cache::Taken,
     mds::{
-        ColumnSpec, Flaw,
-        flaw::take_u32,
+        ColumnSpec, Flaw, Layout,
+        layout::offsets,
         sample::{append, parse_sample},
     },
 };
@@ -15,12 +15,12 @@ use crate::{
 /// A loader keeps a few hundred shards open, so that is some 16 MiB at most.
 const IN_MEMORY_BYTES: usize = 64 << 10;
 
-/// A raw shard whose content was verified: its offsets in memory, its samples read one by one.
+/// A raw shard whose content was verified: where its samples lie in memory, the samples read one by one.
 #[derive(Debug)]
 pub(crate) struct Shard {
     uri: String,
     content: Content,
-    offsets: Vec<u32>,
+    layout: Layout,
     columns: Arc<[ColumnSpec]>,
 }
 
@@ -35,21 +35,21 @@ enum Content {
 }
 
 impl Shard {
-    /// `content` was read from or written to `file` and verified; `uri` is its origin, for messages.
+    /// `content` was read from or written to `file` and verified, and `layout` is its own; `uri` is its origin, for
+    /// messages.
     pub(crate) fn open(
         file: File,
         content: Vec<u8>,
         uri: String,
-        samples: u64,
+        layout: Layout,
         columns: Arc<[ColumnSpec]>,
-    ) -> Result<Self> {
-        let offsets = checked_offsets(&content, &uri, samples)?;
+    ) -> Self {
         let content = if content.len() <= IN_MEMORY_BYTES {
             Content::InMemory { content: content.into(), _room: None }
         } else {
             Content::OnDisk(file)
         };
-        Ok(Self { uri, content, offsets, columns })
+        Self { uri, content, layout, columns }
     }
 
     /// Without a file, however large; `room` is what that it takes.
@@ -57,12 +57,11 @@ impl Shard {
         content: Vec<u8>,
         room: Taken,
         uri: String,
-        samples: u64,
+        layout: Layout,
         columns: Arc<[ColumnSpec]>,
-    ) -> Result<Self> {
-        let offsets = checked_offsets(&content, &uri, samples)?;
+    ) -> Self {
         let content = Content::InMemory { content: content.into(), _room: Some(room) };
-        Ok(Self { uri, content, offsets, columns })
+        Self { uri, content, layout, columns }
     }
 
     /// Decodes the wanted columns of a row, which is the sample `sample` of the dataset, and appends them. If `lenient`, a
@@ -75,23 +74,21 @@ impl Shard {
         columns: &mut [Column],
         lenient: bool,
     ) -> Result<()> {
-        let row = row as usize;
-        let [Some(begin), Some(end)] = [self.offsets.get(row), self.offsets.get(row + 1)] else {
-            return Err(Flaw::new(0, format_args!("row {row}"), self.offsets.len() - 1).in_file(&self.uri, 0));
+        let Some(Range { start, end }) = self.layout.row(row) else {
+            return Err(Flaw::new(0, format_args!("row {row}"), self.layout.rows()).in_file(&self.uri, 0));
         };
         let mut read = Vec::new();
         let data = match &self.content {
-            // The offsets were checked against the content.
-            Content::InMemory { content, .. } => &content[*begin as usize..*end as usize],
+            // The layout was checked against the content.
+            Content::InMemory { content, .. } => &content[start as usize..end as usize],
             Content::OnDisk(file) => {
-                read.resize((end - begin) as usize, 0);
-                file.read_exact_at(&mut read, u64::from(*begin)).map_err(Error::io("read", &self.uri))?;
+                read.resize((end - start) as usize, 0);
+                file.read_exact_at(&mut read, start).map_err(Error::io("read", &self.uri))?;
                 &read
             }
         };
-        let named = |flaw: Flaw| {
-            flaw.in_row(row).in_shard(&self.uri, u64::from(*begin), sample.saturating_sub(row as u64))
-        };
+        let named =
+            |flaw: Flaw| flaw.in_row(row as usize).in_shard(&self.uri, start, sample.saturating_sub(row));
         let mut on_flaw = |column: &mut Column, flaw: Flaw| {
             if lenient {
                 column.leave_out(named(flaw).to_string());
@@ -101,11 +98,6 @@ impl Shard {
         };
         append(&self.columns, data, wanted, columns, &mut on_flaw).map_err(named)
     }
-}
-
-/// Checks that a shard's content begins as a shard does and holds `samples`.
-pub(crate) fn check_header(content: &[u8], samples: u64) -> Result<(), Flaw> {
-    check_count(&offsets(content)?, samples)
 }
 
 /// Decodes every sample of a raw shard; the number of samples.
@@ -119,47 +111,4 @@ pub fn parse_shard(columns: &[ColumnSpec], content: &[u8]) -> Result<u64, Flaw> 
         parse_sample(columns, &content[begin..end]).map_err(|flaw| flaw.moved(begin).in_row(row))?;
     }
     Ok(offsets.len() as u64 - 1)
-}
-
-/// u32 n, then n + 1 absolute offsets that never decrease and end with the file.
-fn offsets(content: &[u8]) -> Result<Vec<u32>, Flaw> {
-    let mut at = 0;
-    let samples = take_u32(content, &mut at, "the number of samples")? as usize;
-    // Before anything is allocated: an absurd count can't be true.
-    if (content.len() - at) / 4 <= samples {
-        return Err(Flaw::new(
-            0,
-            format_args!("{samples} samples' offsets"),
-            format_args!("{} bytes", content.len()),
-        ));
-    }
-    let mut least = (8 + 4 * samples) as u32;
-    let mut offsets = Vec::with_capacity(samples + 1);
-    for _ in 0..=samples {
-        let begin = at;
-        let offset = take_u32(content, &mut at, "an offset")?;
-        if offset < least || offset as usize > content.len() {
-            let expected = format!("an offset from {least} to {}", content.len());
-            return Err(Flaw::new(begin, expected, offset));
-        }
-        least = offset;
-        offsets.push(offset);
-    }
-    if least as usize != content.len() {
-        return Err(Flaw::new(at - 4, format_args!("{}, the end of the file", content.len()), least));
-    }
-    Ok(offsets)
-}
-
-fn checked_offsets(content: &[u8], uri: &str, samples: u64) -> Result<Vec<u32>> {
-    let offsets = offsets(content).and_then(|offsets| check_count(&offsets, samples).map(|()| offsets));
-    offsets.map_err(|flaw| flaw.in_file(uri, 0))
-}
-
-fn check_count(offsets: &[u32], samples: u64) -> Result<(), Flaw> {
-    let found = offsets.len() as u64 - 1;
-    if found == samples {
-        return Ok(());
-    }
-    Err(Flaw::new(0, format_args!("{samples} samples, as the index says"), found))
 }

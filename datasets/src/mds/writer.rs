@@ -1,12 +1,8 @@
-use std::{collections::BTreeMap, sync::Arc};
-
-use bytes::Bytes;
-use lockstep_storage::Storage;
 use serde_json::json;
 
 use crate::{
-    Error, Result, blocking,
-    mds::{ColumnSpec, Compression, FileInfo, HashAlgorithm, INDEX, Index, Notes, ShardInfo, Value},
+    Error, Result,
+    mds::{ColumnSpec, Compression, FileInfo, HashAlgorithm, Index, Notes, ShardInfo, Target, Value},
 };
 
 /// How shards are written.
@@ -26,11 +22,22 @@ impl Default for WriterOptions {
     }
 }
 
+impl WriterOptions {
+    /// Sorts the hashes by their names, as MDS's own tools want them, and checks the size.
+    pub(crate) fn check(&mut self) -> Result<()> {
+        self.hashes.sort_by_key(HashAlgorithm::to_string);
+        self.hashes.dedup();
+        if self.shard_bytes == 0 || self.shard_bytes > u64::from(u32::MAX) {
+            return Err(Error::option("shard size", "from 1 byte to 4 GiB", self.shard_bytes));
+        }
+        Ok(())
+    }
+}
+
 /// Writes one split: shard after shard, the index last, so that a split is there whole or not at all.
 #[derive(Debug)]
 pub struct Writer {
-    storage: Arc<dyn Storage>,
-    folder: String,
+    target: Target,
     columns: Vec<ColumnSpec>,
     options: WriterOptions,
     config: Vec<u8>,
@@ -51,18 +58,12 @@ impl Writer {
         mut options: WriterOptions,
     ) -> Result<Self> {
         columns.sort_by(|a, b| a.name.cmp(&b.name));
-        // By their names, as MDS's own tools want them.
-        options.hashes.sort_by_key(HashAlgorithm::to_string);
-        options.hashes.dedup();
+        options.check()?;
         if columns.is_empty() || columns.windows(2).any(|pair| pair[0].name == pair[1].name) {
             return Err(Error::option("columns", "distinct and at least one", columns.len()));
         }
-        if options.shard_bytes == 0 || options.shard_bytes > u64::from(u32::MAX) {
-            return Err(Error::option("shard size", "from 1 byte to 4 GiB", options.shard_bytes));
-        }
         let writer = Self {
-            storage: lockstep_storage::open(uri)?,
-            folder: split.to_owned(),
+            target: Target::open(uri, split)?,
             config: Vec::new(),
             columns,
             options,
@@ -70,14 +71,6 @@ impl Writer {
             rows_bytes: 0,
             shards: Vec::new(),
         };
-        let index = writer.path(INDEX);
-        blocking::run(async {
-            match writer.storage.head(&index).await {
-                Err(error) if error.is_not_found() => Ok(()),
-                Ok(_) => Err(Error::Exists { uri: writer.storage.uri(&index) }),
-                Err(error) => Err(error.into()),
-            }
-        })?;
         let config = writer.config_json();
         Ok(Self { config, ..writer })
     }
@@ -118,19 +111,7 @@ impl Writer {
         if !self.rows.is_empty() {
             self.close_shard()?;
         }
-        let index = Index { version: 2, shards: std::mem::take(&mut self.shards), lockstep: notes };
-        if index.shards.is_empty() {
-            return Err(Error::Empty { uri: self.storage.uri(&self.folder) });
-        }
-        let path = self.path(INDEX);
-        let text = serde_json::to_vec(&index)
-            .map_err(|error| Error::Index { file: self.storage.uri(&path), reason: error.to_string() })?;
-        blocking::run(async { Ok(self.storage.put(&path, text.into()).await?) })?;
-        Ok(index)
-    }
-
-    fn path(&self, name: &str) -> String {
-        if self.folder.is_empty() { name.to_owned() } else { format!("{}/{name}", self.folder) }
+        self.target.finish(self.shards, notes)
     }
 
     fn encode(&self, values: &[Value<'_>]) -> Result<Vec<u8>> {
@@ -158,20 +139,19 @@ impl Writer {
     fn close_shard(&mut self) -> Result<()> {
         let raw = self.raw_shard();
         let number = self.shards.len();
-        let raw_data = self.file(format!("shard.{number:05}.mds"), &raw);
+        let raw_data = FileInfo::new(format!("shard.{number:05}.mds"), &raw, &self.options.hashes);
         let mut zip_data = None;
         let file = match self.options.compression {
             None => raw,
             Some(compression) => {
                 let name = format!("{}.{}", raw_data.basename, compression.extension());
                 let zip = compression.compress(&raw).map_err(Error::io("compress", &name))?;
-                zip_data = Some(self.file(name, &zip));
+                zip_data = Some(FileInfo::new(name, &zip, &self.options.hashes));
                 zip
             }
         };
         let stored = zip_data.as_ref().unwrap_or(&raw_data);
-        let path = self.path(&stored.basename);
-        blocking::run(async { Ok(self.storage.put(&path, Bytes::from(file)).await?) })?;
+        self.target.put(&stored.basename, file)?;
         self.shards.push(ShardInfo {
             column_encodings: self.columns.iter().map(|column| column.encoding.to_string()).collect(),
             column_names: self.columns.iter().map(|column| column.name.clone()).collect(),
@@ -201,12 +181,6 @@ impl Writer {
         raw.extend(&self.config);
         raw.extend(self.rows.iter().flatten());
         raw
-    }
-
-    fn file(&self, basename: String, data: &[u8]) -> FileInfo {
-        let hashes: BTreeMap<_, _> =
-            self.options.hashes.iter().map(|hash| (hash.to_string(), hash.hash(data))).collect();
-        FileInfo { basename, bytes: data.len() as u64, hashes }
     }
 
     /// What MDS's own writer puts between offsets and samples; readers take it from the index instead.

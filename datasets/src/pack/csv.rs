@@ -1,20 +1,17 @@
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, BufRead, BufReader, ErrorKind, Read},
+    io::{self, ErrorKind, Read},
     path::Path,
 };
 
 use csv::{Reader, ReaderBuilder, StringRecord};
-use flate2::bufread::MultiGzDecoder;
 
 use crate::{
     Error, Result,
     mds::{ColumnSpec, Dtype, Encoding, Notes, Range, Value, Writer},
-    pack::{LabelColumn, PackOptions, PackReport, PackedSplit, options::Deal},
+    pack::{LabelColumn, PackOptions, PackReport, PackedSplit, input::open_input, options::Deal},
 };
 
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// A longer row is none. Unit: bytes.
 const MOST_ROW_BYTES: usize = 64 << 20;
 
@@ -58,7 +55,7 @@ pub fn pack_csv(options: &PackOptions) -> Result<PackReport> {
     let mut splits = Vec::new();
     for ((writer, name), labels) in writers.into_iter().zip(deal.names()).zip(labels) {
         let index = writer.finish_with(Some(notes.clone()))?;
-        splits.push(PackedSplit::of(name.clone(), &index, labels));
+        splits.push(PackedSplit::new(name, &index, labels));
     }
     Ok(PackReport { uri: options.output.clone(), splits, ranges: table.ranges })
 }
@@ -159,27 +156,17 @@ fn fits(dtype: Dtype, value: f64) -> bool {
 }
 
 fn widen(ranges: &mut BTreeMap<String, Range>, name: &str, value: f64) {
+    let one = Range { min: value, max: value };
     match ranges.get_mut(name) {
-        Some(range) => *range = Range { min: range.min.min(value), max: range.max.max(value) },
-        None => drop(ranges.insert(name.to_owned(), Range { min: value, max: value })),
+        Some(range) => *range = range.with(one),
+        None => drop(ranges.insert(name.to_owned(), one)),
     }
 }
 
 type Input = Reader<Box<dyn Read>>;
 
 fn open(path: &Path, header: bool) -> Result<Input> {
-    let refused = Error::io("read", path);
-    // It is read more than once, which is nothing for a pipe, and has an end, which a device has not.
-    let file = match fs::metadata(path) {
-        Ok(found) if !found.is_file() => {
-            Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"))
-        }
-        Ok(_) => File::open(path),
-        Err(error) => Err(error),
-    };
-    let mut file = BufReader::new(file.map_err(refused)?);
-    let gzipped = file.fill_buf().map_err(Error::io("read", path))?.starts_with(&GZIP_MAGIC);
-    let input: Box<dyn Read> = if gzipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+    let input = open_input(path)?;
     // Rows of another length are ours to report.
     let lines = Box::new(Lines { input, since_newline: 0 });
     Ok(ReaderBuilder::new().has_headers(header).flexible(true).from_reader(lines))

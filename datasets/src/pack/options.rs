@@ -101,7 +101,7 @@ pub struct PackReport {
 pub struct PackedSplit {
     /// Its name.
     pub name: String,
-    /// Number of samples.
+    /// Number of samples; of tokens, where text was packed.
     pub samples: u64,
     /// Number of shards.
     pub shards: usize,
@@ -113,11 +113,39 @@ pub struct PackedSplit {
     pub labels: BTreeMap<i64, u64>,
 }
 
+/// First place after each share of `rows`.
+///
+/// # Errors
+/// [`Error::BadOption`] for shares that don't add up, or names that are not distinct.
+pub(crate) fn ends(shares: &[(String, f64)], rows: u64) -> Result<Vec<u64>> {
+    let total: f64 = shares.iter().map(|(_, fraction)| fraction).sum();
+    let positive = shares.iter().all(|(_, fraction)| *fraction > 0.0);
+    if shares.is_empty() || !positive || (total - 1.0).abs() > 1e-6 {
+        return Err(Error::option("split fractions", "positive and add up to 1", format!("{shares:?}")));
+    }
+    let names: BTreeSet<_> = shares.iter().map(|(name, _)| name).collect();
+    if names.len() < shares.len() {
+        return Err(Error::option("split names", "distinct", format!("{shares:?}")));
+    }
+    let mut so_far = 0.0;
+    let mut ends: Vec<u64> = shares
+        .iter()
+        .map(|(_, fraction)| {
+            so_far += fraction;
+            (rows as f64 * so_far).round() as u64
+        })
+        .collect();
+    if let Some(last) = ends.last_mut() {
+        *last = rows;
+    }
+    Ok(ends)
+}
+
 impl PackedSplit {
-    pub(crate) fn of(name: String, index: &Index, labels: BTreeMap<i64, u64>) -> Self {
+    pub(crate) fn new(name: &str, index: &Index, labels: BTreeMap<i64, u64>) -> Self {
         let stored = |shard: &ShardInfo| shard.zip_data.as_ref().unwrap_or(&shard.raw_data).bytes;
         Self {
-            name,
+            name: name.to_owned(),
             samples: index.shards.iter().map(|shard| shard.samples).sum(),
             shards: index.shards.len(),
             stored_bytes: index.shards.iter().map(stored).sum(),
@@ -144,26 +172,7 @@ impl Deal {
             }
             Splits::Fractions { seed, shares } => (*seed, shares),
         };
-        let total: f64 = shares.iter().map(|(_, fraction)| fraction).sum();
-        let positive = shares.iter().all(|(_, fraction)| *fraction > 0.0);
-        if shares.is_empty() || !positive || (total - 1.0).abs() > 1e-6 {
-            return Err(Error::option("split fractions", "positive and add up to 1", format!("{shares:?}")));
-        }
-        let names: BTreeSet<_> = shares.iter().map(|(name, _)| name).collect();
-        if names.len() < shares.len() {
-            return Err(Error::option("split names", "distinct", format!("{shares:?}")));
-        }
-        let mut so_far = 0.0;
-        let mut ends: Vec<u64> = shares
-            .iter()
-            .map(|(_, fraction)| {
-                so_far += fraction;
-                (rows as f64 * so_far).round() as u64
-            })
-            .collect();
-        if let Some(last) = ends.last_mut() {
-            *last = rows;
-        }
+        let ends = ends(shares, rows)?;
         let names = shares.iter().map(|(name, _)| name.clone()).collect();
         Ok(Self { names, ends, shuffle: Some(Permutation::new(rows, key(seed, &[rows]))) })
     }

@@ -71,11 +71,11 @@ pub fn pack_pictures(options: &PictureOptions, told: impl Fn(u64, u64)) -> Resul
     let most = survey.splits.values().flat_map(BTreeMap::keys).max().copied().unwrap_or(0);
     let ranges = BTreeMap::from([(LABEL.to_owned(), Range { min: 0.0, max: most as f64 })]);
     let (source, classes) = (options.source.clone(), survey.classes);
-    let notes = Notes { ranges: ranges.clone(), source, classes };
+    let notes = Notes { ranges: ranges.clone(), source, classes, ..Notes::default() };
     let mut splits = Vec::new();
     for (writer, (name, labels)) in writers.into_iter().zip(survey.splits) {
         let index = writer.finish_with(Some(notes.clone()))?;
-        splits.push(PackedSplit::of(name, &index, labels));
+        splits.push(PackedSplit::new(&name, &index, labels));
     }
     Ok(PackReport { uri: options.output.clone(), splits, ranges })
 }

@@ -89,3 +89,26 @@ put("index/deep", "[" * 5000)
 put("index/deep-inside", '{"version": 2, "shards": [], "x": ' + '{"x":' * 500 + "1" + "}" * 501)
 put("index/empty", "")
 put("index/no-shards", index())
+
+tokens = dict(
+    info(format="tokens", version=1, samples=20, raw_data=dict(basename="shard.00000.mds", bytes=1064, hashes={})),
+    column_names=["tokens"], column_encodings=["uint16"], column_sizes=[2],
+)
+put("index/tokens", index(tokens, lockstep={"ranges": {"tokens": {"min": 0, "max": 255}}, "tokenizer": "bytes"}))
+
+
+def llm_c(magic, version, count, body):
+    return struct.pack("<256i", magic, version, count, *[0] * 253) + body
+
+
+put("tokens/llm-c", llm_c(20240520, 1, 20, bytes(range(40))))
+put("tokens/llm-c-wide", llm_c(20240801, 7, 20, bytes(range(80))))
+put("tokens/bare", bytes(range(40)))
+put("tokens/empty", b"")
+put("tokens/odd", b"abc")
+put("tokens/absurd-count", llm_c(20240520, 1, 2**31 - 1, bytes(40)))
+put("tokens/negative-count", llm_c(20240520, 1, -1, bytes(40)))
+put("tokens/other-magic", llm_c(20240522, 1, 20, bytes(40)))
+put("tokens/other-version", llm_c(20240520, 2, 20, bytes(40)))
+put("tokens/header-only", llm_c(20240520, 1, 0, b""))
+put("tokens/half-a-header", llm_c(20240520, 1, 20, b"")[:500])

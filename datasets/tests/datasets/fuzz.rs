@@ -7,7 +7,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use lockstep_datasets::{
     ColumnSpec, Columns, Compression, Dataset, Encoding, Loader, LoaderOptions, Replica, WriterOptions,
-    parse_sample, parse_shard, verify,
+    parse_sample, parse_shard, parse_token_header, verify,
 };
 use lockstep_fuzzing::fuzz;
 use lockstep_storage::Storage;
@@ -66,7 +66,8 @@ impl Bench {
     /// Everything that reads it answers; samples that are delivered are whole.
     fn use_it(&self) {
         let _ = verify(&self.uri, None);
-        let Ok(dataset) = Dataset::open(&self.uri, "") else { return };
+        let opened = Dataset::open(&self.uri, "").or_else(|_| Dataset::open_tokens(&self.uri, "", 3));
+        let Ok(dataset) = opened else { return };
         let _ = (dataset.identity(), dataset.range("n"), dataset.source());
         if dataset.num_samples() > 1000 {
             return;
@@ -151,6 +152,34 @@ fn zstd_frames() {
 #[test]
 fn gzip_members() {
     packed("gz", &["gz/shard.00000.mds.gz"]);
+}
+
+#[test]
+fn token_headers() {
+    let mut inputs = corpus("tokens", &[]);
+    for name in ["gpt-2.bin", "llama-3.bin", "nanogpt.bin"] {
+        let path = format!("{}/tests/fixtures/tokens/{name}", std::env::var("CARGO_MANIFEST_DIR").unwrap());
+        inputs.push(fs::read(path).unwrap());
+    }
+    let bench = Bench::new();
+    fuzz("tokens", &inputs, |data| {
+        let head = &data[..data.len().min(1024)];
+        // A size that isn't that of the data is met too: a header may promise anything.
+        for bytes in [data.len() as u64, u64::from(u32::MAX), u64::MAX] {
+            match parse_token_header(head, bytes) {
+                Ok(file) => assert!(file.bytes() == bytes || file.begin == 0 && file.tokens == bytes / 2),
+                Err(flaw) => assert!(flaw.offset <= head.len().max(8) as u64, "{flaw:?}"),
+            }
+        }
+        bench.put("a.bin", data);
+        let _ = verify(&bench.uri, None);
+        let Ok(dataset) = Dataset::open_tokens(&bench.uri, "", 7) else { return };
+        let cache = tempfile::tempdir().unwrap();
+        let loader =
+            Loader::eval(dataset.clone(), 1000, Replica::new(0, 1).unwrap(), cached_in(cache.path()));
+        let batch = loader.and_then(|mut loader| loader.batch(0)).unwrap();
+        assert_eq!(batch.num_samples() as u64, dataset.num_samples().min(1000));
+    });
 }
 
 fn any_columns() -> impl Strategy<Value = Vec<ColumnSpec>> {

@@ -16,4 +16,7 @@ mod order;
 mod pack;
 mod pictures;
 mod seal;
+mod shakespeare;
 mod support;
+mod text;
+mod tokens;

@@ -88,6 +88,11 @@ pub(crate) fn edit_file(uri: &str, name: &str, edit: impl FnOnce(&mut Vec<u8>)) 
     });
 }
 
+pub(crate) fn put(uri: &str, name: &str, body: &[u8]) {
+    let storage = open(uri).unwrap();
+    wait(async { storage.put(name, body.to_vec().into()).await.unwrap() });
+}
+
 pub(crate) fn order(dataset: &Dataset, global_batch: u32) -> Order {
     let shuffle = Some(Shuffle { lanes: 3, block: 16 });
     let options = OrderOptions { seed: 5, global_batch, shuffle, tail: Tail::Drop };

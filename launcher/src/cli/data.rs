@@ -35,7 +35,10 @@ fn splits(splits: &[SplitSummary]) -> String {
         let columns = split.columns.iter().map(|(name, encoding)| format!("{name}:{encoding}"));
         [
             plain_line(name).into_owned(),
-            split.samples.to_string(),
+            match split.format {
+                "tokens" => format!("{} tokens", split.samples),
+                _ => split.samples.to_string(),
+            },
             split.shards.to_string(),
             BinaryBytes(split.stored_bytes).to_string(),
             plain_line(split.compression.as_deref().unwrap_or("-")).into_owned(),

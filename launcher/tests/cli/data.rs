@@ -73,6 +73,57 @@ fn a_dataset_without_hashes_is_not_called_good_until_it_is_sealed() {
 }
 
 #[test]
+fn a_text_is_packed_and_used_like_any_dataset() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name).to_string_lossy().into_owned();
+    let (input, set) = (at("book.txt"), at("book"));
+    std::fs::write(&input, "to be or not to be\n".repeat(100)).unwrap();
+
+    let pack = ["data", "pack", &input, &set, "--tokens", "bytes", "--split", "train=0.9,test=0.1"];
+    let (code, stdout, stderr) = run(&pack);
+    assert!(code == 0 && stdout.contains("TOKENS") && stdout.contains("1710"), "{stdout}{stderr}");
+    let (code, stdout, _) = run(&["data", "inspect", &set]);
+    assert!(code == 0 && stdout.contains("1710 tokens"), "{stdout}");
+    assert!(stdout.contains("tokens:uint16") && stdout.contains("train: tokens by bytes"), "{stdout}");
+    let (code, stdout, _) = run(&["data", "verify", &set]);
+    assert!(code == 0 && stdout.contains("is good: 1900 good tokens"), "{stdout}");
+    let (code, stdout, stderr) = run(&["data", "copy", &set, &at("copy")]);
+    assert!(code == 0 && stdout.contains("copied 4 files"), "{stdout}{stderr}");
+    let (code, _, stderr) = run(&pack);
+    assert!(code == 1 && stderr.contains("exists already"), "{stderr}");
+
+    let (code, _, stderr) = run(&["data", "pack", &input, &at("x"), "--tokens", "bytes", "--label", "first"]);
+    assert!(code == 2 && stderr.contains("cannot be used with"), "{stderr}");
+    let (code, _, stderr) = run(&["data", "pack", &input, &at("x"), "--tokens", "words"]);
+    assert!(code == 2 && stderr.contains("write bytes"), "{stderr}");
+}
+
+#[test]
+fn token_files_without_an_index_are_described_checked_and_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = dir.path().join("tokens").to_string_lossy().into_owned();
+    for split in ["train", "val"] {
+        std::fs::create_dir_all(dir.path().join("tokens").join(split)).unwrap();
+        // As nanoGPT writes them.
+        let tokens: Vec<u8> = (0..300_u16).flat_map(u16::to_le_bytes).collect();
+        std::fs::write(dir.path().join("tokens").join(split).join("a.bin"), tokens).unwrap();
+    }
+    let (code, stdout, _) = run(&["data", "inspect", &set]);
+    assert!(code == 0 && stdout.contains("300 tokens") && stdout.contains("listing:"), "{stdout}");
+    let (code, stdout, _) = run(&["data", "verify", &set]);
+    assert!(code == 0 && stdout.contains("600 of 600 tokens can't be checked"), "{stdout}");
+    let copy = dir.path().join("copy").to_string_lossy().into_owned();
+    let (code, _, stderr) = run(&["data", "copy", &set, &copy]);
+    assert!(code == 2 && stderr.contains("lockstep data seal"), "{stderr}");
+    let (code, stdout, stderr) = run(&["data", "seal", &set]);
+    assert!(code == 0 && stdout.contains("sealed") && stdout.contains("sha256:"), "{stdout}{stderr}");
+    let (code, stdout, _) = run(&["data", "verify", &set]);
+    assert!(code == 0 && stdout.contains("is good: 600 good tokens"), "{stdout}");
+    let (code, stdout, stderr) = run(&["data", "copy", &set, &copy]);
+    assert!(code == 0 && stdout.contains("copied 4 files"), "{stdout}{stderr}");
+}
+
+#[test]
 fn splits_need_shares() {
     let (code, _, stderr) = run(&["data", "pack", "in.csv", "out", "--split", "train,test"]);
     assert!(code == 2 && stderr.contains("--split train=0.8,test=0.2"), "{stderr}");

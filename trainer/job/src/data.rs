@@ -18,6 +18,11 @@ pub struct Data {
     /// How its pictures are read. Default: there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
+    /// Tokens that a sample predicts: it holds them and the one before, and the next sample begins with its last token. Only
+    /// for the format tokens, which needs it. Unit: tokens. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1), extend("x-unit" = "tokens"))]
+    pub window: Option<u32>,
     /// Seed of the sample order. Default: train.seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
@@ -58,6 +63,8 @@ pub enum Format {
     /// MosaicML streaming shards.
     #[default]
     Mds,
+    /// Files of tokens, `*.bin`, as `lockstep data pack --tokens`, llm.c and nanoGPT write them.
+    Tokens,
 }
 
 /// How samples are mixed: shards are permuted and cut into lanes, and samples are permuted in blocks within a lane.

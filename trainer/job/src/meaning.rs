@@ -3,13 +3,14 @@
 use serde_json::Value;
 
 /// Fields that say what a run's state means: with another value the state would be another run's.
-const MEANING: [&str; 10] = [
+const MEANING: [&str; 11] = [
     "model",
     "worker",
     "warmStart",
     "data.train",
     "data.format",
     "data.image",
+    "data.window",
     "data.seed",
     "data.shuffle",
     "train.globalBatch",
@@ -69,6 +70,13 @@ mod tests {
         let all = differences(&a, &b);
         assert_eq!(all, ["train.steps", "train.seed", "limits"]);
         assert_eq!(with_meaning(&all), ["train.seed"]);
+    }
+
+    #[test]
+    fn samples_of_another_window_are_others() {
+        let a = json!({ "data": { "format": "tokens", "window": 256 } });
+        let b = json!({ "data": { "format": "tokens", "window": 128 } });
+        assert_eq!(with_meaning(&differences(&a, &b)), ["data.window"]);
     }
 
     #[test]

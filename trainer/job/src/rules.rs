@@ -11,6 +11,7 @@ mod names;
 mod secrets;
 mod timeouts;
 mod warm_start;
+mod window;
 mod work;
 
 use crate::{
@@ -32,6 +33,7 @@ pub(crate) fn apply(job: &JobSpec, tree: &Node, problems: &mut Vec<Problem>) {
     secrets::check(job, &mut found);
     timeouts::check(job, &mut found);
     warm_start::check(job, &mut found);
+    window::check(job, &mut found);
 }
 
 /// The same for a job that is to run on a cluster; to be asked for once [`apply`] finds nothing.

@@ -47,6 +47,27 @@ fn a_residual_network_has_one_of_the_known_depths() {
 }
 
 #[test]
+fn a_transformer_can_read_the_windows_of_the_data() {
+    let of = |context: u32| {
+        let text = format!(
+            "name: a\nmodel: {{ kind: gpt, context: {context} }}\ntrain: {{ steps: 5 }}\n\
+             data: {{ format: tokens, window: 64, train: {{ uri: d }} }}\n"
+        );
+        match parse(&Source { path: "j.yaml".into(), text }, &[]) {
+            Ok(_) => Vec::new(),
+            Err(problems) => problems.list.iter().map(|p| format!("{} | {}", p.what, p.fix)).collect(),
+        }
+    };
+    assert!(of(64).is_empty());
+    assert_eq!(
+        of(63),
+        [
+            "data.window is 64, but the model reads at most 63 tokens | lower data.window, or raise model.context"
+        ]
+    );
+}
+
+#[test]
 fn heads_share_the_width_of_a_transformer() {
     let of = |fields: &str| problems(&format!("{{ kind: gpt, {fields} }}"));
     assert!(of("heads: 25, width: 1600, kvHeads: 5, positions: rotary").is_empty());

@@ -323,6 +323,27 @@ fn a_model_has_what_it_needs() {
 }
 
 #[test]
+fn tokens_need_a_window_and_nothing_else_has_one() {
+    let data = |rest: &str| HEAD.replace("uri: d }", &format!("uri: d }}{rest}"));
+    let source = Source { path: "j.yaml".into(), text: data(", format: tokens, window: 256") };
+    assert!(parse(&source, &[]).is_ok());
+    assert_problems(
+        &data(", format: tokens"),
+        &["j.yaml:3:36 | data.format is tokens, but `data.window` is missing | \
+           add window: 256, the number of tokens that a sample predicts"],
+    );
+    assert_problems(
+        &data(", window: 256"),
+        &["j.yaml:3:36 | data.window has no effect: samples of the format mds are as stored | \
+           remove it, or add format: tokens"],
+    );
+    assert_problems(
+        &data(", format: tokens, window: 0"),
+        &["j.yaml:3:52 | data.window is 0, but must be at least 1 | use 1 or more"],
+    );
+}
+
+#[test]
 fn a_warm_start_is_from_another_run() {
     assert_tail(
         "warmStart: { kind: run, name: a }\n",

@@ -26,7 +26,7 @@ pub trait Data: Send {
     /// Samples in the training set.
     fn num_samples(&self) -> u64;
 
-    /// Number of classes, where samples have labels.
+    /// Number of classes, where samples have labels; of tokens, as [`vocab`](Self::vocab) says.
     fn num_classes(&self) -> Option<i64>;
 
     /// Number of different tokens, where samples are tokens and the data says so.

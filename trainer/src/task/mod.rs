@@ -124,9 +124,10 @@ pub struct Setup<'a> {
     pub config: &'a serde_json::Value,
     /// A batch of no samples: it shows the columns of the data, their kinds and their shapes.
     pub columns: &'a Batch,
-    /// Number of classes, where the data has labels.
+    /// Number of classes, where the data has labels; where it has tokens, as `vocab`.
     pub num_classes: Option<i64>,
-    /// The vocabulary, where the data has tokens and says how many different ones there are: the largest, plus 1.
+    /// The vocabulary, where the data has tokens and says how many different ones there are: the largest, plus 1. Token files
+    /// without an index don't say it; `lockstep data seal` writes it down.
     pub vocab: Option<i64>,
     /// Where parameters live.
     pub device: Device,

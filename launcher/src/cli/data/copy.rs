@@ -1,4 +1,4 @@
-use crate::{Context, Exit, Failure, block_on};
+use crate::{Context, Exit, Failure, block_on, shell};
 use futures::{StreamExt, TryStreamExt};
 use indicatif::BinaryBytes;
 use lockstep_storage::{Created, Meta, Storage};
@@ -37,6 +37,13 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     block_on(async {
         let mut files = from.list("").await?;
         if !files.iter().any(|file| is_index(&file.path)) {
+            if files.iter().any(|file| file.path.ends_with(".bin")) {
+                let what = format!("{} has no index, so half a copy of it would look whole", from.uri(""));
+                let seal = shell::join(["lockstep", "data", "seal", &args.from]);
+                return Err(Failure::usage(what)
+                    .note("fix", format!("write one with {seal}, and copy again"))
+                    .into());
+            }
             return Err(Failure::usage(format!("{} holds no dataset: no index.json is there", from.uri("")))
                 .note("fix", "make one with lockstep data pack, or check the path")
                 .into());

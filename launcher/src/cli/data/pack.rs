@@ -2,31 +2,43 @@ use std::path::PathBuf;
 
 use indicatif::{BinaryBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lockstep_datasets::{
-    Compression, Dtype, Encoding, HashAlgorithm, LabelColumn, PackOptions, PackReport, PackedSplit,
-    PictureOptions, Splits, WriterOptions, holds_pictures, pack_csv, pack_pictures,
+    Compression, Dtype, Encoding, HashAlgorithm, LabelColumn, PackOptions, PackReport, PackTextOptions,
+    PackedSplit, PictureOptions, Splits, Tokenizer, WriterOptions, holds_pictures, pack_csv, pack_pictures,
+    pack_text,
 };
 use lockstep_job::ByteSize;
 
 use crate::{Context, Exit, Failure, output::columns, runs::absolute};
 
-/// Pack a CSV file or pictures into a dataset of MDS shards
+/// Pack a CSV file, pictures or a text into a dataset
 ///
 /// Of a CSV file, each row is a sample. One column is its label, a whole number, and the others are its features.
 ///
 /// Pictures come from a folder or a tar archive: jpeg and png files in a folder for each class, CIFAR's binary files, or MNIST's
 /// idx files. They become the column `image`, and their classes `label`. Where the folders or files are named as splits are
 /// (train, test, val), they become those.
+///
+/// With --tokens the input is a text, which becomes tokens; the job says how many of them make a sample.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "For example:  lockstep data pack digits.csv.gz datasets/digits --split train=0.8,test=0.2\n              \
-                  lockstep data pack cifar-10-binary.tar.gz s3://bucket/datasets/cifar10"
+                  lockstep data pack cifar-10-binary.tar.gz s3://bucket/datasets/cifar10\n              \
+                  lockstep data pack book.txt datasets/book --tokens bytes --split train=0.9,test=0.1"
 )]
 pub(in crate::cli) struct Args {
-    /// A CSV file, gzipped or not, or a folder or tar archive of pictures
+    /// A CSV file or a text, gzipped or not, or a folder or tar archive of pictures
     input: PathBuf,
 
     /// Where to write the dataset: a folder, or a file://, s3://, gs:// or az:// URI
     dataset: String,
+
+    /// Pack a text in UTF-8, by this tokenizer: bytes, by which each byte is a token from 0 to 255
+    #[arg(
+        long,
+        value_name = "TOKENIZER",
+        conflicts_with_all = ["header", "label", "seed", "dtype", "shape", "compression"]
+    )]
+    tokens: Option<Tokenizer>,
 
     /// CSV: the first line holds the names of the columns
     #[arg(long)]
@@ -36,7 +48,8 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "COLUMN", default_value = "last", value_parser = label)]
     label: LabelColumn,
 
-    /// Name of one split for all samples, or names and shares, such as train=0.8,test=0.2
+    /// Name of one split for all samples, or names and shares, such as train=0.8,test=0.2. Samples are dealt by the seed; a
+    /// text is cut in this order
     #[arg(long, value_name = "SPLIT", value_delimiter = ',', default_value = "train", value_parser = share)]
     split: Vec<Share>,
 
@@ -74,11 +87,15 @@ type Share = (String, Option<f64>);
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let splits = splits(args)?;
-    let report = match holds_pictures(&args.input)? {
-        true => pictures(args, splits)?,
-        false => csv(args, splits)?,
-    };
-    context.output.result(&report, || {
+    match args.tokens {
+        Some(tokenizer) => text(args, splits, tokenizer, context),
+        None if holds_pictures(&args.input)? => tell(&pictures(args, splits)?, context),
+        None => tell(&csv(args, splits)?, context),
+    }
+}
+
+fn tell(report: &PackReport, context: &Context) -> anyhow::Result<Exit> {
+    context.output.result(report, || {
         let row = |split: &PackedSplit| {
             [
                 split.name.clone(),
@@ -125,6 +142,34 @@ fn pictures(args: &Args, splits: Splits) -> anyhow::Result<PackReport> {
     });
     bar.finish_and_clear();
     Ok(packed?)
+}
+
+fn text(args: &Args, splits: Splits, tokenizer: Tokenizer, context: &Context) -> anyhow::Result<Exit> {
+    let shares = match splits {
+        Splits::One(name) => vec![(name, 1.0)],
+        Splits::Fractions { shares, .. } => shares,
+    };
+    let report = pack_text(&PackTextOptions {
+        tokenizer,
+        shares,
+        writer: writer(args),
+        source: args.source.clone(),
+        ..PackTextOptions::new(&args.input, &absolute(&args.dataset)?)
+    })?;
+    context.output.result(&report, || {
+        let row = |split: &PackedSplit| {
+            [
+                split.name.clone(),
+                split.samples.to_string(),
+                split.shards.to_string(),
+                BinaryBytes(split.stored_bytes).to_string(),
+                split.digest.clone(),
+            ]
+        };
+        let heading = ["SPLIT", "TOKENS", "SHARDS", "SIZE", "DIGEST"];
+        format!("{}\npacked into {}", columns(&heading, report.splits.iter().map(row)), report.uri)
+    })?;
+    Ok(Exit::Done)
 }
 
 fn writer(args: &Args) -> WriterOptions {

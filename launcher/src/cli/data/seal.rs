@@ -6,7 +6,7 @@ use crate::{Context, Exit, output::columns};
 ///
 /// An index without hashes, as MDSWriter writes it by default, can't tell whether its files are still what they were. This
 /// reads every byte, checks each value, and then replaces the index in one step, unless somebody changed it meanwhile. Other
-/// tools read the dataset as before.
+/// tools read the dataset as before. Token files without an index get one, which also says how large their tokens are.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "For example:  lockstep data seal s3://bucket/datasets/photos
 A split whose index has hashes is left alone. A run that was trained on the dataset before can carry on: it compares what it \

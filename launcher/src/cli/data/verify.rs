@@ -45,15 +45,17 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
 
 fn verdict(found: &Verification) -> String {
     let Verification { uri, good_samples, unproven_samples, .. } = found;
+    let all_tokens = found.splits.iter().all(|split| split.format == "tokens");
+    let samples = if all_tokens && !found.splits.is_empty() { "tokens" } else { "samples" };
     if found.is_good() {
-        return format!("{uri} is good: {good_samples} good samples");
+        return format!("{uri} is good: {good_samples} good {samples}");
     }
     if !found.problems.is_empty() {
-        return format!("{uri} is damaged: {good_samples} good samples");
+        return format!("{uri} is damaged: {good_samples} good {samples}");
     }
     let seal = shell::join(["lockstep", "data", "seal", uri]);
     format!(
-        "{uri} can be read, but {unproven_samples} of {good_samples} samples can't be checked: the index has no hashes of their \
+        "{uri} can be read, but {unproven_samples} of {good_samples} {samples} can't be checked: no index has hashes of their \
          files, so they may have been changed in place. {seal} writes the hashes of what is there now"
     )
 }

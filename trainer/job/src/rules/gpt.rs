@@ -4,6 +4,13 @@ use crate::{JobSpec, Model, Positions};
 /// The heads of a transformer share its width evenly, and groups of them share keys and values.
 pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
     let Some(Model::Gpt(gpt)) = &job.model else { return };
+    if let Some(window) =
+        job.data.as_ref().and_then(|data| data.window).filter(|window| *window > gpt.context)
+    {
+        let what = format!("data.window is {window}, but the model reads at most {} tokens", gpt.context);
+        let path = found.later("data.window", "model.context");
+        found.add(path, what, "lower data.window, or raise model.context");
+    }
     let (width, heads) = (u64::from(gpt.width), u64::from(gpt.heads));
     // A field out of its range has its problem already.
     if width == 0 || heads == 0 || gpt.kv_heads == Some(0) {

@@ -1,4 +1,4 @@
-//! The job's datasets as batches of tensors: `lockstep-datasets` behind the seam of `source.rs`.
+//! The job's datasets as batches of tensors: `lockstep-datasets` behind the seam of `source.rs`, whatever its formats.
 
 use super::pictures::{self, IMAGE, Pictures};
 use super::{Cursor, Data, EvalSource, Share, TrainSource};
@@ -7,8 +7,8 @@ use crate::task::Batch;
 use crate::{Error, Result};
 use lockstep_datasets as datasets;
 use lockstep_datasets::{
-    CacheOptions, Column, Columns, Contents, Identity, Loader, LoaderOptions, Order, OrderOptions, Replica,
-    Shuffle, Values,
+    CacheOptions, Column, Columns, Contents, Identity, Loader, LoaderOptions, Order, OrderOptions, Range,
+    Replica, Shuffle, Values,
 };
 use lockstep_job::{self as job, JobSpec};
 use lockstep_run::DatasetUse;
@@ -19,12 +19,16 @@ use tch::{TchError, Tensor};
 /// used.
 const LOOK_BYTES: u64 = 256 << 20;
 
+/// The columns whose largest value says how many kinds there are.
+const LABEL: &str = "label";
+const TOKENS: &str = "tokens";
+
 /// The largest label or token that is one: beyond it not all whole numbers can be told apart in what the index says.
-const MAX_VALUE: f64 = 9_007_199_254_740_991.0;
+const MAX_KIND: f64 = 9_007_199_254_740_991.0;
 
 /// The datasets of a job, for one rank.
 #[derive(Debug)]
-pub(super) struct Mds {
+pub(super) struct Stored {
     train: datasets::Dataset,
     eval: Option<datasets::Dataset>,
     dataset: Dataset,
@@ -44,9 +48,10 @@ pub(super) fn open(
     data: &job::Data,
     start: &Start,
     columns: Option<Vec<&str>>,
-) -> Result<Mds> {
-    let train = open_split(&data.train)?;
-    let eval = data.eval.as_ref().map(open_split).transpose()?;
+) -> Result<Stored> {
+    let cut = Cut::of(data)?;
+    let train = open_split(&data.train, cut)?;
+    let eval = data.eval.as_ref().map(|split| open_split(split, cut)).transpose()?;
     let tail = match data.tail {
         job::Tail::Drop => datasets::Tail::Drop,
         job::Tail::Pad => datasets::Tail::Pad,
@@ -67,7 +72,7 @@ pub(super) fn open(
     };
     let named = |names: Vec<&str>| Columns::Named(names.into_iter().map(stored).collect());
     let columns = columns.map_or(Columns::Numbers, named);
-    Ok(Mds {
+    Ok(Stored {
         order: Order::new(order_options, &train.shard_samples())?,
         replica: Replica::new(start.rank.0, start.world_size)?,
         dataset: recorded(&train, data.train.split.clone()),
@@ -88,6 +93,12 @@ pub(super) fn open(
     })
 }
 
+/// How many kinds a column of whole numbers from 0 tells apart.
+fn kinds(range: Range) -> Option<i64> {
+    let whole = |value: f64| value.fract() == 0.0 && (0.0..=MAX_KIND).contains(&value);
+    (whole(range.min) && whole(range.max)).then(|| range.max as i64 + 1)
+}
+
 fn used(role: &str, split: &job::Split, dataset: &datasets::Dataset) -> DatasetUse {
     let (uri, digest) = (dataset.uri(), dataset.digest().to_owned());
     DatasetUse { role: role.to_owned(), uri, split: split.split.clone(), digest }
@@ -100,8 +111,37 @@ fn recorded(train: &datasets::Dataset, split: Option<String>) -> Dataset {
     Dataset { uri: train.uri(), split, digest: index, listing, shards: Contents::new(), unsealed }
 }
 
-fn open_split(split: &job::Split) -> Result<datasets::Dataset> {
-    let dataset = datasets::Dataset::open(&split.uri, split.split.as_deref().unwrap_or_default())?;
+/// How files become samples.
+#[derive(Debug, Clone, Copy)]
+enum Cut {
+    /// They know their samples.
+    AsStored,
+    /// Each sample predicts so many tokens.
+    Windows(u32),
+}
+
+impl Cut {
+    fn of(data: &job::Data) -> Result<Self> {
+        let bad = |reason: &str| Err(Error::Job { reason: reason.to_owned() });
+        match (data.format, data.window) {
+            (job::Format::Mds, _) => Ok(Self::AsStored),
+            (job::Format::Tokens, Some(window)) => Ok(Self::Windows(window)),
+            (job::Format::Tokens, None) => bad(
+                "data.format is tokens, but data.window is missing; say how many tokens a sample predicts",
+            ),
+            _ => bad(
+                "this worker does not know the format of its data; use the same version of Lockstep everywhere",
+            ),
+        }
+    }
+}
+
+fn open_split(split: &job::Split, cut: Cut) -> Result<datasets::Dataset> {
+    let folder = split.split.as_deref().unwrap_or_default();
+    let dataset = match cut {
+        Cut::AsStored => datasets::Dataset::open(&split.uri, folder)?,
+        Cut::Windows(window) => datasets::Dataset::open_tokens(&split.uri, folder, window)?,
+    };
     let (uri, digest) = (dataset.uri(), dataset.digest());
     let reason = match &split.digest {
         Some(wanted) if *wanted == dataset.identity().index && wanted != digest => format!(
@@ -116,16 +156,7 @@ fn open_split(split: &job::Split) -> Result<datasets::Dataset> {
     Err(Error::Job { reason })
 }
 
-impl Mds {
-    /// How many whole numbers from 0 the values of a column are among, as the index says.
-    fn num_values(&self, column: &str) -> Option<i64> {
-        let range = self.train.range(column)?;
-        let whole = |value: f64| value.fract() == 0.0 && (0.0..=MAX_VALUE).contains(&value);
-        (whole(range.min) && whole(range.max)).then_some(range.max as i64 + 1)
-    }
-}
-
-impl Data for Mds {
+impl Data for Stored {
     fn dataset(&self) -> &Dataset {
         &self.dataset
     }
@@ -147,11 +178,14 @@ impl Data for Mds {
     }
 
     fn num_classes(&self) -> Option<i64> {
-        self.num_values("label")
+        match self.train.range(LABEL) {
+            Some(labels) => kinds(labels),
+            None => self.vocab(),
+        }
     }
 
     fn vocab(&self) -> Option<i64> {
-        self.num_values("tokens")
+        kinds(self.train.range(TOKENS)?)
     }
 
     fn empty(&self) -> Result<Batch> {
@@ -295,9 +329,19 @@ fn to_tensor(column: &Column) -> Result<Option<Tensor>, TchError> {
 }
 
 #[cfg(test)]
+mod tokens;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::task::TaskError;
+
+    #[test]
+    fn whole_numbers_from_0_have_so_many_kinds() {
+        let kinds = |min, max| kinds(Range { min, max });
+        assert_eq!((kinds(0.0, 255.0), kinds(3.0, 9.0), kinds(0.0, 0.0)), (Some(256), Some(10), Some(1)));
+        assert_eq!((kinds(-1.0, 9.0), kinds(0.0, 1.5), kinds(0.0, 1e300)), (None, None, None));
+    }
 
     #[test]
     fn a_column_that_could_not_be_read_is_told_to_who_asks_for_it() {
