@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Makes the Python environment with PyTorch that tests and benchmarks compare Lockstep against, and prints its
 # interpreter's path. It lies outside the checkout and is made once (about a minute, 5 GB).
-#   LOCKSTEP_PYTHON   an interpreter that has torch, numpy, safetensors and tensorboard: used as it is, nothing is installed
+#   LOCKSTEP_PYTHON   an interpreter that has torch, numpy, safetensors and tensorboard: used as it is, nothing is installed.
+#                     Where it lacks transformers, the comparison with it is left out
 #   LOCKSTEP_CACHE    where the environment is kept (default ${XDG_CACHE_HOME:-$HOME/.cache}/lockstep)
 set -euo pipefail
 
 torch=2.11.0
+transformers=5.24.0
 
 if [ -n "${LOCKSTEP_PYTHON:-}" ]; then
     "$LOCKSTEP_PYTHON" -c 'import torch, numpy, safetensors, tensorboard' || {
@@ -24,17 +26,18 @@ exec 9>"$cache/.pytorch-venv.lock"
 flock 9
 
 # The stamp is written last: a half-made environment is made again.
-if [ ! -e "$venv/.complete-with-tensorboard" ]; then
+if [ ! -e "$venv/.complete-with-transformers" ]; then
     echo "pytorch-venv: installing torch $torch into $venv (about a minute, 5 GB)" >&2
     rm -rf "$venv"
     python3 -m venv "$venv" || {
         echo "pytorch-venv: python3 -m venv failed; on Debian install python3-venv" >&2
         exit 1
     }
-    "$venv/bin/pip" install --quiet --disable-pip-version-check "torch==$torch" numpy safetensors "tensorboard==2.21.0" >&2 || {
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "torch==$torch" numpy safetensors "tensorboard==2.21.0" \
+        "transformers==$transformers" >&2 || {
         echo "pytorch-venv: pip could not install torch $torch; check the network, or set LOCKSTEP_PYTHON" >&2
         exit 1
     }
-    touch "$venv/.complete-with-tensorboard"
+    touch "$venv/.complete-with-transformers"
 fi
 echo "$venv/bin/python"

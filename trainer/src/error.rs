@@ -139,6 +139,13 @@ pub enum Error {
         reason: String,
     },
 
+    /// Published weights don't fit the model.
+    #[error("the weights don't fit this model: {}", problems.join("; "))]
+    Weights {
+        /// All that is missing, that the model doesn't have, or that has another shape.
+        problems: Vec<String>,
+    },
+
     /// A tensor can't be written to or read from a file.
     #[error("safetensors: {reason}")]
     Encode {
@@ -198,16 +205,22 @@ impl Error {
     /// Which sort of failure the agent is told.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::Job { .. } | Self::NotStartedByAgent | Self::State { .. } | Self::WarmStart { .. } => {
-                FailureKind::Spec
-            }
+            Self::Job { .. }
+            | Self::NotStartedByAgent
+            | Self::State { .. }
+            | Self::WarmStart { .. }
+            | Self::Weights { .. } => FailureKind::Spec,
             Self::Task { source, .. } => match source {
                 TaskError::Config { .. } => FailureKind::Spec,
                 TaskError::Column { .. }
                 | TaskError::Label { .. }
                 | TaskError::Unreadable { .. }
                 | TaskError::NoClasses
-                | TaskError::TooManyClasses { .. } => FailureKind::Data,
+                | TaskError::TooManyClasses { .. }
+                | TaskError::NoVocabulary
+                | TaskError::Windows { .. }
+                | TaskError::Context { .. }
+                | TaskError::Token { .. } => FailureKind::Data,
                 _ => FailureKind::Bug,
             },
             Self::PeerLost { .. } | Self::HeldTooLong { .. } | Self::Link { .. } => FailureKind::PeerLost,

@@ -40,7 +40,7 @@ mod task;
 mod train;
 mod worker;
 
-pub use checkpoint::Dataset;
+pub use checkpoint::{Dataset, load_weights};
 pub use control::{Control, Permit, Stop};
 pub use data::{Cursor, Data, EvalSource, Share, TrainSource};
 pub use entry::{built_in_main, main};

@@ -21,6 +21,7 @@ fn learns_the_same(optimizer: Value, options: Value, clip: Option<f64>) {
     let twin = Twin {
         model: json!({"kind": "mlp", "options": [[64, 32, 10]]}),
         input: "x",
+        target: Some("label"),
         optimizer: json!({"kind": optimizer["kind"], "options": options}),
         losses_within: TOLERANCE,
         parameters_within: TOLERANCE,

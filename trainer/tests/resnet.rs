@@ -30,6 +30,7 @@ fn pytorch_learns_the_same_on_one_rank_and_on_more() {
         let twin = Twin {
             model: json!({"kind": "resnet", "options": [20, 1, 10]}),
             input: "image",
+            target: Some("label"),
             optimizer: json!({"kind": "sgd", "options": {"momentum": 0.9, "weight_decay": 1e-4, "nesterov": true}}),
             losses_within: TOLERANCE,
             parameters_within: TOLERANCE,

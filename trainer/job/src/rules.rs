@@ -3,10 +3,11 @@
 mod batch;
 mod cluster;
 mod env;
+mod gpt;
 mod image;
 mod kubernetes;
-mod model;
 mod names;
+mod resnet;
 mod secrets;
 mod timeouts;
 mod warm_start;
@@ -23,7 +24,8 @@ pub(crate) fn apply(job: &JobSpec, tree: &Node, problems: &mut Vec<Problem>) {
     let mut found = Findings { tree, problems };
     work::check(job, &mut found);
     batch::check(job, &mut found);
-    model::check(job, &mut found);
+    resnet::check(job, &mut found);
+    gpt::check(job, &mut found);
     names::check(job, &mut found);
     env::check(job, &mut found);
     image::check(job, &mut found);

@@ -45,3 +45,27 @@ fn a_residual_network_has_one_of_the_known_depths() {
           18, 34 and 50 are for large pictures, 20, 32, 44 and 56 for those of 32 x 32 or so"]
     );
 }
+
+#[test]
+fn heads_share_the_width_of_a_transformer() {
+    let of = |fields: &str| problems(&format!("{{ kind: gpt, {fields} }}"));
+    assert!(of("heads: 25, width: 1600, kvHeads: 5, positions: rotary").is_empty());
+    assert_eq!(
+        of("width: 100"),
+        ["model.width is 100, which is not a multiple of model.heads 12 | use 96 or 108"]
+    );
+    assert_eq!(
+        of("width: 8, heads: 12"),
+        ["model.width is 8, which is not a multiple of model.heads 12 | use 12"]
+    );
+    assert_eq!(
+        of("kvHeads: 5"),
+        ["model.heads is 12, which is not a multiple of model.kvHeads 5 | use a number that divides 12"]
+    );
+    assert_eq!(
+        of("heads: 4, width: 12, positions: rotary"),
+        ["model.positions is rotary, but heads of 3 features have no pairs to turn | \
+          make model.width a multiple of 8, or use positions: learned"]
+    );
+    assert_eq!(of("heads: 0, kvHeads: 0").len(), 2, "what is out of its range is told once");
+}

@@ -208,17 +208,17 @@ fn tags() {
     let edit = |model: &str| HEAD.replace("{ kind: mlp }", model);
     assert_problems(
         &edit("{ kind: mpl }"),
-        &["j.yaml:2:16 | model.kind is `mpl`, but must be mlp, resnet or custom | did you mean `mlp`?"],
+        &["j.yaml:2:16 | model.kind is `mpl`, but must be mlp, resnet, gpt or custom | did you mean `mlp`?"],
     );
     assert_problems(
         &edit("{ kind: vgg }"),
         &[
-            "j.yaml:2:16 | model.kind is `vgg`, but must be mlp, resnet or custom | write mlp, resnet or custom",
+            "j.yaml:2:16 | model.kind is `vgg`, but must be mlp, resnet, gpt or custom | write mlp, resnet, gpt or custom",
         ],
     );
     assert_problems(
         &edit("{ hidden: [8] }"),
-        &["j.yaml:2:8 | model has no `kind` | add kind: mlp, resnet or custom"],
+        &["j.yaml:2:8 | model has no `kind` | add kind: mlp, resnet, gpt or custom"],
     );
     assert_problems(
         &edit("custom"),

@@ -5,6 +5,7 @@ mod rng;
 mod save;
 mod state;
 mod tensors;
+mod weights;
 
 pub(crate) use load::{Loading, Resumed};
 pub(crate) use lockstep_run::checkpoint::MODEL;
@@ -15,6 +16,7 @@ pub use state::Dataset;
 pub(crate) use state::{Sameness, State, Versions};
 pub(crate) use tensors::HostTensor;
 use tensors::TensorFile;
+pub use weights::load as load_weights;
 
 /// The optimizer's moments.
 pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";

@@ -115,6 +115,17 @@ impl<'a> TensorFile<'a> {
         Ok(Tensor::f_from_data_size(view.data(), &shape, kind(view.dtype())?)?)
     }
 
+    /// Names of all its tensors.
+    pub(super) fn names(&self) -> Vec<&str> {
+        self.tensors.names()
+    }
+
+    /// Type and shape of a tensor, whether or not libtorch knows that type.
+    pub(super) fn describe(&self, tensor: &str) -> Result<(Dtype, Vec<i64>)> {
+        let view = self.view(tensor)?;
+        Ok((view.dtype(), view.shape().iter().map(|&n| n as i64).collect()))
+    }
+
     fn view(&self, tensor: &str) -> Result<TensorView<'_>> {
         self.tensors.tensor(tensor).map_err(|_| Error::state(self.name, format!("it lacks tensor {tensor}")))
     }
@@ -138,7 +149,7 @@ fn dtype(kind: Kind) -> Result<Dtype> {
         .ok_or_else(|| Error::Encode { reason: format!("tensors of kind {kind:?} can't be saved") })
 }
 
-fn kind(dtype: Dtype) -> Result<Kind> {
+pub(super) fn kind(dtype: Dtype) -> Result<Kind> {
     (KINDS.iter().find(|(_, d)| *d == dtype).map(|(k, _)| *k))
         .ok_or_else(|| Error::Encode { reason: format!("tensors of type {dtype:?} can't be loaded") })
 }

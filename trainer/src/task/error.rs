@@ -71,6 +71,53 @@ pub enum TaskError {
         num_classes: i64,
     },
 
+    /// Nobody says how many tokens there are.
+    #[error(
+        "it is not known how many tokens there are: set model.vocab, or let `lockstep.ranges.tokens` of the dataset's index \
+         say which whole numbers from 0 they are"
+    )]
+    NoVocabulary,
+
+    /// A column that does not hold windows of tokens.
+    #[error(
+        "column `{column}` is {found}, but the model reads whole numbers [samples, T + 1]: windows of one length, each with at \
+         least one token to read and one to predict"
+    )]
+    Windows {
+        /// The column.
+        column: &'static str,
+        /// Its kind and shape.
+        found: String,
+    },
+
+    /// Windows that are longer than the model can read.
+    #[error(
+        "windows of the data give {length} tokens to read, but the model reads at most {context} (model.context); raise it, or \
+         make shorter windows"
+    )]
+    Context {
+        /// What the data has.
+        length: i64,
+        /// What the model can read.
+        context: i64,
+    },
+
+    /// A token outside the model's vocabulary.
+    #[error(
+        "sample {sample} has token {token} at place {place}, but the model has {vocab} tokens (0 to {}); fix the dataset or \
+         model.vocab", vocab - 1
+    )]
+    Token {
+        /// Number of the sample in the dataset.
+        sample: u64,
+        /// Where in its window, from 0.
+        place: i64,
+        /// What it says.
+        token: i64,
+        /// How many tokens the model has.
+        vocab: i64,
+    },
+
     /// A tensor operation failed.
     #[error(transparent)]
     Torch(#[from] TchError),

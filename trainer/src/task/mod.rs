@@ -51,6 +51,18 @@ pub trait Model {
         let _ = batch;
         Ok(Items::PerSample(1))
     }
+
+    /// The parameter that a tensor of published weights is for; none for what is to be left out. Default: the one of the same
+    /// name.
+    fn parameter_of(&self, published: &str) -> Option<String> {
+        Some(published.to_owned())
+    }
+
+    /// How many rows of a parameter published weights hold, where the model has more of them, as padding. Default: all.
+    fn published_rows(&self, parameter: &str) -> Option<i64> {
+        let _ = parameter;
+        None
+    }
 }
 
 /// What a sum over a batch has added up.

@@ -8,6 +8,10 @@ use tch::{Kind, Tensor};
 
 pub const NUM_INPUTS: usize = 64;
 pub const NUM_CLASSES: i64 = 10;
+/// Tokens that a window gives to read.
+pub const LENGTH: i64 = 16;
+/// Tokens are below this.
+pub const VOCAB: i64 = 60;
 
 /// Some classes of points. Clone it for each rank.
 #[derive(Clone)]
@@ -59,7 +63,8 @@ impl Blobs {
 
     /// The samples as a batch.
     ///
-    /// Shapes: x `[n, 64]` u8, image `[n, 1, 8, 8]` f32 between 0 and 1 with the same content, label `[n]` i64
+    /// Shapes: x `[n, 64]` u8, image `[n, 1, 8, 8]` f32 between 0 and 1 with the same content, label `[n]` i64,
+    /// tokens `[n, 17]` i32
     pub fn batch(&self, samples: Vec<u64>) -> Batch {
         let mut images = Vec::with_capacity(samples.len() * NUM_INPUTS);
         let mut labels = Vec::with_capacity(samples.len());
@@ -70,9 +75,20 @@ impl Blobs {
         let shape = [samples.len() as i64, NUM_INPUTS as i64];
         let image = Tensor::f_from_data_size(&images, &shape, Kind::Uint8).unwrap();
         let square = (image.to_kind(Kind::Float) / 95.0).view([-1, 1, 8, 8]);
-        let columns = [("x", image), ("image", square), ("label", Tensor::from_slice(&labels))];
+        let label = Tensor::from_slice(&labels);
+        let columns = [("x", image), ("image", square), ("label", label), ("tokens", windows(&samples))];
         Batch::new(columns.map(|(name, tensor)| (name.to_owned(), tensor)).into(), samples)
     }
+}
+
+/// Each window counts on from somewhere, in steps of 1, 2 or 3, and starts over at 60.
+pub fn windows(samples: &[u64]) -> Tensor {
+    let window = |sample: &u64| {
+        let (from, by) = (*sample as i64 * 7, 1 + *sample as i64 % 3);
+        (0..=LENGTH).map(move |place| ((from + by * place) % VOCAB) as i32)
+    };
+    let tokens: Vec<i32> = samples.iter().flat_map(window).collect();
+    Tensor::from_slice(&tokens).view([samples.len() as i64, LENGTH + 1])
 }
 
 /// Pixels from 0 to 95: the class's centre and noise.

@@ -144,6 +144,7 @@ impl World {
 /// The built-in task that a job names.
 pub fn task_of(job: &JobSpec) -> Arc<dyn Task> {
     match job.model.as_ref().unwrap() {
+        lockstep_job::Model::Gpt(gpt) => Arc::new(gpt.clone()),
         lockstep_job::Model::Mlp(mlp) => Arc::new(mlp.clone()),
         lockstep_job::Model::Resnet(resnet) => Arc::new(resnet.clone()),
         other => panic!("{other:?} is not built in"),

@@ -15,6 +15,8 @@ pub struct Twin {
     pub model: Value,
     /// The column that it reads.
     pub input: &'static str,
+    /// The column of what it is to say of it; none where that is what comes next in the input.
+    pub target: Option<&'static str>,
     /// Name and options of PyTorch's optimizer, without the learning rate.
     pub optimizer: Value,
     /// How far losses may differ, relative to them where they are above 1.
@@ -32,10 +34,26 @@ pub fn python() -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
+/// Whether Python has a module. An environment of the user's own may lack what only some tests need; then this says so.
+pub fn has(module: &str) -> bool {
+    let find = format!("import importlib.util, sys; sys.exit(importlib.util.find_spec({module:?}) is None)");
+    let found = Command::new(python()).args(["-c", &find]).status().unwrap().success();
+    if !found {
+        eprintln!("NOT TESTED: LOCKSTEP_PYTHON has no {module}; install it there, or unset LOCKSTEP_PYTHON");
+    }
+    found
+}
+
 /// Runs a script of this crate's tests, and returns what it printed as JSON.
 pub fn run_python(script: &str, folder: &Path) -> Value {
     let script = Path::new(&std::env::var("CARGO_MANIFEST_DIR").unwrap()).join("tests").join(script);
-    let output = Command::new(python()).arg(script).arg(folder).stderr(Stdio::inherit()).output().unwrap();
+    let output = Command::new(python())
+        .arg(script)
+        .arg(folder)
+        .env("OMP_NUM_THREADS", "1")
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
     assert!(output.status.success(), "the script failed, see above");
     serde_json::from_slice(&output.stdout).unwrap()
 }
@@ -83,11 +101,12 @@ pub fn learns_the_same(spec: impl Fn() -> JobSpec, twin: &Twin) {
     let at = |name: &str| folder.path().join(name);
     std::fs::write(at("initial.safetensors"), &untrained.checkpoint(0)["model.safetensors"]).unwrap();
     std::fs::write(at("final.safetensors"), &world.checkpoint(steps)["model.safetensors"]).unwrap();
-    let batches = batches(&world, &world.job, &[twin.input, "label"], steps);
+    let columns: Vec<_> = [twin.input].into_iter().chain(twin.target).collect();
+    let batches = batches(&world, &world.job, &columns, steps);
     Tensor::write_safetensors(&batches, at("batches.safetensors")).unwrap();
     let told = json!({
         "worldSize": world.job.world_size(), "accumulation": world.job.accumulation(), "model": twin.model,
-        "input": twin.input, "clipGradNorm": world.job.train.clip_grad_norm, "optimizer": twin.optimizer,
+        "input": twin.input, "target": twin.target, "clipGradNorm": world.job.train.clip_grad_norm, "optimizer": twin.optimizer,
         "learningRates": learning_rates,
     });
     std::fs::write(at("twin.json"), told.to_string()).unwrap();

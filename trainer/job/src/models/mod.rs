@@ -1,8 +1,10 @@
 //! What is trained: one file for each family of models. The worker builds them, in `trainer/src/models`.
 
+mod gpt;
 mod mlp;
 mod resnet;
 
+pub use gpt::{Gpt, GptActivation, Norm, Positions};
 pub use mlp::{Activation, Mlp};
 pub use resnet::Resnet;
 
@@ -18,6 +20,10 @@ pub enum Model {
     Mlp(Mlp),
     /// A residual network for the classification of pictures; its number of classes and of colours comes from the data.
     Resnet(Resnet),
+    /// A decoder-only transformer that learns to predict the next token. The defaults are the smallest GPT-2; with
+    /// norm: rms, activation: swiglu, positions: rotary and bias: false it is a Llama, and with qkvBias: true besides a
+    /// Qwen2.
+    Gpt(Gpt),
     /// The task of the binary that `worker` names.
     Custom(Custom),
 }
