@@ -55,14 +55,8 @@ pub fn run(
     let vars = VarStore::new(device);
     let empty = data.empty()?;
     let running = Running::default();
-    let setup = Setup {
-        config,
-        columns: &empty,
-        num_classes: data.num_classes(),
-        vocab: data.vocab(),
-        device,
-        running: &running,
-    };
+    let (num_classes, vocab) = (data.num_classes(), data.vocab());
+    let setup = Setup { config, columns: &empty, num_classes, vocab, device, running: &running };
     let built = {
         // One generator serves all ranks of a process, where they are threads.
         let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);

@@ -3,12 +3,14 @@
 
 mod support;
 
-use lockstep_job::JobSpec;
+use lockstep_job::{JobSpec, Resnet};
 use lockstep_run::Step;
-use lockstep_trainer::Stop;
+use lockstep_trainer::{Batch, Model, Running, Setup, Stop, Task, load_weights};
 use serde_json::{Value, json};
 use support::twin::{self, Twin};
 use support::{World, job_from};
+use tch::nn::VarStore;
+use tch::{Device, Kind, Tensor};
 
 /// Twenty layers over the 8 x 8 pictures of `support/blobs.rs`.
 fn spec(changes: Value) -> JobSpec {
@@ -70,4 +72,66 @@ fn ranks_without_samples_take_part() {
     let outcome = world.train().done(6);
     assert!(outcome.losses().iter().all(|loss| loss.is_finite()), "{:?}", outcome.losses());
     assert!(outcome.eval()["loss"].is_finite());
+}
+
+/// A network of its own, over pictures of 64 x 64 in colour.
+fn built(depth: u32, images: &Tensor) -> (VarStore, Box<dyn Model>) {
+    let (vars, running) = (VarStore::new(Device::Cpu), Running::default());
+    let empty = batch(&images.narrow(0, 0, 0));
+    let setup = Setup {
+        config: &Value::Null,
+        columns: &empty,
+        num_classes: Some(7),
+        vocab: None,
+        device: Device::Cpu,
+        running: &running,
+    };
+    let resnet: Resnet = serde_json::from_value(json!({"depth": depth})).unwrap();
+    let model = resnet.build(&setup, &vars.root()).unwrap();
+    (vars, model)
+}
+
+fn batch(images: &Tensor) -> Batch {
+    let label = Tensor::zeros([images.size()[0]], (Kind::Int64, Device::Cpu));
+    let columns = [("image", images.shallow_clone()), ("label", label)];
+    let samples = (0..images.size()[0] as u64).collect();
+    Batch::new(columns.map(|(name, tensor)| (name.to_owned(), tensor)).into(), samples)
+}
+
+fn logits(model: &dyn Model, images: &Tensor) -> Tensor {
+    let _no_grad = tch::no_grad_guard();
+    model.predict(&batch(images)).unwrap().get("logits").unwrap().shallow_clone()
+}
+
+/// Logits of both are the same within 1e-4 of the largest, from the same weights, whoever of the two wrote them.
+#[test]
+fn weights_mean_the_same_to_torchvision() {
+    if !twin::has("torchvision") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: String| folder.path().join(name);
+    tch::manual_seed(5);
+    let images = Tensor::randn([3, 3, 64, 64], (Kind::Float, Device::Cpu));
+    Tensor::write_safetensors(&[("image", &images)], at("images.safetensors".into())).unwrap();
+    let ours: Vec<_> = [18, 34, 50].map(|depth| (depth, built(depth, &images))).into();
+    for (depth, (vars, _)) in &ours {
+        let all: Vec<_> = vars.variables().into_iter().collect();
+        Tensor::write_safetensors(&all, at(format!("{depth}.ours.safetensors"))).unwrap();
+    }
+    twin::run_python("torchvision_twin.py", folder.path());
+    for (depth, (_, model)) in &ours {
+        let found = Tensor::read_safetensors(at(format!("{depth}.logits.safetensors"))).unwrap();
+        let theirs = |name: &str| &found.iter().find(|(n, _)| n == name).unwrap().1;
+        let close = |ours: &Tensor, theirs: &Tensor| {
+            let most = f64::try_from(theirs.abs().max()).unwrap();
+            let difference = f64::try_from((ours - theirs).abs().max()).unwrap();
+            assert!(most > 1e-2 && difference <= 1e-4 * most, "{depth} layers: {difference} of {most}");
+        };
+        close(&logits(model.as_ref(), &images), theirs("from_ours"));
+        let (vars, other) = built(*depth, &images);
+        let bytes = std::fs::read(at(format!("{depth}.theirs.safetensors"))).unwrap();
+        load_weights(&[&bytes], &vars, other.as_ref()).unwrap();
+        close(&logits(other.as_ref(), &images), theirs("from_theirs"));
+    }
 }

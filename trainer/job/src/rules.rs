@@ -6,8 +6,8 @@ mod env;
 mod gpt;
 mod image;
 mod kubernetes;
-mod model;
 mod names;
+mod resnet;
 mod secrets;
 mod timeouts;
 mod warm_start;
@@ -24,7 +24,7 @@ pub(crate) fn apply(job: &JobSpec, tree: &Node, problems: &mut Vec<Problem>) {
     let mut found = Findings { tree, problems };
     work::check(job, &mut found);
     batch::check(job, &mut found);
-    model::check(job, &mut found);
+    resnet::check(job, &mut found);
     gpt::check(job, &mut found);
     names::check(job, &mut found);
     env::check(job, &mut found);

@@ -124,4 +124,9 @@ impl Model for Network {
     fn score(&self, outputs: &Outputs, batch: &Batch) -> Result<Score, TaskError> {
         classify::score(outputs, batch, self.num_classes)
     }
+
+    /// torchvision's count how many batches they have seen, which nothing here depends on.
+    fn parameter_of(&self, published: &str) -> Option<String> {
+        (!published.ends_with(".num_batches_tracked")).then(|| published.to_owned())
+    }
 }

@@ -1,7 +1,7 @@
 use super::Findings;
 use crate::{JobSpec, Model, Resnet};
 
-/// What must hold within a built-in model's configuration.
+/// There are networks of some depths only.
 pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
     if let Some(Model::Resnet(resnet)) = &job.model
         && !Resnet::DEPTHS.contains(&resnet.depth)
