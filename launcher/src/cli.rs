@@ -33,6 +33,7 @@ mod metrics;
 mod new;
 mod render;
 mod resume;
+mod sample;
 mod scale;
 mod schema;
 mod status;
@@ -71,6 +72,7 @@ commands! {
     Logs => logs,
     Events => events,
     Metrics => metrics,
+    Sample => sample,
     Cancel => cancel,
     Resume => resume,
     Scale => scale,

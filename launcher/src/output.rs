@@ -57,6 +57,15 @@ impl Output {
         Ok(self.text(&self.form(json, text)?)?)
     }
 
+    /// Prints a part of a result, as it comes.
+    ///
+    /// # Errors
+    /// Where stdout takes it no more.
+    pub fn part(&self, text: &str) -> Result<(), Unprinted> {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(Unprinted)
+    }
+
     /// Prints a result that has one form only.
     ///
     /// # Errors

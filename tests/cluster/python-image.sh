@@ -53,7 +53,7 @@ out=$cache/python-image-$key.tar
 # Not needed by a program that trains on a CPU: CUDA, Triton, what makes packages, what other tests need.
 without=(nvidia 'nvidia_*' 'cuda*' triton 'triton-*' torch/lib torch/include torch/share 'torch/bin/protoc*' torch/bin/ptxas
   'pip*' 'setuptools*' pkg_resources 'tensorboard*' grpc 'grpcio*' google 'protobuf*' PIL 'pillow*' 'absl*' 'markdown*' 'werkzeug*'
-  'transformers*' 'tokenizers*' 'huggingface_hub*' 'hf_xet*' 'pygments*' 'pydantic*' 'regex*' 'rich*')
+  'transformers*' 'torchvision*' 'tokenizers*' 'huggingface_hub*' 'hf_xet*' 'pygments*' 'pydantic*' 'regex*' 'rich*')
 
 make_image() {
   local work library version part objects

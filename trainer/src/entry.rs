@@ -5,11 +5,12 @@ use crate::link::Link;
 use crate::models;
 use crate::task::Task;
 use crate::worker::{self, Context};
-use crate::{Error, Result, data, env, log};
+use crate::{Error, Result, data, env, log, sample};
 use lockstep_c10d::LIBTORCH_VERSION;
 use lockstep_job::{AgentExit, JobSpec, Model, Recovery};
 use lockstep_run::link::{Failure, WorkerOutcome};
 use lockstep_run::process::say;
+use lockstep_run::sample::SAMPLE;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -106,6 +107,7 @@ fn answer_arguments() -> Option<ExitCode> {
              `lockstep launch -f JOB --local`.",
             lockstep_run::link::ENV
         ),
+        SAMPLE => return Some(sampled()),
         other => {
             say(&format!("error: unexpected argument `{other}`; try --help"));
             return Some(AgentExit::Usage.into());
@@ -114,6 +116,16 @@ fn answer_arguments() -> Option<ExitCode> {
     // Whoever asked and went away needs no answer.
     let _ = writeln!(std::io::stdout(), "{answer}");
     Some(AgentExit::Done.into())
+}
+
+fn sampled() -> ExitCode {
+    match sample::answer() {
+        Ok(()) => AgentExit::Done.into(),
+        Err(error) => {
+            say(&format!("error: {error}"));
+            AgentExit::RunOver.into()
+        }
+    }
 }
 
 fn exit_code(outcome: &WorkerOutcome) -> ExitCode {

@@ -34,6 +34,7 @@ mod meter;
 mod models;
 mod optimizer;
 mod rank;
+mod sample;
 mod schedule;
 mod seed;
 mod task;

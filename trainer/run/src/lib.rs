@@ -21,6 +21,7 @@ pub mod number;
 pub mod process;
 mod progress;
 mod record;
+pub mod sample;
 pub mod segment;
 pub mod status;
 pub mod temporary;

@@ -15,7 +15,7 @@ pub(crate) use save::{Saver, SaverSetup, Snapshot};
 pub use state::Dataset;
 pub(crate) use state::{Sameness, State, Versions};
 pub(crate) use tensors::HostTensor;
-use tensors::TensorFile;
+pub(crate) use tensors::TensorFile;
 pub use weights::load as load_weights;
 
 /// The optimizer's moments.

@@ -140,7 +140,10 @@ impl RunDir {
     }
 
     /// One file of a checkpoint, whole and verified.
-    pub(super) async fn fetch_verified(&self, checkpoint: CommitRef, name: &str) -> Result<Bytes> {
+    ///
+    /// # Errors
+    /// [`Error::BadCheckpoint`] where it is gone or damaged, and those of a read, see [`RunDir`].
+    pub async fn fetch_verified(&self, checkpoint: CommitRef, name: &str) -> Result<Bytes> {
         self.fetch_whole(&self.read_commit(checkpoint).await?, name).await
     }
 
