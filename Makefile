@@ -29,6 +29,13 @@ build: .libtorch ## build lockstep, lockstep-agent and lockstep-worker into targ
 worker: .libtorch
 	$(WITH_LIBTORCH) $(CARGO) build --release --locked -p lockstep-trainer
 
+# Where the pictures of an example are: a folder or an archive that `lockstep data pack` takes.
+DATA ?= ../shared/data/cifar10/images.tar
+
+.PHONY: example-data
+example-data: build ## pack CIFAR-10 for cifar-resnet20.yaml, from DATA=cifar-10-binary.tar.gz or another archive or folder
+	$(DIST)/lockstep data pack $(DATA) datasets/cifar10 --split train=0.8,test=0.2
+
 .PHONY: demo
 demo: build ## train a digit classifier on two nodes of this machine, real data, real DDP
 	$(DIST)/lockstep launch -f trainer/examples/digits.yaml --local --run-dir runs/demo

@@ -6,6 +6,7 @@ mod bad_input;
 mod buckets;
 mod command;
 mod data;
+mod examples;
 mod family;
 mod hints;
 mod hostile;
