@@ -124,7 +124,7 @@ test-image: build static-agent ## build the Dockerfile with buildah over Debian 
 	tests/cluster/dockerfile-test.sh --bin $(BIN)
 
 # Quick ones, several at a time; slow ones likewise; and those that need a cluster for themselves, or one of another kind.
-ON_CLUSTER := thin commands waits refusals endings faults manifests contract clouds
+ON_CLUSTER := thin commands waits refusals endings faults manifests contract clouds examples
 SLOW_ON_CLUSTER := keys outsider fleet python
 
 .PHONY: test-cluster

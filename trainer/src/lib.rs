@@ -33,6 +33,7 @@ mod log;
 mod meter;
 mod models;
 mod optimizer;
+mod precision;
 mod rank;
 mod sample;
 mod schedule;

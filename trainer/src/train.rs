@@ -12,7 +12,7 @@ use crate::rank::{RunningBuffers, Variables, World, replicas};
 use crate::schedule::learning_rate;
 use crate::seed::{Stream, seed_of};
 use crate::task::{Batch, Items, Model, TaskError};
-use crate::{Error, Result};
+use crate::{Error, Result, precision};
 use lockstep_c10d::{BucketPlan, Optimizer, Pending, Reducer, rng};
 use lockstep_job::{BadSamples, JobSpec};
 use lockstep_run::link::{Phase, WorkerMsg, WorkerOutcome};
@@ -20,13 +20,14 @@ use lockstep_run::{Evaluation, Generation, Step};
 use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 /// One rank with all that it needs to train. [`crate::worker`] puts it together.
 pub(crate) struct Trainer {
     pub(crate) job: JobSpec,
     pub(crate) calendar: Calendar,
     pub(crate) generation: Generation,
+    pub(crate) device: Device,
     pub(crate) world: World,
     pub(crate) control: Arc<Control>,
     pub(crate) outbox: Outbox,
@@ -194,7 +195,10 @@ impl Trainer {
         }
         let (mut global_items, mut running) = (0, None);
         for (i, micro_batch) in micro_batches.iter().enumerate() {
-            let sum = self.model.forward(micro_batch).map_err(self.task_failed(step))?;
+            let sum = {
+                let _numbers = precision::begin(self.job.train.precision, self.device)?;
+                self.model.forward(micro_batch).map_err(self.task_failed(step))?
+            };
             global_items = count.total(&self.world, step)?;
             // A loss is a sum over items; the Reducer divides the ranks' sum by their number.
             let scale = f64::from(self.world.size()) / global_items.max(1) as f64;
@@ -281,6 +285,7 @@ impl Trainer {
     fn evaluate(&mut self, interval: &LogInterval) -> Result<()> {
         let Some(source) = &mut self.eval else { return Ok(()) };
         self.variables.sync_buffers(&self.world, self.at.step)?;
+        let _numbers = precision::begin(self.job.train.precision, self.device)?;
         let results = evaluate(self.model.as_ref(), source.as_mut(), &self.empty, &self.world, self.at.step)?;
         if self.world.is_first() {
             interval.evaluated(&self.outbox, self.at.step, self.at.epoch, results.clone());

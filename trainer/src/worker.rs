@@ -108,6 +108,7 @@ pub fn run(
     };
     let trainer = Trainer {
         calendar,
+        device,
         generation: start.generation,
         control,
         outbox,

@@ -173,9 +173,10 @@ def train(rank, folder, port, answers):
         total = torch.zeros(())
         for part in range(parts):
             ddp.require_backward_grad_sync = part + 1 == parts
-            loss = F.cross_entropy(ddp(x[part]).flatten(0, -2), labels[part].flatten()) / parts
+            with torch.autocast("cpu", torch.bfloat16, enabled=job["precision"] == "bf16"):
+                loss = F.cross_entropy(ddp(x[part]).flatten(0, -2), labels[part].flatten()) / parts
             loss.backward()
-            total += loss.detach()
+            total += loss.detach().float()
         if job["clipGradNorm"] is not None:
             torch.nn.utils.clip_grad_norm_(model.parameters(), job["clipGradNorm"])
         for group in optimizer.param_groups:

@@ -41,13 +41,13 @@ class Bench:
             child.finish(DEADLINE)
         return json.loads("\n".join(lines))
 
-    def ours(self, **sets):
-        """`lockstep launch --local` of digits.yaml; `train_steps=5` is `--set train.steps=5`."""
-        return Lockstep(self, sets)
+    def ours(self, job="digits.yaml", **sets):
+        """`lockstep launch --local` of a job; `train_steps=5` is `--set train.steps=5`."""
+        return Lockstep(self, job, sets)
 
-    def theirs(self, *args, restarts=0, data=None):
+    def theirs(self, *args, restarts=0, data=None, script="ddp.py"):
         """torchrun with the twin."""
-        return Torchrun(self, [*map(str, args), "--data", str(data or self.flat)], restarts)
+        return Torchrun(self, script, [*map(str, args), "--data", str(data or self.flat)], restarts)
 
 
 class Lockstep(Child):
@@ -55,10 +55,10 @@ class Lockstep(Child):
 
     STEP = r"^\s*step (\d+)/"
 
-    def __init__(self, bench, sets):
+    def __init__(self, bench, job, sets):
         folder = bench.new_folder()
         self.run_dir = folder / "run"
-        command = [bench.binaries / "lockstep", "launch", "-f", BENCHES / "digits.yaml", "--local"]
+        command = [bench.binaries / "lockstep", "launch", "-f", BENCHES / job, "--local"]
         command += ["--run-dir", self.run_dir]
         for name, value in sets.items():
             command += ["--set", f"{name.replace('_', '.')}={value}"]
@@ -77,12 +77,12 @@ class Lockstep(Child):
 class Torchrun(Child):
     """The twin under torchrun, on one node, which is what starts soonest."""
 
-    def __init__(self, bench, args, restarts):
+    def __init__(self, bench, script, args, restarts):
         self.life = 0
         command = [bench.python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
         # Without this a restarted rank may find its peer's address from before in torchrun's store, and fails once more.
         env = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"} if restarts else {}
-        super().__init__([*command, f"--max-restarts={restarts}", BENCHES / "peers" / "ddp.py", *args], env)
+        super().__init__([*command, f"--max-restarts={restarts}", BENCHES / "peers" / script, *args], env)
 
     def first_step(self):
         return self._step_of_life(0)

@@ -1,5 +1,5 @@
 """One file for each thing that is measured; each has `measure(bench) -> Row`."""
 
-from rows import hang, kill, overhead, start, step
+from rows import hang, kill, models, overhead, start, step
 
-ALL = {"step": step, "start": start, "kill": kill, "hang": hang, "overhead": overhead}
+ALL = {"step": step, "models": models, "start": start, "kill": kill, "hang": hang, "overhead": overhead}

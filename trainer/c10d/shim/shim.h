@@ -127,6 +127,11 @@ int ls_clip_grad_norm(LsTensors params, size_t count, double max_norm, at::Tenso
                       at::Tensor** non_finite) noexcept;
 int ls_zero_grad(LsTensors params, size_t count) noexcept;
 
+// autocast.cpp: until it is freed, on this thread, operations on `like`'s device compute in its dtype where that gains.
+typedef struct LsAutocast LsAutocast;
+int ls_autocast_new(at::Tensor* like, LsAutocast** out) noexcept;
+void ls_autocast_free(LsAutocast* autocast) noexcept;
+
 // reads.cpp: from now on counts, on this thread, how often a number is read back from a tensor's device. The caller ends
 // that with the counter's free.
 typedef struct LsReads LsReads;

@@ -15,7 +15,7 @@ macro_rules! opaque {
         pub(crate) struct $name { _opaque: [u8; 0], _not_send: std::marker::PhantomData<*mut u8> }
     )*};
 }
-opaque!(LsStore LsGroup LsReducer LsWork LsReads);
+opaque!(LsStore LsGroup LsReducer LsWork LsReads LsAutocast);
 
 /// libtorch refused: a wrong shape, a wrong dtype, no memory. What the other codes tell apart needs no telling here.
 pub(crate) const LS_TORCH: c_int = 1;
@@ -165,6 +165,9 @@ unsafe extern "C" {
     ) -> c_int;
     pub(crate) fn ls_zero_grad(params: Tensors, count: usize) -> c_int;
 
+    pub(crate) fn ls_autocast_new(like: *mut C_tensor, out: *mut *mut LsAutocast) -> c_int;
+    pub(crate) fn ls_autocast_free(autocast: *mut LsAutocast);
+
     pub(crate) fn ls_reads_new(out: *mut *mut LsReads) -> c_int;
     pub(crate) fn ls_reads_count(reads: *const LsReads, count: *mut u64) -> c_int;
     pub(crate) fn ls_reads_free(reads: *mut LsReads);
@@ -263,4 +266,5 @@ freed_by! {
     LsReducer: ls_reducer_free,
     LsWork: ls_work_free,
     LsReads: ls_reads_free,
+    LsAutocast: ls_autocast_free,
 }

@@ -11,6 +11,7 @@
 //! - [`Parameters`]: a model's named parameters in one fixed order.
 //! - [`BucketPlan`] and [`Reducer`]: DDP with a bucket layout that never changes, so that a resumed run has the same bits.
 //! - [`AdamW`], [`Sgd`]: fused, their state in plain named tensors. [`Parameters::clip_grad_norm`]: no wait for the device.
+//! - [`Autocast`]: matrix products in bf16, by PyTorch's rules.
 //! - [`Reads`]: counts how often a thread waits for a device to read a number.
 //! - [`rng`]: the generator's state, for checkpoints.
 //!
@@ -35,6 +36,7 @@
 //! peers' collectives fail in turn, and everything built on the group refuses further work: form a new one.
 #![allow(unsafe_code)] // The one crate that talks to C++. Each block states why it is sound.
 
+mod autocast;
 pub mod conformance;
 mod error;
 mod ffi;
@@ -48,6 +50,7 @@ mod reducer;
 pub mod rng;
 mod store;
 
+pub use autocast::Autocast;
 pub use error::{Error, Result};
 pub use group::{C10dGroup, GlooGroup, GlooOptions, Listen, Pending, ProcessGroup, ReduceOp};
 pub use memory::release_startup_code;

@@ -29,6 +29,9 @@ pub struct Train {
     pub clip_grad_norm: Option<f64>,
     /// What to do when the loss or the gradient is not finite.
     pub non_finite: NonFinite,
+    /// In which numbers a model computes. Default: fp32.
+    #[serde(skip_serializing_if = "Precision::is_default")]
+    pub precision: Precision,
     /// Threads of each rank for tensor arithmetic. A command gets the number as OMP_NUM_THREADS, unless env sets that.
     /// Unit: threads. Default: 1.
     #[schemars(range(min = 1), extend("x-unit" = "threads"))]
@@ -45,6 +48,7 @@ impl Default for Train {
             seed: 0,
             clip_grad_norm: None,
             non_finite: NonFinite::default(),
+            precision: Precision::default(),
             threads: 1,
         }
     }
@@ -75,4 +79,22 @@ pub enum NonFinitePolicy {
     Skip,
     /// Stop the run on all ranks after `after` of them in a row.
     Stop,
+}
+
+/// In which numbers a model computes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Precision {
+    /// In 32 bits.
+    #[default]
+    Fp32,
+    /// In 16 bits where that gains, as PyTorch's autocast decides; parameters, gradients and updates keep 32.
+    Bf16,
+}
+
+impl Precision {
+    // Records of jobs that say nothing of it stay as they were.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }

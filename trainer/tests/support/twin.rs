@@ -107,7 +107,7 @@ pub fn learns_the_same(spec: impl Fn() -> JobSpec, twin: &Twin) {
     let told = json!({
         "worldSize": world.job.world_size(), "accumulation": world.job.accumulation(), "model": twin.model,
         "input": twin.input, "target": twin.target, "clipGradNorm": world.job.train.clip_grad_norm, "optimizer": twin.optimizer,
-        "learningRates": learning_rates,
+        "learningRates": learning_rates, "precision": serde_json::to_value(world.job.train.precision).unwrap(),
     });
     std::fs::write(at("twin.json"), told.to_string()).unwrap();
     let theirs = run_python("pytorch_twin.py", folder.path());
@@ -116,6 +116,8 @@ pub fn learns_the_same(spec: impl Fn() -> JobSpec, twin: &Twin) {
     let ours = ours.losses();
     assert_eq!(losses.len() as u64, steps);
     assert!(ours[steps as usize - 1] < ours[0] / 2.0, "it learns: {ours:?}");
+    let apart = ours.iter().zip(&losses).map(|(a, b)| (a - b).abs() / a.max(1.0)).fold(0.0, f64::max);
+    eprintln!("losses are at most {apart:.1e} apart, parameters {}", theirs["difference"]);
     for (step, (a, b)) in ours.iter().zip(&losses).enumerate() {
         let difference = (a - b).abs();
         assert!(difference <= twin.losses_within * a.max(1.0), "step {}: {a} here, {b} in PyTorch", step + 1);
