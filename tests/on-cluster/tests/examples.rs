@@ -37,8 +37,8 @@ fn trains_through_a_kill(space: &Space, name: &str, job: &str) -> serde_json::Va
 #[test]
 fn a_gpt_learns_shakespeare_from_a_bucket() {
     let space = Space::new("gpt");
-    let small = "--set model.layers=2 --set model.width=64 --set data.window=64 --set train.steps=1000 \
-                 --set log.every=10steps --set eval.every=1000steps --set checkpoint.every=10steps";
+    let small = "--set model.layers=2 --set model.width=64 --set data.window=64 --set train.steps=600 \
+                 --set log.every=10steps --set eval.every=600steps --set checkpoint.every=10steps";
     let job = job(&space, "shakespeare-gpt", &repository().join("datasets/shakespeare"), small);
     let status = trains_through_a_kill(&space, "shakespeare-gpt", &job);
     assert!(status["eval"]["loss"].as_f64().unwrap() < 3.0, "{status:#}");
