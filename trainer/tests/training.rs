@@ -271,6 +271,29 @@ fn items_average_exactly_over_ragged_shares() {
     }
 }
 
+/// Ranks leave out unequal numbers of samples, and the loss is the mean over those that are left.
+#[test]
+fn samples_that_are_left_out_count_for_nothing_and_are_told_of() {
+    let run = |nodes: u32| {
+        let image = json!({"size": 8, "badSamples": "skip"});
+        let mut world = World::new(job(json!({
+            "nodes": nodes, "data": {"image": image}, "train": {"steps": 30, "globalBatch": 16},
+        })));
+        world.data.is_bad = |sample| sample % 7 == 0;
+        world.train().done(30)
+    };
+    let (one, four) = (run(1), run(4));
+    close(&one.losses(), &four.losses(), 1e-5);
+    let warnings = |outcome: &support::Outcome| -> Vec<String> {
+        let text = |m: &WorkerMsg| if let WorkerMsg::Warning(text) = m { Some(text.clone()) } else { None };
+        outcome.messages.iter().flatten().filter_map(text).collect()
+    };
+    let told = warnings(&one);
+    assert!(told[0].contains("can't be read; it is left out (1 so far on rank 0)"), "{told:?}");
+    assert!(told.len() > 3 && told.len() < 8, "ever fewer: {told:?}");
+    assert!(warnings(&four).iter().any(|text| text.contains("on rank 3")), "each rank tells of its own");
+}
+
 /// A step that reports nothing makes this rank wait once: for the flag of the step before.
 #[test]
 fn a_step_reads_one_number_back_from_the_device() {

@@ -20,6 +20,8 @@ pub struct Blobs {
     pub num_eval: u64,
     /// Changes the labels of single samples.
     pub label: Arc<dyn Fn(u64) -> i64 + Send + Sync>,
+    /// Samples that can't be read, and are left out.
+    pub is_bad: fn(u64) -> bool,
     /// What each rank sees of files.
     pub seen: Arc<dyn Fn(u32) -> Seen + Send + Sync>,
 }
@@ -38,6 +40,7 @@ impl Default for Blobs {
             num_train: 160,
             num_eval: 0,
             label: Arc::new(|sample| sample as i64 % NUM_CLASSES),
+            is_bad: |_| false,
             seen: Arc::new(|_| Seen::default()),
         }
     }
@@ -173,13 +176,14 @@ struct Train {
 impl TrainSource for Train {
     fn next(&mut self) -> Result<Share> {
         let (epoch, step) = self.order.epoch_of(self.index);
-        let samples = self.order.epoch(epoch).slots(step, self.replica).into_iter().flatten().collect();
+        let all = self.order.epoch(epoch).slots(step, self.replica).into_iter().flatten();
+        let (bad, samples): (Vec<u64>, Vec<u64>) = all.partition(|sample| (self.blobs.is_bad)(*sample));
         let global_batch = u64::from(self.order.options().global_batch);
         let seen = ((step + 1) * global_batch).min(self.blobs.num_train);
         self.index += 1;
         Ok(Share {
             batch: self.blobs.batch(samples),
-            skipped: Vec::new(),
+            skipped: bad.iter().map(|sample| format!("sample {sample} can't be read")).collect(),
             global_samples: seen - step * global_batch,
             after: Cursor::before(&self.order, self.index),
             epoch: epoch as f64 + seen as f64 / self.blobs.num_train as f64,
