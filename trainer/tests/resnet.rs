@@ -79,6 +79,7 @@ fn ranks_without_samples_take_part() {
 
 /// A network of its own, over pictures of 64 x 64 in colour.
 fn built(depth: u32, images: &Tensor) -> (VarStore, Box<dyn Model>) {
+    let _alone = support::alone();
     let (vars, running) = (VarStore::new(Device::Cpu), Running::default());
     let empty = batch(&images.narrow(0, 0, 0));
     let setup = Setup {
@@ -114,8 +115,10 @@ fn weights_mean_the_same_to_torchvision() {
     }
     let folder = tempfile::tempdir().unwrap();
     let at = |name: String| folder.path().join(name);
-    tch::manual_seed(5);
-    let images = Tensor::randn([3, 3, 64, 64], (Kind::Float, Device::Cpu));
+    let images = {
+        let _alone = support::alone();
+        Tensor::randn([3, 3, 64, 64], (Kind::Float, Device::Cpu))
+    };
     Tensor::write_safetensors(&[("image", &images)], at("images.safetensors".into())).unwrap();
     let ours: Vec<_> = [18, 34, 50].map(|depth| (depth, built(depth, &images))).into();
     for (depth, (vars, _)) in &ours {

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// One generation whose ranks are threads.
 pub struct World {
@@ -92,6 +92,12 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
 }
 
+/// Held by whoever draws from the process's one generator: worlds that train, and models that are built.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl World {
     pub fn new(job: JobSpec) -> Self {
         Self { task: task_of(&job), run: Run::new(job, fresh_run_dir()), data: Blobs::default() }
@@ -104,9 +110,7 @@ impl World {
 
     /// Trains; `control` sees each rank's control before it starts.
     pub fn train_with(&self, control: impl Fn(u32, &Arc<Control>)) -> Outcome {
-        // Ranks that are threads share one generator: worlds train one after another.
-        static ALONE: Mutex<()> = Mutex::new(());
-        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+        let _alone = alone();
         tch::set_num_threads(1);
         let store = Arc::new(MemoryStore::new());
         let mut threads = Vec::new();
