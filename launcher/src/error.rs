@@ -53,7 +53,16 @@ impl std::error::Error for Failure {}
 
 /// An error as it is shown on stderr.
 pub(crate) fn shown(error: &anyhow::Error) -> String {
-    format!("{} {}", style("error:").red().bold().for_stderr(), plain(&format!("{error:#}")))
+    format!("{} {}", style("error:").red().bold().for_stderr(), plain(&causes(error)))
+}
+
+/// The error and its causes, each once: some errors tell theirs themselves.
+fn causes(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
+        "" => cause,
+        told if told.contains(&cause) => text,
+        told => format!("{told}: {cause}"),
+    })
 }
 
 /// Shows an error on stderr. Returns the exit code that it stands for.
@@ -73,4 +82,16 @@ pub(crate) fn report(error: &anyhow::Error) -> Exit {
     let failure = error.downcast_ref::<Failure>().map(|failure| failure.exit);
     let problems = error.downcast_ref::<Problems>().map(|_| Exit::Usage);
     failure.or(problems).unwrap_or(Exit::Failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_is_told_already_is_not_told_again() {
+        let cause = || anyhow::anyhow!("no such file");
+        assert_eq!(causes(&cause().context("can't read a")), "can't read a: no such file");
+        assert_eq!(causes(&cause().context("can't read a: no such file")), "can't read a: no such file");
+    }
 }

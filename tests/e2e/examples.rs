@@ -59,6 +59,30 @@ fn a_gpt_learns_shakespeare_through_a_kill_and_writes_text() {
     assert!(wrong.contains("token 256") && wrong.contains("256 tokens"), "{wrong}");
 }
 
+/// What bytes mean, and how many tokens there are, is the word of the data; other data has no say.
+#[test]
+fn text_is_written_with_the_data_that_the_model_was_trained_on() {
+    let ws = Workspace::new();
+    let pack = |name: &str, text: &str| {
+        ws.write("text.txt", &text.repeat(40));
+        ws.run(&format!("data pack text.txt {name} --tokens bytes")).expect_code(0);
+    };
+    pack("data", "to be or not to be ");
+    pack("other", "that is the question ");
+    ws.write(
+        "job.yaml",
+        "name: small\nmodel: { kind: gpt, layers: 1, heads: 1, width: 16, context: 16 }\n\
+         data: { format: tokens, window: 16, train: { uri: data, split: train } }\ntrain: { steps: 5, globalBatch: 4 }\n",
+    );
+    ws.run("launch -f job.yaml --local").expect_code(0);
+    let sample = || ws.run("sample small --prompt to --length 5");
+    sample().expect_code(0);
+    std::fs::rename(ws.path("data"), ws.path("before")).unwrap();
+    std::fs::rename(ws.path("other"), ws.path("data")).unwrap();
+    let refused = sample().expect_code(1).stderr;
+    assert!(refused.contains("it was trained on data with digest sha256:"), "{refused}");
+}
+
 #[test]
 fn a_model_that_writes_no_text_says_so() {
     let ws = Workspace::new();

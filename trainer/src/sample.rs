@@ -1,12 +1,13 @@
 //! Goes on with a prompt, as a trained model does: what `lockstep sample` starts a worker for.
 
-use crate::checkpoint::{JOB, MODEL, TensorFile};
+use crate::checkpoint::{JOB, MODEL, STATE, State, TensorFile};
+use crate::data::recorded;
 use crate::rank::{Running, Variables, device};
 use crate::task::{Batch, Model, Setup, Task};
 use crate::{Error, Result};
 use lockstep_c10d::rng;
 use lockstep_datasets as datasets;
-use lockstep_job::{self as job, Gpt, JobSpec, Source};
+use lockstep_job::{self as job, JobSpec, Source};
 use lockstep_run::sample::SampleRequest;
 use lockstep_run::{RunDir, Step};
 use std::io::{Read, Write};
@@ -60,6 +61,8 @@ impl Sampler {
             let reason = "its model writes no text; only model.kind gpt does".to_owned();
             return Err(Error::Job { reason });
         };
+        let is_known = gpt.vocab.is_some() && !request.is_text;
+        let vocab = if is_known { None } else { vocab(&job, &file(STATE)?)? };
         let device = device::choose();
         let (vars, running) = (VarStore::new(device), Running::default());
         let columns = batch(&[0, 0], device)?.narrow(0..0)?;
@@ -67,7 +70,7 @@ impl Sampler {
             config: &serde_json::Value::Null,
             columns: &columns,
             num_classes: None,
-            vocab: vocab(&job, gpt)?,
+            vocab,
             device,
             running: &running,
         };
@@ -122,14 +125,16 @@ fn parse(job: &[u8]) -> Result<JobSpec> {
     parsed.map_err(|problems| Error::Job { reason: problems.to_string() })
 }
 
-/// The vocabulary, where the job doesn't say it: that of the data.
-fn vocab(job: &JobSpec, gpt: &Gpt) -> Result<Option<i64>> {
-    let (None, Some(data)) = (gpt.vocab, &job.data) else { return Ok(None) };
+/// The vocabulary that the data names, which must be the data that the model was trained on.
+fn vocab(job: &JobSpec, state: &[u8]) -> Result<Option<i64>> {
+    let Some(data) = &job.data else { return Ok(None) };
     let (uri, split) = (&data.train.uri, data.train.split.as_deref().unwrap_or_default());
     let dataset = match data.window {
         Some(window) => datasets::Dataset::open_tokens(uri, split, window)?,
         None => datasets::Dataset::open(uri, split)?,
     };
+    let state: State = serde_json::from_slice(state).map_err(|e| Error::state(STATE, e))?;
+    state.dataset.compare(&recorded(&dataset, data.train.split.clone()))?;
     Ok(dataset.range(TOKENS).map(|range| range.max as i64 + 1))
 }
 

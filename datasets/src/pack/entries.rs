@@ -1,13 +1,11 @@
+use super::input::open_input;
 use crate::{Error, Result};
-use flate2::read::MultiGzDecoder;
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::fs;
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 /// No picture and no file of records comes near.
 const MOST_BYTES: u64 = 1 << 30;
-
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Files to pack: those below a folder, those of a tar archive, gzipped or not, or one alone.
 #[derive(Debug)]
@@ -86,7 +84,7 @@ impl Entries {
 
     fn each_entry(&self, mut take: impl FnMut(&str, &mut dyn Read) -> Result<()>) -> Result<()> {
         let refused = |error| Error::io("read", &self.root)(error);
-        let mut archive = tar::Archive::new(unzipped(&self.root)?);
+        let mut archive = tar::Archive::new(open_input(&self.root)?);
         for entry in archive.entries().map_err(refused)? {
             let mut entry = entry.map_err(refused)?;
             let path = entry.path().map_err(refused)?.to_string_lossy().into_owned();
@@ -104,7 +102,7 @@ impl Entries {
     }
 
     fn read(&self, path: &Path) -> Result<Vec<u8>> {
-        bounded(unzipped(path)?, path)
+        bounded(open_input(path)?, path)
     }
 }
 
@@ -121,12 +119,6 @@ fn bounded(input: impl Read, path: &Path) -> Result<Vec<u8>> {
         return Err(Error::io("read", path)(error));
     }
     Ok(content)
-}
-
-fn unzipped(path: &Path) -> Result<Box<dyn Read>> {
-    let mut file = BufReader::new(File::open(path).map_err(Error::io("read", path))?);
-    let is_gzipped = file.fill_buf().map_err(Error::io("read", path))?.starts_with(&GZIP_MAGIC);
-    Ok(if is_gzipped { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) })
 }
 
 /// Files that begin with a dot are nobody's samples.

@@ -3,7 +3,8 @@ use crate::runs::RunArg;
 use crate::{Context, Exit, Failure, Output, block_on};
 use anyhow::Context as _;
 use lockstep_datasets::Dataset;
-use lockstep_job::JobSpec;
+use lockstep_job::{Source, parse};
+use lockstep_run::checkpoint::JOB;
 use lockstep_run::sample::{SAMPLE, SampleRequest};
 use lockstep_run::{CommitRef, RunDir, Step};
 use serde_json::json;
@@ -54,13 +55,14 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let (dir, checkpoint, job) = block_on(async {
         let dir = args.run.open().await?;
         let checkpoint = checkpoint(&dir, args).await?;
-        let record = dir.run().await?.with_context(|| format!("{} holds no run", dir.uri("")))?;
-        anyhow::Ok((dir, checkpoint, record.job))
+        // Not the run's: it may have started over with another one.
+        let job = dir.fetch_verified(checkpoint, JOB).await?;
+        anyhow::Ok((dir, checkpoint, String::from_utf8_lossy(&job).into_owned()))
     })?;
     let prompt = match (&args.prompt, &args.tokens) {
         (Some(text), _) => {
             let text = text.as_bytes();
-            only_bytes(&job)?;
+            only_bytes(job)?;
             text.iter().map(|byte| i64::from(*byte)).collect()
         }
         (None, tokens) => tokens.clone().unwrap_or_default(),
@@ -72,6 +74,7 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         run_dir: dir.uri(""),
         checkpoint,
         prompt,
+        is_text: args.prompt.is_some(),
         count: args.length,
         temperature: args.temperature,
         top_k: args.top_k,
@@ -128,8 +131,8 @@ async fn checkpoint(dir: &RunDir, args: &Args) -> anyhow::Result<CommitRef> {
 }
 
 /// Text stands for tokens only where the run's data says how.
-fn only_bytes(job: &serde_json::Value) -> anyhow::Result<()> {
-    let job = JobSpec::from_json(job.clone()).map_err(|error| anyhow::anyhow!("{error}"))?;
+fn only_bytes(job: String) -> anyhow::Result<()> {
+    let job = parse(&Source { path: JOB.into(), text: job }, &[])?;
     let other = |what: String| {
         let fix = "give the prompt as --tokens, from your own tokenizer";
         Err(Failure::usage(what).note("fix", fix).into())

@@ -1,29 +1,30 @@
 //! What is wrong within the configuration of a built-in model, and of what it reads.
 
+mod support;
+
 use lockstep_job::{Source, parse};
+use support::{HEAD, assert_problems};
 
-const HEAD: &str = "name: a\ndata: { train: { uri: d } }\ntrain: { steps: 5 }\n";
-
-/// The problems of a job with that model, as `what | fix`.
+/// The problems of a job with these lines, as `what | fix`.
 #[track_caller]
-fn problems(model: &str) -> Vec<String> {
-    let text = format!("{HEAD}model: {model}\n");
+fn problems_of(lines: &str) -> Vec<String> {
+    let text = format!("name: a\ntrain: {{ steps: 5 }}\n{lines}\n");
     match parse(&Source { path: "j.yaml".into(), text }, &[]) {
         Ok(_) => Vec::new(),
         Err(problems) => problems.list.iter().map(|p| format!("{} | {}", p.what, p.fix)).collect(),
     }
 }
 
+/// Those of a job with that model.
+#[track_caller]
+fn problems(model: &str) -> Vec<String> {
+    problems_of(&format!("data: {{ train: {{ uri: d }} }}\nmodel: {model}"))
+}
+
 #[test]
 fn what_says_how_pictures_are_read_must_fit_together() {
     let of = |image: &str| {
-        let text = format!(
-            "name: a\nmodel: {{ kind: resnet }}\ntrain: {{ steps: 5 }}\ndata: {{ train: {{ uri: d }}, image: {image} }}\n"
-        );
-        match parse(&Source { path: "j.yaml".into(), text }, &[]) {
-            Ok(_) => Vec::new(),
-            Err(problems) => problems.list.iter().map(|p| format!("{} | {}", p.what, p.fix)).collect(),
-        }
+        problems_of(&format!("model: {{ kind: resnet }}\ndata: {{ train: {{ uri: d }}, image: {image} }}"))
     };
     assert!(of("{ size: 32, mean: [0.5, 0.5, 0.5], crop: { kind: shift } }").is_empty());
     assert_eq!(
@@ -49,14 +50,8 @@ fn a_residual_network_has_one_of_the_known_depths() {
 #[test]
 fn a_transformer_can_read_the_windows_of_the_data() {
     let of = |context: u32| {
-        let text = format!(
-            "name: a\nmodel: {{ kind: gpt, context: {context} }}\ntrain: {{ steps: 5 }}\n\
-             data: {{ format: tokens, window: 64, train: {{ uri: d }} }}\n"
-        );
-        match parse(&Source { path: "j.yaml".into(), text }, &[]) {
-            Ok(_) => Vec::new(),
-            Err(problems) => problems.list.iter().map(|p| format!("{} | {}", p.what, p.fix)).collect(),
-        }
+        let data = "data: { format: tokens, window: 64, train: { uri: d } }";
+        problems_of(&format!("model: {{ kind: gpt, context: {context} }}\n{data}"))
     };
     assert!(of(64).is_empty());
     assert_eq!(
@@ -89,4 +84,25 @@ fn heads_share_the_width_of_a_transformer() {
           make model.width a multiple of 8, or use positions: learned"]
     );
     assert_eq!(of("heads: 0, kvHeads: 0").len(), 2, "what is out of its range is told once");
+}
+
+#[test]
+fn tokens_need_a_window_and_nothing_else_has_one() {
+    let data = |rest: &str| HEAD.replace("uri: d }", &format!("uri: d }}{rest}"));
+    let source = Source { path: "j.yaml".into(), text: data(", format: tokens, window: 256") };
+    assert!(parse(&source, &[]).is_ok());
+    assert_problems(
+        &data(", format: tokens"),
+        &["j.yaml:3:36 | data.format is tokens, but `data.window` is missing | \
+           add window: 256, the number of tokens that a sample predicts"],
+    );
+    assert_problems(
+        &data(", window: 256"),
+        &["j.yaml:3:36 | data.window has no effect: samples of the format mds are as stored | \
+           remove it, or add format: tokens"],
+    );
+    assert_problems(
+        &data(", format: tokens, window: 0"),
+        &["j.yaml:3:52 | data.window is 0, but must be at least 1 | use 1 or more"],
+    );
 }

@@ -1,38 +1,9 @@
 //! What is wrong with a job file is told all at once, each with its place and the way out.
 
-use lockstep_job::{Problems, Source, parse};
+mod support;
 
-const HEAD: &str = "name: a\nmodel: { kind: mlp }\ndata: { train: { uri: d } }\ntrain: { steps: 5 }\n";
-
-fn problems(file: &str, text: &str, sets: &[&str]) -> Problems {
-    let source = Source { path: file.into(), text: text.into() };
-    let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
-    match parse(&source, &sets) {
-        Ok(job) => panic!("no problem in {text}: {job:?}"),
-        Err(problems) => problems,
-    }
-}
-
-/// Each problem as `place | what | fix`.
-fn lines(problems: &Problems) -> Vec<String> {
-    problems.list.iter().map(|p| format!("{} | {} | {}", problems.place(p), p.what, p.fix)).collect()
-}
-
-#[track_caller]
-fn assert_problems(text: &str, expected: &[&str]) {
-    assert_eq!(lines(&problems("j.yaml", text, &[])), expected, "in:\n{text}");
-}
-
-/// The file is `HEAD` and these lines, the first of which is line 5.
-#[track_caller]
-fn assert_tail(tail: &str, expected: &[&str]) {
-    assert_problems(&format!("{HEAD}{tail}"), expected);
-}
-
-#[track_caller]
-fn assert_set(sets: &[&str], expected: &[&str]) {
-    assert_eq!(lines(&problems("j.yaml", HEAD, sets)), expected);
-}
+use lockstep_job::{Source, parse};
+use support::{HEAD, assert_problems, assert_set, assert_tail, lines, problems};
 
 #[test]
 fn all_problems_come_at_once_under_one_heading() {
@@ -319,27 +290,6 @@ fn a_model_has_what_it_needs() {
              add worker: path/to/your/binary",
             "j.yaml:3:18 | train.epochs counts epochs, but there is no `data` | count steps, or add data",
         ],
-    );
-}
-
-#[test]
-fn tokens_need_a_window_and_nothing_else_has_one() {
-    let data = |rest: &str| HEAD.replace("uri: d }", &format!("uri: d }}{rest}"));
-    let source = Source { path: "j.yaml".into(), text: data(", format: tokens, window: 256") };
-    assert!(parse(&source, &[]).is_ok());
-    assert_problems(
-        &data(", format: tokens"),
-        &["j.yaml:3:36 | data.format is tokens, but `data.window` is missing | \
-           add window: 256, the number of tokens that a sample predicts"],
-    );
-    assert_problems(
-        &data(", window: 256"),
-        &["j.yaml:3:36 | data.window has no effect: samples of the format mds are as stored | \
-           remove it, or add format: tokens"],
-    );
-    assert_problems(
-        &data(", format: tokens, window: 0"),
-        &["j.yaml:3:52 | data.window is 0, but must be at least 1 | use 1 or more"],
     );
 }
 

@@ -17,6 +17,8 @@ pub struct SampleRequest {
     pub checkpoint: CommitRef,
     /// The tokens to go on from: at least one.
     pub prompt: Vec<i64>,
+    /// Whether they were made of text by what the data says of its tokens: then it must be what the model was trained on.
+    pub is_text: bool,
     /// How many to make.
     pub count: u32,
     /// What logits are divided by before one is drawn; at 0 the likeliest token is taken.

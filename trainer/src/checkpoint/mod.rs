@@ -8,7 +8,7 @@ mod tensors;
 mod weights;
 
 pub(crate) use load::{Loading, Resumed};
-pub(crate) use lockstep_run::checkpoint::MODEL;
+pub(crate) use lockstep_run::checkpoint::{JOB, MODEL};
 use rng::check as check_rng;
 pub(crate) use rng::states as rng_states;
 pub(crate) use save::{Saver, SaverSetup, Snapshot};
@@ -24,5 +24,3 @@ pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
 pub(crate) const RNG: &str = "rng.safetensors";
 /// Everything that is not a tensor.
 pub(crate) const STATE: &str = "state.json";
-/// The resolved job.
-pub(crate) const JOB: &str = "job.yaml";

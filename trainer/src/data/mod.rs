@@ -8,6 +8,7 @@ mod stored;
 
 pub use cursor::Cursor;
 pub use source::{Data, EvalSource, Share, TrainSource};
+pub(crate) use stored::recorded;
 
 use crate::{Error, Result};
 use lockstep_job::JobSpec;

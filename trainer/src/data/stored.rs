@@ -105,7 +105,7 @@ fn used(role: &str, split: &job::Split, dataset: &datasets::Dataset) -> DatasetU
 }
 
 /// What goes into a checkpoint.
-fn recorded(train: &datasets::Dataset, split: Option<String>) -> Dataset {
+pub(crate) fn recorded(train: &datasets::Dataset, split: Option<String>) -> Dataset {
     let Identity { index, listing, .. } = train.identity();
     let unsealed = train.is_hashed().then(|| train.unsealed_digest());
     Dataset { uri: train.uri(), split, digest: index, listing, shards: Contents::new(), unsealed }
@@ -260,7 +260,12 @@ struct Eval {
 impl EvalSource for Eval {
     fn batches(&mut self) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
         let num_batches = self.loader.num_batches().unwrap_or(0);
-        Ok(Box::new((0..num_batches).map(|i| Ok(to_tensors(self.loader.batch(i)?, self.pictures.as_ref())?))))
+        let batch = |i| {
+            let read = self.loader.batch(i)?;
+            read.skipped.iter().for_each(|reason| tracing::warn!("{reason}; evaluation leaves it out"));
+            Ok(to_tensors(read, self.pictures.as_ref())?)
+        };
+        Ok(Box::new((0..num_batches).map(batch)))
     }
 }
 

@@ -19,3 +19,24 @@ pub(crate) fn task(model: &Model) -> Option<Box<dyn Task>> {
         _ => return None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_that_a_job_may_name_is_built_but_for_custom() {
+        let schema = lockstep_job::schema();
+        let kinds: Vec<&str> = schema["$defs"]["Model"]["oneOf"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|kind| kind["properties"]["kind"]["const"].as_str())
+            .collect();
+        assert!(kinds.len() > 3, "{kinds:?}");
+        for kind in kinds {
+            let model: Model = serde_json::from_value(serde_json::json!({ "kind": kind })).unwrap();
+            assert_eq!(task(&model).is_some(), kind != "custom", "{kind}");
+        }
+    }
+}

@@ -19,3 +19,6 @@ pub use sweep::is_leftover;
 
 /// The file of parameters and buffers, and of nothing else: the same bytes for the same model.
 pub const MODEL: &str = "model.safetensors";
+
+/// The file of the resolved job that the checkpoint was trained by.
+pub const JOB: &str = "job.yaml";
