@@ -294,6 +294,21 @@ fn samples_that_are_left_out_count_for_nothing_and_are_told_of() {
     assert!(warnings(&four).iter().any(|text| text.contains("on rank 3")), "each rank tells of its own");
 }
 
+/// All samples are those that are left out and those that aren't, so the sums of their losses add up.
+#[test]
+fn the_loss_is_a_mean_over_the_samples_that_are_left() {
+    let first_loss = |is_bad: fn(u64) -> bool| {
+        let image = json!({"size": 8, "badSamples": "skip"});
+        let train = json!({"steps": 1, "globalBatch": 160});
+        let mut world = World::new(job(json!({"nodes": 2, "data": {"image": image}, "train": train})));
+        world.data.is_bad = is_bad;
+        world.train().done(1).losses()[0]
+    };
+    let (all, most, few) =
+        (first_loss(|_| false), first_loss(|sample| sample % 7 == 0), first_loss(|sample| sample % 7 != 0));
+    close(&[160.0 * all], &[137.0 * most + 23.0 * few], 1e-5);
+}
+
 /// A step that reports nothing makes this rank wait once: for the flag of the step before.
 #[test]
 fn a_step_reads_one_number_back_from_the_device() {

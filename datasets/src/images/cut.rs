@@ -131,3 +131,35 @@ impl Part {
 pub(super) fn shifted(part: Part, shift: [i64; 2]) -> Part {
     Part { shift, ..part }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::images::Colours;
+
+    #[test]
+    fn parts_have_areas_and_ratios_of_the_whole_range_and_lie_anywhere() {
+        let picture = Picture { width: 100, height: 100, pixels: Vec::new(), colours: Colours::Grey };
+        let random = RandomCut::Scale { min_area: 0.25 };
+        let parts: Vec<_> =
+            (0..2000).map(|sample| random.draw(&picture, 8, &mut Chance::of(1, 0, sample))).collect();
+        let spread = |of: &dyn Fn(&Part) -> f64| {
+            let values: Vec<f64> = parts.iter().map(of).collect();
+            let least = values.iter().copied().fold(f64::MAX, f64::min);
+            (least, values.iter().sum::<f64>() / 2000.0, values.iter().copied().fold(f64::MIN, f64::max))
+        };
+        // Sides are whole pixels; what doesn't fit is drawn again, so large areas are rarer.
+        let (least, mean, most) = spread(&|part| part.width * part.height / 10_000.0);
+        assert!(
+            (0.23..0.28).contains(&least) && (0.5..0.65).contains(&mean) && most > 0.9,
+            "{least} {mean} {most}"
+        );
+        let (least, mean, most) = spread(&|part| (part.width / part.height).ln());
+        let most_ratio = RATIO.ln() + 0.03;
+        assert!(least > -most_ratio && most < most_ratio && mean.abs() < 0.02, "{least} {mean} {most}");
+        assert!(least < -0.25 && most > 0.25, "{least} {most}");
+        let (least, mean, most) = spread(&|part| part.left / (100.0 - part.width).max(1.0));
+        assert!(least == 0.0 && (0.4..0.6).contains(&mean) && most == 1.0, "{least} {mean} {most}");
+        assert!(parts.iter().all(|part| part.left + part.width <= 100.0 && part.top + part.height <= 100.0));
+    }
+}

@@ -8,7 +8,7 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::{Error, Result};
 
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// A file to pack, unzipped where it is gzipped.
 pub(super) fn open_input(path: &Path) -> Result<Box<dyn Read>> {

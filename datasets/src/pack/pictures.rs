@@ -3,12 +3,16 @@ use super::options::Deal;
 use super::records::Records;
 use super::{PackReport, PackedSplit, Splits};
 use crate::mds::{ColumnSpec, Encoding, ImageKind, Notes, Range, Value, Writer, WriterOptions};
+use crate::order::{Permutation, key};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 const IMAGE: &str = "image";
 const LABEL: &str = "label";
+
+/// What a key is for: the order of files.
+const FILES: u64 = 1;
 
 /// Folders of these names are splits, not classes.
 const SPLITS: [&str; 5] = ["train", "test", "val", "valid", "validation"];
@@ -22,6 +26,8 @@ pub struct PictureOptions {
     pub output: String,
     /// Which picture goes where, unless the input says that itself.
     pub splits: Splits,
+    /// Seed of the order in which files are packed.
+    pub seed: u64,
     /// Shard size, compression, hashes.
     pub writer: WriterOptions,
     /// Where the data is from; kept in the index.
@@ -41,6 +47,9 @@ pub fn holds_pictures(input: &Path) -> Result<bool> {
 /// Classes are the names of the folders that hold the pictures, in the order of the alphabet. Folders or files that are
 /// called as splits are (`train`, `test`, `val`) become those; else `splits` deals the samples. `told` hears how many of all
 /// samples are packed.
+///
+/// Files are mixed by the seed: readers take what lies together together, and a batch of one class teaches a network to tell
+/// batches apart. Records stay in their order, which their authors have mixed.
 ///
 /// The input is read twice, first to name and count what it holds; memory holds one file and one shard of each split.
 ///
@@ -101,8 +110,8 @@ struct Input<'a> {
 
 #[derive(Debug)]
 enum Form {
-    /// One file for each picture; their paths, in order.
-    Files(Vec<String>),
+    /// One file for each picture: their places among the entries, in the order in which they are packed.
+    Files(Vec<usize>),
     Records(Records),
 }
 
@@ -120,10 +129,16 @@ impl PictureOptions {
 impl<'a> Input<'a> {
     fn open(options: &'a PictureOptions) -> Result<Self> {
         let entries = Entries::open(&options.input)?;
-        let paths = entries.paths()?;
-        let form = match Records::of(&paths) {
+        let paths = entries.paths();
+        let form = match Records::of(paths) {
             Some(records) => Form::Records(records),
-            None => Form::Files(paths.into_iter().filter(|path| picture_kind(path).is_some()).collect()),
+            None => {
+                let pictures: Vec<_> =
+                    (0..paths.len()).filter(|i| picture_kind(&paths[*i]).is_some()).collect();
+                let count = pictures.len() as u64;
+                let mixed = Permutation::new(count, key(options.seed, &[count, FILES]));
+                Form::Files((0..count).map(|place| pictures[mixed.at(place) as usize]).collect())
+            }
         };
         Ok(Self { options, entries, form })
     }
@@ -132,8 +147,9 @@ impl<'a> Input<'a> {
         // With the split, where the input names it.
         let mut found: Vec<(Option<String>, Class)> = Vec::new();
         let kind = match &self.form {
-            Form::Files(paths) => {
-                for path in paths {
+            Form::Files(places) => {
+                for place in places {
+                    let path = &self.entries.paths()[*place];
                     let parts: Vec<_> = path.split('/').collect();
                     let [.., class, _] = parts[..] else {
                         let reason = "it lies in no folder that names its class";
@@ -142,7 +158,7 @@ impl<'a> Input<'a> {
                     let split = parts.iter().rev().nth(2).filter(|name| SPLITS.contains(name));
                     found.push((split.map(|split| (*split).to_owned()), Class::Name(class.to_owned())));
                 }
-                paths.first().and_then(|path| picture_kind(path))
+                places.first().and_then(|place| picture_kind(&self.entries.paths()[*place]))
             }
             Form::Records(records) => {
                 let bad = |path: &str, reason| self.options.bad(path, reason);
@@ -187,7 +203,7 @@ impl<'a> Input<'a> {
     /// Hands out every picture as it is stored, in the order of the survey.
     fn each(&self, take: &mut dyn FnMut(Vec<u8>) -> Result<()>) -> Result<()> {
         match &self.form {
-            Form::Files(_) => self.entries.each(|path| picture_kind(path).is_some(), |_, bytes| take(bytes)),
+            Form::Files(places) => places.iter().try_for_each(|place| take(self.entries.read(*place)?)),
             Form::Records(records) => {
                 let bad = |path: &str, reason| self.options.bad(path, reason);
                 records.each(&self.entries, &bad, &mut |record| {

@@ -53,61 +53,54 @@ impl Records {
         match self {
             Self::Cifar { labels } => {
                 let len = labels + 3 * CIFAR_SIDE * CIFAR_SIDE;
-                let wanted = |path: &str| cifar_split(name(path)).is_some();
-                entries.each(wanted, |path, content| {
+                for (place, path) in entries.paths().iter().enumerate() {
+                    let Some(split) = cifar_split(name(path)) else { continue };
+                    let content = entries.read(place)?;
                     if content.is_empty() || !content.len().is_multiple_of(len) {
                         let size = content.len();
                         return Err(bad(path, format!("{size} bytes are not whole records of {len} bytes")));
                     }
-                    let split = cifar_split(name(path)).unwrap_or(TRAIN);
                     content.chunks_exact(len).try_for_each(|record| {
                         let (label, planes) = (record[labels - 1], &record[labels..]);
                         let side = CIFAR_SIDE as u32;
                         take(Record { split, label, width: side, height: side, channels: 3, planes })
-                    })
-                })
+                    })?;
+                }
             }
             Self::Idx => {
                 let mut labels = BTreeMap::new();
-                entries.each(
-                    |path| idx_split(name(path)).is_some() && is_labels(path),
-                    |path, content| {
-                        let (sides, at) = idx_header(&content, 1).map_err(|reason| bad(path, reason))?;
-                        if content.len() - at != sides[0] as usize {
-                            let reason =
-                                format!("{} labels are told, {} follow", sides[0], content.len() - at);
-                            return Err(bad(path, reason));
-                        }
-                        labels.insert(idx_split(name(path)), content[at..].to_vec());
-                        Ok(())
-                    },
-                )?;
-                entries.each(
-                    |path| idx_split(name(path)).is_some() && !is_labels(path),
-                    |path, content| {
-                        let split = idx_split(name(path));
-                        let labels = labels.get(&split).ok_or_else(|| {
-                            bad(path, "the file with its labels is missing, such as train-labels-idx1-ubyte".to_owned())
-                        })?;
-                        let (sides, at) = idx_header(&content, 3).map_err(|reason| bad(path, reason))?;
-                        let (count, height, width) = (sides[0] as usize, sides[1], sides[2]);
-                        let len = height as usize * width as usize;
-                        if len == 0 || count.checked_mul(len) != Some(content.len() - at) || labels.len() != count {
-                            let rest = content.len() - at;
-                            let reason = format!(
-                                "{count} pictures of {width} x {height} are told, {rest} bytes and {} labels are there",
-                                labels.len()
-                            );
-                            return Err(bad(path, reason));
-                        }
-                        let split = split.unwrap_or(TRAIN);
-                        content[at..].chunks_exact(len).zip(labels).try_for_each(|(planes, label)| {
-                            take(Record { split, label: *label, width, height, channels: 1, planes })
-                        })
-                    },
-                )
+                for (place, path) in entries.paths().iter().enumerate().filter(|(_, path)| is_labels(path)) {
+                    let Some(split) = idx_split(name(path)) else { continue };
+                    let content = entries.read(place)?;
+                    let (sides, at) = idx_header(&content, 1).map_err(|reason| bad(path, reason))?;
+                    let rest = content.len() - at;
+                    if rest != sides[0] as usize {
+                        return Err(bad(path, format!("{} labels are told, {rest} follow", sides[0])));
+                    }
+                    labels.insert(split, content[at..].to_vec());
+                }
+                for (place, path) in entries.paths().iter().enumerate().filter(|(_, path)| !is_labels(path)) {
+                    let Some(split) = idx_split(name(path)) else { continue };
+                    let missing = "the file with its labels is missing, such as train-labels-idx1-ubyte";
+                    let labels = labels.get(split).ok_or_else(|| bad(path, missing.to_owned()))?;
+                    let content = entries.read(place)?;
+                    let (sides, at) = idx_header(&content, 3).map_err(|reason| bad(path, reason))?;
+                    let (count, height, width) = (sides[0] as usize, sides[1], sides[2]);
+                    let (len, rest) = (height as usize * width as usize, content.len() - at);
+                    if len == 0 || count.checked_mul(len) != Some(rest) || labels.len() != count {
+                        let reason = format!(
+                            "{count} pictures of {width} x {height} are told, {rest} bytes and {} labels are there",
+                            labels.len()
+                        );
+                        return Err(bad(path, reason));
+                    }
+                    content[at..].chunks_exact(len).zip(labels).try_for_each(|(planes, label)| {
+                        take(Record { split, label: *label, width, height, channels: 1, planes })
+                    })?;
+                }
             }
         }
+        Ok(())
     }
 }
 

@@ -48,3 +48,33 @@ pub(super) fn score(outputs: &Outputs, batch: &Batch, num_classes: i64) -> Resul
 fn labels(batch: &Batch) -> Result<Tensor, TaskError> {
     Ok(batch.column(LABEL)?.f_view([-1])?.f_to_kind(Kind::Int64)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Device;
+
+    /// The share is spread over all classes, the label's among them.
+    #[test]
+    fn smoothing_takes_its_share_from_the_label() {
+        let logits = Tensor::from_slice(&[2.0f32, -1.0, 0.5, 0.0, 0.0, 3.0]).view([2, 3]);
+        let label = Tensor::from_slice(&[0i64, 2]);
+        let batch = Batch::new(vec![(LABEL.to_owned(), label.shallow_clone())], vec![4, 5]);
+        let of = |smoothing| loss(&logits, &batch, 3, smoothing).unwrap().double_value(&[]);
+        let log_probabilities = logits.log_softmax(1, Kind::Double);
+        let hard =
+            -log_probabilities.gather(1, &label.view([2, 1]), false).sum(Kind::Double).double_value(&[]);
+        let even =
+            -log_probabilities.mean_dim([1].as_slice(), false, None).sum(Kind::Double).double_value(&[]);
+        assert!((of(0.0) - hard).abs() < 1e-5);
+        assert!((of(0.1) - (0.9 * hard + 0.1 * even)).abs() < 1e-5 && (of(0.1) - hard).abs() > 0.05);
+    }
+
+    #[test]
+    fn a_label_that_is_none_is_named_with_its_sample() {
+        let logits = Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
+        let batch = Batch::new(vec![(LABEL.to_owned(), Tensor::from_slice(&[0i64, 3]))], vec![4, 5]);
+        let error = loss(&logits, &batch, 3, 0.0).unwrap_err().to_string();
+        assert!(error.contains("sample 5 has label 3"), "{error}");
+    }
+}

@@ -135,3 +135,66 @@ impl RunningBuffers {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lockstep_c10d::{GlooGroup, GlooOptions, MemoryStore};
+    use lockstep_run::Rank;
+    use std::sync::Arc;
+    use tch::nn::VarStore;
+
+    /// What two ranks' buffers are after a step in which each has staged something over so many samples.
+    fn stepped(staged: [(f64, usize); 2], skip: f64) -> Vec<Vec<f64>> {
+        let store = Arc::new(MemoryStore::new());
+        let rank = |number: u32| {
+            let store = Arc::clone(&store);
+            std::thread::spawn(move || {
+                let group = GlooGroup::form(store, number as usize, 2, &GlooOptions::default()).unwrap();
+                let world = World::new(Rank(number), 2, Arc::new(group));
+                let (vars, running) = (VarStore::new(Device::Cpu), Running::default());
+                let slow = running.track(&vars.root(), "slow", &[2], 1.0, 0.1).unwrap();
+                let fast = running.track(&vars.root(), "fast", &[1], 0.0, 0.5).unwrap();
+                let mut all = running.close(Device::Cpu).unwrap().unwrap();
+                all.begin().unwrap();
+                let (value, num_samples) = staged[number as usize];
+                // In two parts, as micro batches are.
+                for part in [num_samples / 4, num_samples - num_samples / 4] {
+                    let _ = slow.staged.shallow_clone().fill_(value);
+                    let _ = fast.staged.shallow_clone().fill_(-value);
+                    all.take(part).unwrap();
+                }
+                let sums = all.start(&world, Step(1)).unwrap();
+                all.apply(sums, &Tensor::from(skip as f32), &world, Step(1)).unwrap();
+                let named =
+                    |name: &str| Vec::<f64>::try_from(&vars.variables()[name].to_kind(Kind::Double)).unwrap();
+                assert_eq!(Vec::<f64>::try_from(slow.value.to_kind(Kind::Double)).unwrap(), named("slow"));
+                [named("slow"), named("fast")].concat()
+            })
+        };
+        [rank(0), rank(1)].map(|thread| thread.join().unwrap()).into()
+    }
+
+    fn close(found: &[Vec<f64>], expected: [f64; 3]) {
+        for rank in found {
+            assert!(
+                rank.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6),
+                "{found:?} is not {expected:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn buffers_move_towards_the_mean_over_all_samples_of_all_ranks() {
+        // 4 samples that say 2 and 12 that say 6 are a mean of 5.
+        close(&stepped([(2.0, 4), (6.0, 12)], 0.0), [1.4, 1.4, -2.5]);
+        close(&stepped([(2.0, 4), (f64::NAN, 0)], 0.0), [1.1, 1.1, -1.0]);
+    }
+
+    #[test]
+    fn a_step_that_is_left_out_or_has_no_sample_moves_nothing() {
+        close(&stepped([(2.0, 4), (6.0, 12)], 1.0), [1.0, 1.0, 0.0]);
+        close(&stepped([(f64::NAN, 4), (6.0, 12)], 1.0), [1.0, 1.0, 0.0]);
+        close(&stepped([(2.0, 0), (6.0, 0)], 0.0), [1.0, 1.0, 0.0]);
+    }
+}

@@ -15,8 +15,8 @@ use crate::{Context, Exit, Failure, output::columns, runs::absolute};
 /// Of a CSV file, each row is a sample. One column is its label, a whole number, and the others are its features.
 ///
 /// Pictures come from a folder or a tar archive: jpeg and png files in a folder for each class, CIFAR's binary files, or MNIST's
-/// idx files. They become the column `image`, and their classes `label`. Where the folders or files are named as splits are
-/// (train, test, val), they become those.
+/// idx files. They become the column `image`, and their classes `label`. Files are mixed by the seed. Where the folders or files
+/// are named as splits are (train, test, val), they become those.
 ///
 /// With --tokens the input is a text, which becomes tokens; the job says how many of them make a sample.
 #[derive(Debug, clap::Args)]
@@ -53,7 +53,7 @@ pub(in crate::cli) struct Args {
     #[arg(long, value_name = "SPLIT", value_delimiter = ',', default_value = "train", value_parser = share)]
     split: Vec<Share>,
 
-    /// Seed that deals samples to splits
+    /// Seed that deals samples to splits, and mixes pictures
     #[arg(long, default_value_t = 0)]
     seed: u64,
 
@@ -133,6 +133,7 @@ fn pictures(args: &Args, splits: Splits) -> anyhow::Result<PackReport> {
         input: args.input.clone(),
         output: absolute(&args.dataset)?,
         splits,
+        seed: args.seed,
         writer: writer(args),
         source: args.source.clone(),
     };
