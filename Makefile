@@ -29,6 +29,15 @@ build: .libtorch ## build lockstep, lockstep-agent and lockstep-worker into targ
 worker: .libtorch
 	$(WITH_LIBTORCH) $(CARGO) build --release --locked -p lockstep-trainer
 
+# What workers reach CUDA and NCCL through, beside the programs' folders, where they look for it.
+NCCL := $(TARGET)/lib/liblockstep_nccl.so
+
+.PHONY: nccl
+nccl: $(NCCL) ## build the library for GPUs, target/lib/liblockstep_nccl.so (needs no GPU, and no CUDA)
+
+$(NCCL): trainer/c10d/scripts/build-nccl.sh $(wildcard trainer/c10d/shim/*.h trainer/c10d/shim/guard.cpp trainer/c10d/shim/nccl/* trainer/c10d/shim/nccl/*/*) | .libtorch
+	$(WITH_LIBTORCH) $< $@
+
 # Where the pictures of an example are: a folder or an archive that `lockstep data pack` takes.
 DATA ?= ../shared/data/cifar10/images.tar
 
@@ -46,7 +55,7 @@ test-binaries: .libtorch
 	$(WITH_LIBTORCH) $(CARGO) build $(WORKSPACE) --all-targets
 
 .PHONY: test
-test: test-binaries python stores ## all tests (needs no network once libtorch, PyTorch and the stores are there)
+test: test-binaries nccl python stores ## all tests (needs no network once libtorch, PyTorch and the stores are there)
 	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) RUST_TEST_THREADS=$(TEST_THREADS) $(WITH_LIBTORCH) $(CARGO) test $(WORKSPACE) --exclude lockstep-cluster-tests
 
 .PHONY: test-full

@@ -55,6 +55,24 @@ fn spec_errors_are_told_at_once() {
 }
 
 #[test]
+fn a_gpu_that_is_not_there_is_said_before_anything_is_trained() {
+    if std::path::Path::new("/proc/driver/nvidia").exists() {
+        eprintln!("NOT TESTED: this machine has NVIDIA's driver");
+        return;
+    }
+    let ws = Workspace::new();
+    let ended = expect(
+        &ws,
+        &job(&ws, &digits(), "device: cuda\n"),
+        1,
+        &["has no GPU to compute on (device: cuda)", "there is no NVIDIA driver: libcuda.so.1"],
+    );
+    assert!(!ended.stderr.contains("generation 2"), "trying again can't help: {}", ended.stderr);
+    // The same file without that line trains on CPUs.
+    expect(&ws, &job(&ws, &digits(), ""), 0, &["cpu, gloo"]);
+}
+
+#[test]
 fn data_errors_name_the_file() {
     let ws = Workspace::new();
     expect(&ws, &job(&ws, "./nowhere", ""), 1, &["nowhere"]);

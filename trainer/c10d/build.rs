@@ -4,8 +4,19 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-const SOURCES: [&str; 10] =
-    ["autocast", "gloo", "group", "guard", "one_shot", "optim", "random", "reads", "reducer", "store"];
+const SOURCES: [&str; 11] = [
+    "autocast",
+    "environment",
+    "gloo",
+    "group",
+    "guard",
+    "one_shot",
+    "optim",
+    "random",
+    "reads",
+    "reducer",
+    "store",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=build.rs");

@@ -3,6 +3,7 @@
 use crate::control::Control;
 use crate::link::Link;
 use crate::models;
+use crate::rank::Found;
 use crate::task::Task;
 use crate::worker::{self, Context};
 use crate::{Error, Result, data, env, log, sample};
@@ -73,11 +74,14 @@ fn start(choose: impl FnOnce(&Model) -> Choice) -> ExitCode {
     let train = || {
         let job = job?;
         logged = Some(log::start(&job, &start));
+        // Before anything else of libtorch's.
+        let found = Found::look(&job, &start)?;
         tch::set_num_threads(job.train.threads as i32);
         let model = job.model.as_ref().ok_or_else(|| Error::Job { reason: "it has no model".to_owned() })?;
         let (task, config) = choose(model)?;
         let data = data::open(&job, &start, task.columns())?;
-        worker::run(task.as_ref(), &config, data.as_ref(), Context { job, start, control, outbox, store })
+        let context = Context { job, start, control, outbox, store, found };
+        worker::run(task.as_ref(), &config, data.as_ref(), context)
     };
     // Unwind safe: nothing that the training thread worked on is used again, but for the link, which is whole.
     let outcome = catch_unwind(AssertUnwindSafe(train)).unwrap_or_else(|_| Err(panics.last()));

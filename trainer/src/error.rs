@@ -33,6 +33,31 @@ pub enum Error {
         reason: String,
     },
 
+    /// The job computes on GPUs, and this rank has none.
+    #[error(
+        "rank {rank} has no GPU to compute on ({}): {missing}",
+        if *promised { "kubernetes.gpu asks for one" } else { "device: cuda" }
+    )]
+    NoGpu {
+        /// Which rank.
+        rank: Rank,
+        /// Whether its node was promised one; then it is the machine that is to blame.
+        promised: bool,
+        /// What is missing, and where it comes from.
+        missing: lockstep_c10d::CudaMissing,
+    },
+
+    /// A GPU's memory is full.
+    #[error(
+        "the GPU of rank {rank} is full: {said} Lower train.microBatch, set train.precision: bf16, or make the model smaller"
+    )]
+    GpuMemory {
+        /// Which rank.
+        rank: Rank,
+        /// What was asked and what was free, in libtorch's words.
+        said: String,
+    },
+
     /// The user's task failed.
     #[error("rank {rank} at step {step}: {source}")]
     Task {
@@ -206,6 +231,7 @@ impl Error {
     pub fn kind(&self) -> FailureKind {
         match self {
             Self::Job { .. }
+            | Self::NoGpu { promised: false, .. }
             | Self::NotStartedByAgent
             | Self::State { .. }
             | Self::WarmStart { .. }

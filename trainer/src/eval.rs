@@ -5,6 +5,7 @@ use crate::task::{Batch, Model, TaskError};
 use crate::{Error, Result};
 use lockstep_run::Step;
 use std::collections::BTreeMap;
+use tch::Device;
 
 /// Means over all items of all ranks, of the loss and of each metric.
 ///
@@ -15,6 +16,7 @@ pub(crate) fn evaluate(
     model: &dyn Model,
     source: &mut dyn EvalSource,
     empty: &Batch,
+    device: Device,
     world: &World,
     step: Step,
 ) -> Result<BTreeMap<String, f64>> {
@@ -23,8 +25,9 @@ pub(crate) fn evaluate(
     let mut items = 0;
     let mut sums: Vec<(&'static str, Sum)> = Vec::new();
     let mut take = |batch: &Batch| -> Result<()> {
-        let outputs = model.predict(batch).map_err(failed)?;
-        let score = model.score(&outputs, batch).map_err(failed)?;
+        let moved = batch.to_device(device)?;
+        let outputs = model.predict(&moved).map_err(failed)?;
+        let score = model.score(&outputs, &moved).map_err(failed)?;
         let values = [("loss", score.loss)].into_iter().chain(score.metrics);
         for (i, (name, value)) in values.enumerate() {
             if i == sums.len() {

@@ -48,7 +48,7 @@ pub use data::{Cursor, Data, EvalSource, Share, TrainSource};
 pub use entry::{built_in_main, main};
 pub use error::{Error, Result};
 pub use link::Outbox;
-pub use rank::{Running, Tracked};
+pub use rank::{Found, Running, Tracked};
 pub use task::{Batch, Items, Model, Outputs, Score, Setup, Task, TaskError};
 /// The tch whose tensors this crate takes: a task that uses this one can't have another version.
 pub use tch;

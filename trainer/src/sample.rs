@@ -2,7 +2,7 @@
 
 use crate::checkpoint::{JOB, MODEL, STATE, State, TensorFile};
 use crate::data::recorded;
-use crate::rank::{Running, Variables, device};
+use crate::rank::{Compute, Running, Variables};
 use crate::task::{Batch, Model, Setup, Task};
 use crate::{Error, Result};
 use lockstep_c10d::rng;
@@ -63,7 +63,7 @@ impl Sampler {
         };
         let is_known = gpt.vocab.is_some() && !request.is_text;
         let vocab = if is_known { None } else { vocab(&job, &file(STATE)?)? };
-        let device = device::choose();
+        let device = Compute::default().device();
         let (vars, running) = (VarStore::new(device), Running::default());
         let columns = batch(&[0, 0], device)?.narrow(0..0)?;
         let setup = Setup {

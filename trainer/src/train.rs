@@ -181,11 +181,18 @@ impl Trainer {
     fn gradient(&mut self, step: Step, share: &Share) -> Result<Computed> {
         self.variables.parameters().zero_grad()?;
         let mut count = self.count(step, share)?;
-        let cut;
+        let (moved, cut);
+        let batch = match self.device {
+            Device::Cpu => &share.batch,
+            device => {
+                moved = share.batch.to_device(device)?;
+                &moved
+            }
+        };
         let micro_batches = match self.job.accumulation() {
-            1 => slice::from_ref(&share.batch),
+            1 => slice::from_ref(batch),
             num => {
-                cut = share.batch.split(self.job.micro_batch(), num)?;
+                cut = batch.split(self.job.micro_batch(), num)?;
                 cut.as_slice()
             }
         };
@@ -286,7 +293,14 @@ impl Trainer {
         let Some(source) = &mut self.eval else { return Ok(()) };
         self.variables.sync_buffers(&self.world, self.at.step)?;
         let _numbers = precision::begin(self.job.train.precision, self.device)?;
-        let results = evaluate(self.model.as_ref(), source.as_mut(), &self.empty, &self.world, self.at.step)?;
+        let results = evaluate(
+            self.model.as_ref(),
+            source.as_mut(),
+            &self.empty,
+            self.device,
+            &self.world,
+            self.at.step,
+        )?;
         if self.world.is_first() {
             interval.evaluated(&self.outbox, self.at.step, self.at.epoch, results.clone());
             self.evaluation = Some(Evaluation { step: self.at.step, results });

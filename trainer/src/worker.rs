@@ -7,7 +7,7 @@ use crate::data::{Data, same_data};
 use crate::finite::FiniteGuard;
 use crate::link::Outbox;
 use crate::optimizer;
-use crate::rank::{Running, Variables, device, group, hardware};
+use crate::rank::{Compute, Found, Running, Variables, group, hardware};
 use crate::seed::{Stream, seed_of};
 use crate::task::{Setup, Task};
 use crate::train::{Position, Trainer};
@@ -36,6 +36,8 @@ pub struct Context {
     pub outbox: Outbox,
     /// The store of this generation, empty before its first group.
     pub store: Arc<dyn Store>,
+    /// What this process has to compute on.
+    pub found: Found,
 }
 
 /// Trains one rank to its end.
@@ -47,11 +49,10 @@ pub fn run(
     data: &dyn Data,
     cx: Context,
 ) -> Result<WorkerOutcome> {
-    let Context { job, start, control, outbox, store } = cx;
+    let Context { job, start, control, outbox, store, found } = cx;
     let calendar = Calendar::new(&job, data.num_samples());
-    let world = group::form(&job, &start, &store)?;
-
-    let device = device::choose();
+    let (world, compute) = group::form(&job, &start, &store, found, &outbox)?;
+    let (rank, device) = (world.rank(), compute.device());
     let vars = VarStore::new(device);
     let empty = data.empty()?;
     let running = Running::default();
@@ -94,13 +95,13 @@ pub fn run(
         Some(resumed) => resumed.state.bucket_plan.clone(),
         None => variables.parameters().bucket_plan()?,
     };
-    let reducer = Reducer::new(world.group().as_ref(), variables.parameters(), &bucket_plan)
+    let reducer = Reducer::new(world.tensors(), variables.parameters(), &bucket_plan)
         .map_err(world.lost("building the reducer", at.step))?;
     let saver = if world.is_first() {
         let writer = Writer { node: start.node, incarnation: start.incarnation, nonce: rand::random() };
         let (job, outbox, generation) = (job.clone(), outbox.clone(), start.generation);
         let parent = resumed.as_ref().map(|r| r.commit);
-        let provenance = provenance(&start, data);
+        let provenance = provenance(&start, data, &compute);
         let setup = SaverSetup { run_dir, runtime, outbox, job, generation, writer, parent, provenance };
         Some(Saver::start(setup)?)
     } else {
@@ -134,16 +135,16 @@ pub fn run(
         world,
         job,
     };
-    trainer.run()
+    trainer.run().map_err(|error| compute.explain(rank, error))
 }
 
 /// What this rank knows of where its checkpoints are from, beside what the agent does.
-fn provenance(start: &Start, data: &dyn Data) -> Provenance {
+fn provenance(start: &Start, data: &dyn Data, compute: &Compute) -> Provenance {
     let versions = Versions {
         agent: start.agent_version.clone(),
         worker: env!("CARGO_PKG_VERSION").to_owned(),
         libtorch: LIBTORCH_VERSION.to_owned(),
     };
-    let (hardware, datasets) = (Some(hardware::here()), data.uses());
+    let (hardware, datasets) = (Some(hardware::here(compute)), data.uses());
     Provenance { versions: Some(versions), hardware, datasets, ..start.provenance.clone() }
 }

@@ -127,6 +127,11 @@ fn train(source: &Source<'_>, resume: Resume) -> Vec<String> {
     if source.job.nodes > 1 {
         args.push(format!("--outstay={OUTSTAY_SECONDS}"));
     }
+    if let Some(gpu) =
+        source.job.model.as_ref().and(source.kubernetes.gpu.as_ref()).filter(|gpu| gpu.is_nvidia())
+    {
+        args.push(format!("--gpus={}", gpu.count));
+    }
     args.extend(resume.option());
     args
 }

@@ -69,6 +69,7 @@ impl Agent {
             .arg(launch.loopback.to_string())
             .arg("--scratch")
             .arg(launch.scratch.join(format!("node-{node}")));
+        command.arg("--first-gpu").arg(node.0.saturating_mul(launch.ranks_per_node).to_string());
         command.args(launch.resume.option()).args(launch.origin.arguments());
         if let Some(folder) = &launch.folder {
             command.current_dir(folder);

@@ -17,6 +17,8 @@ pub(crate) struct Launch {
     pub(crate) job: serde_json::Value,
     /// Number of nodes.
     pub(crate) num_nodes: u32,
+    /// Workers of each node.
+    pub(crate) ranks_per_node: u32,
     /// Name of this launch.
     pub(crate) id: String,
     /// When the user typed the command.

@@ -56,6 +56,12 @@ pub struct RunArgs {
     /// Folder for what outlives a worker but not the node, such as the dataset cache.
     #[arg(long)]
     pub scratch: PathBuf,
+    /// GPUs that the node was promised: its workers compute on them or fail.
+    #[arg(long, default_value_t = 0)]
+    pub gpus: u32,
+    /// Number of the first GPU that is this node's, where several nodes share a machine.
+    #[arg(long, default_value_t = 0)]
+    pub first_gpu: u32,
     /// File that gets the reason of the end in words, as Kubernetes shows it of a pod. Default: none.
     #[arg(long)]
     pub last_words: Option<PathBuf>,

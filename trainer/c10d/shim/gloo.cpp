@@ -9,7 +9,6 @@
 #include <sched.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <exception>
 #include <memory>
 #include <utility>
@@ -23,11 +22,6 @@ static_assert(sizeof(c10d::ProcessGroupGloo) == 488, "ProcessGroupGloo has anoth
 static_assert(sizeof(c10d::ProcessGroupGloo::Options) == 176, "its Options have another layout");
 
 namespace {
-
-// libtorch's flight recorder notes every collective of the process, and adds each new group to a std::map without taking
-// its lock: groups that start on two threads at once can crash. Nobody reads it here, so it is off, unless the user asks
-// for it. It looks at the environment when the first group is made; this runs before main, when there is one thread only.
-[[maybe_unused]] const int flight_recorder_off = setenv("TORCH_FR_BUFFER_SIZE", "0", /*overwrite=*/0);
 
 // The thread that a Gloo device makes polls the connections. When it wakes while another thread holds a connection's lock,
 // it looks again and again; where it took that very thread's core to do so, both lose a time slice, and a step of a small

@@ -3,6 +3,7 @@
 #include <torch/csrc/distributed/c10d/comm.hpp>
 
 #include <chrono>
+#include <memory>
 #include <vector>
 
 using lockstep::guard;
@@ -39,7 +40,12 @@ constexpr size_t kBroadcastBufferBytes = size_t{250} << 20;
 }  // namespace
 
 void ls_group_free(LsGroup* group) noexcept {
-  guard([&] { delete group; });
+  guard([&] {
+    const std::unique_ptr<LsGroup> owned(group);
+    if (owned->abort_when_freed) {
+      owned->group->abort();
+    }
+  });
 }
 
 int ls_all_reduce(LsGroup* group, at::Tensor* tensor, int op) noexcept {

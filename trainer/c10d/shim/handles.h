@@ -22,4 +22,6 @@ struct LsGroup {
   c10::intrusive_ptr<c10d::ProcessGroup> group;
   // How long one operation may take.
   std::chrono::milliseconds timeout;
+  // NCCL's groups keep their peers waiting unless they are aborted; Gloo's close their connections anyway.
+  bool abort_when_freed = false;
 };

@@ -232,6 +232,14 @@ pub(crate) trait Free {
 impl<T: Free> Owned<T> {
     /// Calls `make`, which on success has stored a new object where it was told to.
     pub(crate) fn make(make: impl FnOnce(*mut *mut T) -> c_int) -> Result<Self, Raised> {
+        Self::make_by(check, make)
+    }
+
+    /// The same of a library that has its own words for its codes, which `check` asks for.
+    pub(crate) fn make_by(
+        check: impl FnOnce(c_int) -> Result<(), Raised>,
+        make: impl FnOnce(*mut *mut T) -> c_int,
+    ) -> Result<Self, Raised> {
         let mut pointer = std::ptr::null_mut();
         check(make(&mut pointer))?;
         let missing = || Raised { code: LS_FOREIGN, message: "the shim made no object".to_owned() };

@@ -7,7 +7,8 @@
 //! - [`Store`]: the key-value store through which the ranks of a group find one another. Implemented in Rust, over
 //!   whatever channel there is; [`MemoryStore`] serves ranks that are threads, [`PrefixStore`] gives each group its own keys.
 //! - [`ProcessGroup`]: the collectives, with a written contract that [`conformance`] checks. [`GlooGroup`] is the one for
-//!   CPUs.
+//!   CPUs, [`NcclGroup`] the one for GPUs.
+//! - [`Cuda`]: the GPU of this process, opened at run time; a [`CudaMissing`] says what there isn't.
 //! - [`Parameters`]: a model's named parameters in one fixed order.
 //! - [`BucketPlan`] and [`Reducer`]: DDP with a bucket layout that never changes, so that a resumed run has the same bits.
 //! - [`AdamW`], [`Sgd`]: fused, their state in plain named tensors. [`Parameters::clip_grad_norm`]: no wait for the device.
@@ -38,6 +39,7 @@
 
 mod autocast;
 pub mod conformance;
+mod cuda;
 mod error;
 mod ffi;
 mod group;
@@ -51,8 +53,11 @@ pub mod rng;
 mod store;
 
 pub use autocast::Autocast;
+pub use cuda::{Cuda, CudaCode, CudaMemory, CudaMissing, Place};
 pub use error::{Error, Result};
-pub use group::{C10dGroup, GlooGroup, GlooOptions, Listen, Pending, ProcessGroup, ReduceOp};
+pub use group::{
+    C10dGroup, GlooGroup, GlooOptions, Listen, NcclGroup, NcclOptions, Pending, ProcessGroup, ReduceOp,
+};
 pub use memory::release_startup_code;
 pub use optim::{AdamW, AdamWOptions, Decay, Optimizer, Sgd, SgdOptions};
 pub use params::{GradNorm, Parameters};

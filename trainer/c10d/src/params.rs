@@ -42,7 +42,7 @@ impl Parameters {
     }
 
     /// Takes these parameters in this order: at least one, with different names, leaves that require gradients, dense,
-    /// contiguous and on the CPU.
+    /// contiguous and all on one device.
     pub fn new(named: Vec<(String, Tensor)>) -> Result<Self> {
         let invalid = |problem: String| Err(Error::invalid("Parameters::new", problem));
         let (names, tensors): (Vec<String>, Vec<Tensor>) = named.into_iter().unzip();
@@ -64,8 +64,12 @@ impl Parameters {
             if !is_leaf || !tensor.requires_grad() {
                 return invalid(format!("parameter {name:?} is not a leaf that requires gradients"));
             }
-            if tensor.device() != Device::Cpu {
-                return invalid(format!("parameter {name:?} is on {:?}, not on the CPU", tensor.device()));
+            if tensor.device() != tensors[0].device() {
+                let (here, there) = (tensor.device(), tensors[0].device());
+                return invalid(format!(
+                    "parameter {name:?} is on {here:?}, and {:?} is on {there:?}",
+                    names[0]
+                ));
             }
         }
         Ok(Self { names, tensors })
@@ -84,6 +88,11 @@ impl Parameters {
     /// Names and tensors, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Tensor)> {
         self.names.iter().map(String::as_str).zip(&self.tensors)
+    }
+
+    /// Where they are.
+    pub fn device(&self) -> Device {
+        self.tensors[0].device()
     }
 
     /// What a bucket plan needs to know, in order.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use tch::Tensor;
+use tch::{Device, Tensor};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::ffi::{self, LsBuckets, LsReducer, Owned, Raised, check, raw, raw_list};
@@ -46,7 +46,8 @@ impl Reducer {
         verify(group, params, plan)?;
         let shared = Arc::clone(group.c10d().shared());
         let id = next_id();
-        let one_shot = is_one_shot(plan, &sizes, group.world_size());
+        let on_cpu = params.device() == Device::Cpu;
+        let one_shot = on_cpu && is_one_shot(plan, &sizes, group.world_size());
         shared.run("Reducer::new", |state| {
             let handle = make(state, params, plan, one_shot).map_err(Failure::Refused)?;
             state.reducers.push(OwnedReducer { id, thread: thread::current().id(), handle });
@@ -128,7 +129,8 @@ fn verify(group: &dyn ProcessGroup, params: &Parameters, plan: &BucketPlan) -> R
         }
     })?;
     let mine = [i64::from(verdict.is_err()), digest(params, plan)?];
-    let mine = Tensor::f_from_slice(&mine).map_err(|error| Error::torch("Reducer::new", error))?;
+    let mine = Tensor::f_from_slice(&mine).and_then(|mine| mine.f_to_device(params.device()));
+    let mine = mine.map_err(|error| Error::torch("Reducer::new", error))?;
     let all = group.all_gather(&mine)?;
     let all: Vec<Vec<i64>> = Vec::try_from(&all).map_err(|error| Error::torch("Reducer::new", error))?;
     let ranks = |differs: &dyn Fn(&[i64]) -> bool| -> Vec<usize> {
@@ -153,7 +155,7 @@ fn digest(params: &Parameters, plan: &BucketPlan) -> Result<i64> {
     Ok(xxh3_64(&text).cast_signed())
 }
 
-/// Where every rank sends its gradients to every other at once: a ring's rounds cost more than so few bytes.
+/// Where every rank sends its gradients to every other at once, on CPUs: a ring's rounds cost more than so few bytes.
 ///
 /// A function of what a checkpoint records, because the bits of a sum of three ranks or more depend on it.
 fn is_one_shot(plan: &BucketPlan, sizes: &[ParamSize], world_size: usize) -> bool {

@@ -1,19 +1,20 @@
-//! libtorch's random numbers on the CPU: dropout, initialization, `randn`.
+//! libtorch's random numbers: dropout, initialization, `randn`.
 //!
-//! There is one generator in a process. Ranks that are threads share it, so their draws have no fixed order.
+//! On the CPU there is one generator in a process. Ranks that are threads share it, so their draws have no fixed order.
 
 use tch::{Device, Kind, Tensor};
 
 use crate::ffi::{self, check, raw};
-use crate::{Error, Result};
+use crate::{Cuda, Error, Result};
 
-/// Starts the generator anew.
+/// Starts the generator anew, and that of the GPU that this process is bound to.
 pub fn seed(seed: u64) -> Result<()> {
     // SAFETY: no pointers.
-    check(unsafe { ffi::ls_rng_seed(seed) }).map_err(|raised| raised.torch("rng::seed"))
+    check(unsafe { ffi::ls_rng_seed(seed) }).map_err(|raised| raised.torch("rng::seed"))?;
+    Cuda::bound().map_or(Ok(()), |cuda| cuda.seed(seed)).map_err(|raised| raised.torch("rng::seed"))
 }
 
-/// The generator's whole state, a tensor of bytes for the checkpoint.
+/// The whole state of the CPU's generator, a tensor of bytes for the checkpoint.
 pub fn state() -> Result<Tensor> {
     let mut state = std::ptr::null_mut();
     // SAFETY: the place is written on success.

@@ -4,8 +4,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ByteSize, Checkpoint, Code, Data, Env, Eval, Kubernetes, Limits, Log, Model, Optimizer, Recovery,
-    RunName, Tail, Train, WarmStart,
+    ByteSize, Checkpoint, Code, Data, Device, Env, Eval, Kubernetes, Limits, Log, Model, Optimizer, Recovery,
+    Reproducible, RunName, Tail, Train, WarmStart,
 };
 
 /// A training job. A relative path in a job file starts at the file's folder; one on the command line, and the default of
@@ -35,6 +35,12 @@ pub struct JobSpec {
     /// Worker binary with a task of your own: a path relative to the job file. Default: lockstep-worker.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<String>,
+    /// On what `model` computes. Default: auto; GPUs where every rank has one, and CPUs otherwise.
+    #[serde(default, skip_serializing_if = "Device::is_default")]
+    pub device: Device,
+    /// How far the bits of a run are the same each time. Default: fixed on CPUs, off on GPUs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reproducible: Option<Reproducible>,
     /// Folder that `lockstep launch --sync` brought along and in which `command` runs. That option writes this section.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub code: Option<Code>,

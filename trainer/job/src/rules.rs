@@ -2,6 +2,7 @@
 
 mod batch;
 mod cluster;
+mod device;
 mod env;
 mod gpt;
 mod image;
@@ -24,6 +25,7 @@ pub(crate) fn apply(job: &JobSpec, tree: &Node, problems: &mut Vec<Problem>) {
     let mut found = Findings { tree, problems };
     work::check(job, &mut found);
     batch::check(job, &mut found);
+    device::check(job, &mut found);
     resnet::check(job, &mut found);
     gpt::check(job, &mut found);
     names::check(job, &mut found);

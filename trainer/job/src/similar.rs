@@ -1,11 +1,13 @@
 //! "Did you mean".
 
-/// The candidate that `name` is most likely a slip of.
+/// The candidate that `name` is most likely a slip of. Of short names the first letter is right: `gpu` is no slip of `cpu`.
 pub(crate) fn similar<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let name = plain(name);
     let most = name.chars().count() * 2 / 5;
+    let may_be = |candidate: &str| name.len() > 3 || plain(candidate).chars().next() == name.chars().next();
     candidates
         .into_iter()
+        .filter(|candidate| may_be(candidate))
         .map(|candidate| (strsim::damerau_levenshtein(&name, &plain(candidate)), candidate))
         .filter(|(distance, _)| *distance <= most.max(1))
         .min_by_key(|(distance, _)| *distance)

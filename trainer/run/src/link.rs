@@ -169,6 +169,15 @@ pub enum AgentMsg {
     },
 }
 
+/// Which GPUs of its machine a node's workers take: one each, one after the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gpus {
+    /// How many the node was promised, as a pod is; 0 where nobody promised any.
+    pub promised: u32,
+    /// The number of the first one. Nodes of a local run share a machine.
+    pub first: u32,
+}
+
 /// All that a worker needs to know.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Start {
@@ -196,6 +205,9 @@ pub struct Start {
     pub job: String,
     /// What to load.
     pub start_from: StartFrom,
+    /// Which GPUs of its machine the node's workers take.
+    #[serde(default)]
+    pub gpus: Gpus,
     /// When the user typed the command.
     pub launched_at_unix_ms: u64,
     /// A folder of the node that outlives workers: the dataset cache lies there.

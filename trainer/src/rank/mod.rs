@@ -1,6 +1,6 @@
 //! One rank: where it computes, whom it computes with, and what it holds.
 
-pub(crate) mod device;
+mod device;
 pub(crate) mod group;
 pub(crate) mod hardware;
 pub(crate) mod replicas;
@@ -8,6 +8,8 @@ mod running;
 mod variables;
 mod world;
 
+pub(crate) use device::Compute;
+pub use device::Found;
 pub(crate) use running::RunningBuffers;
 pub use running::{Running, Tracked};
 pub(crate) use variables::Variables;

@@ -9,13 +9,21 @@ use tch::Tensor;
 pub(crate) struct World {
     rank: Rank,
     size: u32,
-    group: Arc<dyn ProcessGroup>,
+    /// For numbers that ranks tell one another: on CPUs.
+    control: Arc<dyn ProcessGroup>,
+    /// For tensors of the model, where they are. The same one on CPUs.
+    tensors: Arc<dyn ProcessGroup>,
 }
 
 impl World {
-    /// A group that has formed.
+    /// A group that has formed on CPUs.
     pub(crate) fn new(rank: Rank, size: u32, group: Arc<dyn ProcessGroup>) -> Self {
-        Self { rank, size, group }
+        Self { rank, size, control: Arc::clone(&group), tensors: group }
+    }
+
+    /// The same world, whose models are on another device, with a group of the same ranks there.
+    pub(crate) fn with_tensors(self, tensors: Arc<dyn ProcessGroup>) -> Self {
+        Self { tensors, ..self }
     }
 
     /// This rank.
@@ -33,44 +41,46 @@ impl World {
         self.rank.0 == 0
     }
 
-    /// The group below.
-    pub(crate) fn group(&self) -> &Arc<dyn ProcessGroup> {
-        &self.group
+    /// The group on the model's device.
+    pub(crate) fn tensors(&self) -> &dyn ProcessGroup {
+        self.tensors.as_ref()
     }
 
     /// Sums each number over the ranks.
     pub(crate) fn sum(&self, during: &'static str, step: Step, values: &[f64]) -> Result<Vec<f64>> {
         let tensor = Tensor::f_from_slice(values)?;
-        self.group.all_reduce(&tensor, ReduceOp::Sum).map_err(self.lost(during, step))?;
+        self.control.all_reduce(&tensor, ReduceOp::Sum).map_err(self.lost(during, step))?;
         Ok(tensor.try_into()?)
     }
 
     /// Begins to sum a count over the ranks.
     pub(crate) fn start_count(&self, during: &'static str, step: Step, count: u64) -> Result<Pending> {
-        self.start_sum(during, step, Tensor::f_from_slice(&[count.cast_signed()])?)
+        let count = Tensor::f_from_slice(&[count.cast_signed()])?;
+        self.control.start_all_reduce(count, ReduceOp::Sum).map_err(self.lost(during, step))
     }
 
-    /// Begins to sum a tensor over the ranks.
+    /// Begins to sum a tensor of the model over the ranks.
     pub(crate) fn start_sum(&self, during: &'static str, step: Step, tensor: Tensor) -> Result<Pending> {
-        self.group.start_all_reduce(tensor, ReduceOp::Sum).map_err(self.lost(during, step))
+        self.tensors.start_all_reduce(tensor, ReduceOp::Sum).map_err(self.lost(during, step))
     }
 
     /// The largest of each number over the ranks.
     pub(crate) fn max(&self, during: &'static str, step: Step, values: &[i64]) -> Result<Vec<i64>> {
         let tensor = Tensor::f_from_slice(values)?;
-        self.group.all_reduce(&tensor, ReduceOp::Max).map_err(self.lost(during, step))?;
+        self.control.all_reduce(&tensor, ReduceOp::Max).map_err(self.lost(during, step))?;
         Ok(tensor.try_into()?)
     }
 
     /// The number of every rank, in rank order.
     pub(crate) fn gather(&self, during: &'static str, step: Step, value: f64) -> Result<Vec<f64>> {
-        let all = self.group.all_gather(&Tensor::f_from_slice(&[value])?).map_err(self.lost(during, step))?;
+        let all =
+            self.control.all_gather(&Tensor::f_from_slice(&[value])?).map_err(self.lost(during, step))?;
         Ok(all.f_flatten(0, -1)?.try_into()?)
     }
 
-    /// Copies rank 0's tensors to all others.
+    /// Copies rank 0's tensors of the model to all others.
     pub(crate) fn broadcast(&self, during: &'static str, step: Step, tensors: &[Tensor]) -> Result<()> {
-        self.group.broadcast_coalesced(tensors, 0).map_err(self.lost(during, step))
+        self.tensors.broadcast_coalesced(tensors, 0).map_err(self.lost(during, step))
     }
 
     /// Turns what a collective says into the loss of a peer, which is what it means unless libtorch refused the call.

@@ -1,6 +1,6 @@
 use super::TaskError;
 use std::ops::Range;
-use tch::{Kind, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 /// Samples for one forward pass, as columns.
 #[derive(Debug)]
@@ -34,6 +34,13 @@ impl Batch {
                 found: self.columns.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>().join(", "),
             },
         })
+    }
+
+    /// The same samples where the model is. What is there already is not copied.
+    pub(crate) fn to_device(&self, device: Device) -> Result<Batch, TchError> {
+        let columns = self.columns.iter().map(|(name, t)| Ok((name.clone(), t.f_to_device(device)?)));
+        let columns = columns.collect::<Result<_, TchError>>()?;
+        Ok(Batch { columns, unreadable: self.unreadable.clone(), samples: self.samples.clone() })
     }
 
     /// Number of samples.

@@ -13,7 +13,7 @@ use lockstep_c10d::MemoryStore;
 use lockstep_job::JobSpec;
 use lockstep_run::link::{WorkerMsg, WorkerOutcome};
 use lockstep_run::{Report, Step};
-use lockstep_trainer::{Context, Control, Error, Outbox, Task};
+use lockstep_trainer::{Context, Control, Error, Found, Outbox, Task};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
@@ -123,6 +123,7 @@ impl World {
                 control: Arc::default(),
                 outbox,
                 store: store.clone(),
+                found: Found::default(),
             };
             control(rank, &context.control);
             let (task, data) = (Arc::clone(&self.task), self.data.rank(rank, &self.job));

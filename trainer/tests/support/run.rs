@@ -52,6 +52,7 @@ impl Run {
             run_dir: self.uri.clone(),
             job: serde_json::to_string(&self.job).unwrap(),
             start_from: self.start_from.clone(),
+            gpus: Default::default(),
             launched_at_unix_ms: 0,
             scratch: PathBuf::new(),
             agent_version: "0".to_owned(),

@@ -32,6 +32,18 @@ fn shared_memory_is_memory_with_a_size() {
 }
 
 #[test]
+fn an_agent_knows_which_gpus_its_model_was_promised() {
+    let promised = |sets: &[&str]| {
+        let args = Parts::of("minimal", sets).container().args.clone().unwrap();
+        args.iter().find_map(|arg| arg.strip_prefix("--gpus=")).map(str::to_owned)
+    };
+    assert_eq!(promised(&[]), None);
+    assert_eq!(promised(&["kubernetes.gpu.count=2"]).as_deref(), Some("2"));
+    let slice = ["kubernetes.gpu.count=1", "kubernetes.gpu.resource=nvidia.com/mig-1g.5gb"];
+    assert_eq!(promised(&slice).as_deref(), Some("1"));
+}
+
+#[test]
 fn the_gpu_count_is_that_of_the_declared_resource() {
     let job = resolved("everything", &[]).job;
     assert_eq!((job.ranks_per_node, job.world_size()), (8, 32));

@@ -9,7 +9,7 @@ use crate::preflight::{Decision, Found, decide};
 use crate::signals::Signals;
 use crate::view::{Followed, View};
 use crate::{Context, Exit, Failure, environment, runs, shell};
-use lockstep_job::{JobSpec, OnThisMachine, Resume};
+use lockstep_job::{Device, JobSpec, OnThisMachine, Resume};
 use lockstep_run::checkpoint::no_checkpoint;
 use lockstep_run::control::{self, Request};
 use lockstep_run::layout::CONTROL_KEY;
@@ -69,6 +69,7 @@ pub(super) async fn launch(
         agent: local::sibling("lockstep-agent")?,
         job: json,
         num_nodes: job.nodes,
+        ranks_per_node: job.ranks_per_node,
         id: format!("{}-{}", launched_at.as_millis(), std::process::id()),
         launched_at_unix_ms: launched_at.as_millis() as u64,
         resume: args.start.resume(),
@@ -260,6 +261,13 @@ async fn finish(context: &Context, dir: &RunDir, exit: Exit, signals: &mut Signa
 }
 
 fn what(job: &JobSpec) -> String {
-    let by = if job.command.is_some() { "own command" } else { "cpu, gloo" };
+    // Only a worker knows whether it can use a GPU; without a driver there is none.
+    let has_driver = || Path::new("/proc/driver/nvidia").exists();
+    let by = match job.device {
+        _ if job.command.is_some() => "own command",
+        Device::Cuda => "cuda, nccl",
+        Device::Auto if has_driver() => "device auto",
+        Device::Auto | Device::Cpu => "cpu, gloo",
+    };
     format!("{} x {}  {by}", plural(job.nodes, "node"), plural(job.ranks_per_node, "rank"))
 }

@@ -3,7 +3,7 @@ use super::{Done, Driver, Facts, StartError, setup};
 use crate::machine::{Action, Event, Mercy};
 use crate::workers::{Contract, Workers};
 use lockstep_run::control::Live;
-use lockstep_run::link::{Failure, FailureKind, Start, WorkerOutcome};
+use lockstep_run::link::{Failure, FailureKind, Gpus, Start, WorkerOutcome};
 use lockstep_run::{Body, Code, Membership, Provenance, Rank};
 
 impl Driver {
@@ -135,6 +135,7 @@ impl Driver {
             run_dir: facts.args.run_dir.clone(),
             job: facts.job_json.to_string(),
             start_from,
+            gpus: Gpus { promised: facts.args.gpus, first: facts.args.first_gpu },
             launched_at_unix_ms: facts.launched_at_unix_ms,
             scratch: facts.args.scratch.clone(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),

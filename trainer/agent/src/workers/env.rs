@@ -2,7 +2,7 @@
 //!
 //! Source: <https://docs.pytorch.org/docs/stable/elastic/run.html>, "Environment Variables".
 
-use lockstep_job::{Expanded, JobSpec};
+use lockstep_job::{Expanded, JobSpec, Reproducible};
 use lockstep_run::{Membership, Rank};
 use std::collections::BTreeMap;
 
@@ -10,6 +10,12 @@ use std::collections::BTreeMap;
 const THREADS: &str = "OMP_NUM_THREADS";
 /// Makes Python write each line at once, so that what was printed before a crash is in the log.
 const UNBUFFERED: &str = "PYTHONUNBUFFERED";
+
+/// On GPUs: one algorithm for all sums over ranks, and one workspace for matrix products, whose bits depend on both.
+///
+/// Sources: NCCL's and cuBLAS's documentation of these variables.
+const FIXED: [(&str, &str); 3] =
+    [("NCCL_ALGO", "Ring"), ("NCCL_PROTO", "Simple"), ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")];
 
 /// What one worker finds in its environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +44,8 @@ pub struct Contract {
     pub max_restarts: u32,
     /// Compute threads for each worker.
     pub num_threads: u32,
+    /// Whether its bits are to be the same each time.
+    pub fixed: bool,
 }
 
 impl Contract {
@@ -61,6 +69,7 @@ impl Contract {
             restarts: record.launch_restarts,
             max_restarts: job.recovery.same_cause,
             num_threads: job.train.threads,
+            fixed: job.reproducible == Some(Reproducible::Fixed),
         };
         (0..me.num_ranks()).map(one).collect()
     }
@@ -103,6 +112,10 @@ impl Contract {
         if inherited(UNBUFFERED).is_none() {
             all.insert(UNBUFFERED.to_owned(), "1".to_owned());
         }
+        if self.fixed {
+            let open = FIXED.iter().filter(|(name, _)| inherited(name).is_none());
+            all.extend(open.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+        }
         all.extend(job.iter().map(|(name, value)| (name.to_owned(), value.to_owned())));
         all.extend(self.variables().into_iter().map(|(name, value)| (name.to_owned(), value)));
         all
@@ -128,7 +141,18 @@ mod tests {
             restarts: 0,
             max_restarts: 3,
             num_threads,
+            fixed: false,
         }
+    }
+
+    #[test]
+    fn what_decides_about_bits_on_gpus_is_pinned_only_where_they_are_to_be_the_same() {
+        let none = |_: &str| None;
+        let of = |fixed, job: &Expanded| Contract { fixed, ..contract(1) }.environment(job, true, none);
+        assert!(!of(false, &Expanded::default()).contains_key("NCCL_ALGO"));
+        assert_eq!(of(true, &Expanded::default())["CUBLAS_WORKSPACE_CONFIG"], ":4096:8");
+        let job = [("NCCL_ALGO".to_owned(), "Tree".to_owned())].into_iter().collect();
+        assert_eq!(of(true, &job)["NCCL_ALGO"], "Tree");
     }
 
     #[test]

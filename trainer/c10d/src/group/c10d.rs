@@ -273,6 +273,6 @@ impl fmt::Debug for C10dGroup {
 }
 
 /// In whole milliseconds, which is what libtorch counts in; at least one, because 0 means for ever there.
-pub(super) fn milliseconds(duration: Duration) -> i64 {
+pub(crate) fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 1_000_000).clamp(1, i64::MAX / 1_000_000)
 }

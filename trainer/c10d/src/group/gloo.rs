@@ -5,10 +5,9 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tch::{Device, Tensor};
+use tch::Device;
 
-use super::c10d::milliseconds;
-use super::{C10dGroup, Pending, ProcessGroup, ReduceOp};
+use super::{C10dGroup, milliseconds, passes_on, ranks};
 use crate::ffi::{self, Owned, Raised};
 use crate::store::BridgedStore;
 use crate::{Error, Result, Store};
@@ -74,12 +73,7 @@ impl GlooGroup {
         options: &GlooOptions,
     ) -> Result<Self> {
         let invalid = |problem: String| Error::invalid("GlooGroup::form", problem);
-        if rank >= world_size {
-            return Err(invalid(format!("rank {rank} is not below the world size {world_size}")));
-        }
-        let (c_rank, c_world_size) = c_int::try_from(rank)
-            .and_then(|rank| Ok((rank, c_int::try_from(world_size)?)))
-            .map_err(|_| invalid(format!("{world_size} ranks are too many")))?;
+        let (c_rank, c_world_size) = ranks(rank, world_size).map_err(invalid)?;
         let threads = c_int::try_from(options.threads).unwrap_or(0);
         if threads < 1 {
             return Err(invalid(format!("{} threads: at least 1 is needed", options.threads)));
@@ -135,48 +129,4 @@ fn form_error(
     }
 }
 
-impl ProcessGroup for GlooGroup {
-    fn rank(&self) -> usize {
-        self.group.rank()
-    }
-
-    fn world_size(&self) -> usize {
-        self.group.world_size()
-    }
-
-    fn all_reduce(&self, tensor: &Tensor, op: ReduceOp) -> Result<()> {
-        self.group.all_reduce(tensor, op)
-    }
-
-    fn start_all_reduce(&self, tensor: Tensor, op: ReduceOp) -> Result<Pending> {
-        self.group.start_all_reduce(tensor, op)
-    }
-
-    fn broadcast(&self, tensor: &Tensor, root: usize) -> Result<()> {
-        self.group.broadcast(tensor, root)
-    }
-
-    fn broadcast_coalesced(&self, tensors: &[Tensor], root: usize) -> Result<()> {
-        self.group.broadcast_coalesced(tensors, root)
-    }
-
-    fn all_gather(&self, tensor: &Tensor) -> Result<Tensor> {
-        self.group.all_gather(tensor)
-    }
-
-    fn barrier(&self, deadline: Duration) -> Result<()> {
-        self.group.barrier(deadline)
-    }
-
-    fn abort(&self, reason: &str) {
-        self.group.abort(reason);
-    }
-
-    fn aborted(&self) -> Option<String> {
-        self.group.aborted()
-    }
-
-    fn c10d(&self) -> &C10dGroup {
-        &self.group
-    }
-}
+passes_on!(GlooGroup);

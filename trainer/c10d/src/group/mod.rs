@@ -2,16 +2,21 @@
 
 mod c10d;
 mod gloo;
+mod nccl;
+mod passes_on;
 mod tensors;
 
+use std::ffi::c_int;
 use std::fmt::Debug;
 use std::time::Duration;
 
 use tch::Tensor;
 
 pub use c10d::{C10dGroup, Pending};
-pub(crate) use c10d::{Failure, OwnedReducer, Shared, State};
+pub(crate) use c10d::{Failure, OwnedReducer, Shared, State, milliseconds};
 pub use gloo::{GlooGroup, GlooOptions, Listen};
+pub use nccl::{NcclGroup, NcclOptions};
+use passes_on::passes_on;
 
 use crate::Result;
 
@@ -90,4 +95,14 @@ pub trait ProcessGroup: Debug + Send + Sync {
 
     /// The libtorch group behind it, which a [`Reducer`](crate::Reducer) works on.
     fn c10d(&self) -> &C10dGroup;
+}
+
+/// A rank and the number of ranks as libtorch counts them.
+fn ranks(rank: usize, world_size: usize) -> Result<(c_int, c_int), String> {
+    if rank >= world_size {
+        return Err(format!("rank {rank} is not below the world size {world_size}"));
+    }
+    c_int::try_from(rank)
+        .and_then(|rank| Ok((rank, c_int::try_from(world_size)?)))
+        .map_err(|_| format!("{world_size} ranks are too many"))
 }

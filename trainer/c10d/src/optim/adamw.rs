@@ -1,6 +1,6 @@
 //! AdamW.
 
-use tch::{Device, Kind, Tensor};
+use tch::{Kind, Tensor};
 
 use super::group::{Decay, Order};
 use super::{Optimizer, state};
@@ -53,7 +53,7 @@ impl AdamW {
                 format!("{options:?}: betas are in [0, 1), eps is not negative, weight decay is finite");
             return Err(Error::invalid("AdamW::new", problem));
         }
-        let step = Tensor::f_zeros([], (Kind::Float, Device::Cpu))
+        let step = Tensor::f_zeros([], (Kind::Float, params.device()))
             .map_err(|error| Error::torch("AdamW::new", error))?;
         let order = Order::new(params, decay);
         Ok(Self {

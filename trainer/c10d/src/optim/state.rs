@@ -53,7 +53,7 @@ pub(super) fn load(to: Vec<(String, Tensor)>, from: &[(String, Tensor)]) -> Resu
     Ok(())
 }
 
-/// The kernels read the flag as one `f32` on the CPU.
+/// The kernels read the flag as one `f32`, on the parameters' device.
 pub(super) fn require_skip(skip: Option<&Tensor>) -> Result<()> {
     match skip {
         Some(flag) if !flag.defined() || flag.numel() != 1 || flag.f_kind().ok() != Some(Kind::Float) => {

@@ -44,6 +44,13 @@ pub struct Gpu {
     pub count: u32,
 }
 
+impl Gpu {
+    /// Whether it is a GPU of NVIDIA's, whole or in part, on which CUDA runs.
+    pub fn is_nvidia(&self) -> bool {
+        self.resource.starts_with("nvidia.com/")
+    }
+}
+
 /// A Secret whose values become environment variables.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -1,5 +1,5 @@
 use super::Findings;
-use crate::{Checkpoint, Eval, Interval, JobSpec, Model, Optimizer, Train};
+use crate::{Checkpoint, Device, Eval, Interval, JobSpec, Model, Optimizer, Train};
 
 /// A job trains one model by the built-in loop, or runs one command; either has what it needs and nothing else.
 pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
@@ -71,6 +71,8 @@ fn command_job(job: &JobSpec, command: &[String], found: &mut Findings<'_>) {
         ("checkpoint", job.checkpoint != Checkpoint::default()),
         ("worker", job.worker.is_some()),
         ("warmStart", job.warm_start.is_some()),
+        ("device", job.device != Device::default()),
+        ("reproducible", job.reproducible.is_some()),
     ];
     for (path, _) in idle.into_iter().filter(|(_, set)| *set) {
         if found.given(path) {

@@ -1,7 +1,7 @@
 //! What tests of wrong jobs share.
 #![allow(dead_code, unreachable_pub)] // Each test binary uses a part of it.
 
-use lockstep_job::{Problems, Source, parse};
+use lockstep_job::{JobSpec, Problems, Source, parse};
 
 /// A job that is right.
 pub const HEAD: &str = "name: a\nmodel: { kind: mlp }\ndata: { train: { uri: d } }\ntrain: { steps: 5 }\n";
@@ -34,4 +34,11 @@ pub fn assert_tail(tail: &str, expected: &[&str]) {
 #[track_caller]
 pub fn assert_set(sets: &[&str], expected: &[&str]) {
     assert_eq!(lines(&problems("j.yaml", HEAD, sets)), expected);
+}
+
+/// What the file with these lines says.
+#[track_caller]
+pub fn good_tail(tail: &str) -> JobSpec {
+    let source = Source { path: "j.yaml".into(), text: format!("{HEAD}{tail}") };
+    parse(&source, &[]).unwrap_or_else(|problems| panic!("in:\n{tail}\n{problems}"))
 }

@@ -58,6 +58,7 @@ fn start(start_from: StartFrom) -> AgentMsg {
         run_dir: "s3://b/runs/digits".into(),
         job: "{\"name\":\"digits\"}".into(),
         start_from,
+        gpus: Default::default(),
         launched_at_unix_ms: 1_700_000_000_000,
         scratch: "/cache".into(),
         agent_version: "0.1.0".into(),

@@ -28,6 +28,7 @@ fn open_in(folder: &Path, scratch: &Path, window: u32) -> Result<Stored> {
         run_dir: String::new(),
         job: String::new(),
         start_from: StartFrom::Fresh,
+        gpus: Default::default(),
         launched_at_unix_ms: 0,
         scratch: scratch.to_owned(),
         agent_version: "0".to_owned(),
