@@ -38,6 +38,11 @@ nccl: $(NCCL) ## build the library for GPUs, target/lib/liblockstep_nccl.so (nee
 $(NCCL): trainer/c10d/scripts/build-nccl.sh $(wildcard trainer/c10d/shim/*.h trainer/c10d/shim/guard.cpp trainer/c10d/shim/nccl/* trainer/c10d/shim/nccl/*/*) | .libtorch
 	$(WITH_LIBTORCH) $< $@
 
+.PHONY: gpu-check
+gpu-check: build nccl python ## collect what checks a machine with a GPU into target/gpu-check, and rehearse it here
+	$(WITH_LIBTORCH) CARGO="$(CARGO)" tests/gpu/pack.sh $(TARGET)/gpu-check $(DIST) $(NCCL)
+	$$(tests/scripts/pytorch-venv.sh) $(TARGET)/gpu-check/check.py --out $(TARGET)/gpu-check
+
 # Where the pictures of an example are: a folder or an archive that `lockstep data pack` takes.
 DATA ?= ../shared/data/cifar10/images.tar
 
