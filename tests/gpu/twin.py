@@ -48,6 +48,8 @@ def wait(device):
 
 def main():
     config = json.loads(Path(sys.argv[1]).read_text())
+    # As many as the job has, so that sums on CPUs are the same.
+    torch.set_num_threads(1)
     device, batch = config["device"], config["batch"]
     inputs, labels = (t.to(device) for t in samples(config))
     model = {"resnet": CifarResnet, "gpt": Gpt2}[config["model"]](*config["options"])
@@ -59,7 +61,7 @@ def main():
     model.to(device)
     network = torch.compile(model) if config["compile"] else model
     if config["model"] == "resnet":
-        rule = {"lr": 0.05, "momentum": 0.9, "weight_decay": 1e-4, "fused": True}
+        rule = {"lr": config["lr"], "momentum": 0.9, "weight_decay": 1e-4, "fused": True}
         optimizer = torch.optim.SGD(model.parameters(), **rule)
     else:
         optimizer = torch.optim.AdamW(model.parameters(), lr=config["lr"], weight_decay=0.01, fused=True)
