@@ -137,6 +137,10 @@ sbom: image ## what is in the image, as CycloneDX JSON, into target/lockstep-ima
 test-image: build static-agent ## build the Dockerfile with buildah over Debian packages (as root), and check the image
 	tests/cluster/dockerfile-test.sh --bin $(BIN)
 
+.PHONY: test-image-cuda
+test-image-cuda: build static-agent nccl ## lay out the image's CUDA variant (as root; fetches 2.5 GB once), and start what is in it
+	tests/gpu/image-test.sh $(BIN) $(NCCL)
+
 # Quick ones, several at a time; slow ones likewise; and those that need a cluster for themselves, or one of another kind.
 ON_CLUSTER := thin commands waits refusals endings faults manifests contract clouds examples
 SLOW_ON_CLUSTER := keys outsider fleet python
@@ -147,13 +151,14 @@ test-cluster: test-binaries static-agent stores ## tests on a real cluster (as r
 	$(WITH_LIBTORCH) tests/cluster/run-tests.sh $(ON_CLUSTER)
 
 .PHONY: test-cluster-full
-test-cluster-full: test-binaries static-agent ## the same, and machines and servers that fail, Kueue, the Dockerfile
+test-cluster-full: test-binaries static-agent nccl ## the same, and machines and servers that fail, Kueue, the Dockerfile
 	tests/cluster/self-test.sh
 	$(WITH_LIBTORCH) tests/cluster/run-tests.sh $(ON_CLUSTER) $(SLOW_ON_CLUSTER)
 	$(WITH_LIBTORCH) tests/cluster/run-tests.sh --alone nodes
 	$(WITH_LIBTORCH) LOCKSTEP_CLUSTER_TLS=1 tests/cluster/run-tests.sh tls
 	tests/cluster/kueue-test.sh --bin $(BIN)
 	tests/cluster/dockerfile-test.sh --bin $(BIN) --cluster
+	tests/gpu/image-test.sh $(BIN) $(NCCL)
 
 .PHONY: bench-cluster
 bench-cluster: build static-agent ## measure against Kubeflow Trainer on a real cluster (as root); prints and writes tests/benches/results
