@@ -51,8 +51,8 @@ train() {
 { "name": "digits", "model": { "kind": "mlp" }, "train": { "steps": 20, "globalBatch": 8 }, "device": "$device",
   "data": { "train": { "uri": "/data/digits", "split": "train" } }, "storage": "/run" }
 JSON
-  inside /opt/lockstep/bin/lockstep-agent run --run-dir "/run/$device" --job /run/job.json --node 0 --launch 1 \
-    --host 127.0.0.1 --scratch "/run/scratch-$device" --gpus "$2" --last-words /run/words
+  inside /opt/lockstep/bin/lockstep-agent run --run-dir "/run/$device-$2" --job /run/job.json --node 0 --launch 1 \
+    --host 127.0.0.1 --scratch "/run/scratch-$2" --gpus "$2" --last-words /run/words
 }
 trains_on_cpus() { train auto 0; }
 says_what_is_missing() {
