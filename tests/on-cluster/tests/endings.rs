@@ -48,3 +48,29 @@ fn a_worker_that_needs_more_memory_than_it_is_given_is_named_with_its_limit() {
     space.run(&format!("launch {more}")).expect_code(0);
     space.leaves_nothing("digits");
 }
+
+/// A slice of a GPU, as a device plugin would offer it on machines that have some.
+const SLICE: &str = "nvidia.com/mig-1g.5gb";
+
+#[test]
+fn a_pod_gets_its_gpus_and_says_what_keeps_it_from_computing_on_them() {
+    let space = Space::new("gpus");
+    let path = SLICE.replace('/', "~1");
+    let offer = format!(r#"[{{"op":"add","path":"/status/capacity/{path}","value":"2"}}]"#);
+    let nodes = space.cluster(&["get", "nodes", "-o", "name"]);
+    let nodes: Vec<_> = nodes.split_whitespace().take(2).collect();
+    for node in &nodes {
+        space.cluster(&["patch", node, "--subresource=status", "--type=json", "-p", &offer]);
+    }
+    let gpus =
+        format!(r#"--set kubernetes.gpu={{"resource":"{SLICE}","count":2}} --set train.globalBatch=64"#);
+    let failed = space.run(&format!("launch {}", space.digits("digits", &gpus))).expect_code(1);
+    for words in
+        ["2 nodes x 2 ranks", "has no GPU to compute on (kubernetes.gpu asks for one)", "no NVIDIA driver"]
+    {
+        assert!(failed.stderr.contains(words), "no {words:?} in:\n{}", failed.stderr);
+    }
+    let status = space.status("digits");
+    assert!(status["why"].as_str().unwrap().contains("NVIDIA container toolkit"), "{status:#}");
+    space.leaves_nothing("digits");
+}
