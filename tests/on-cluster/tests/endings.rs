@@ -66,7 +66,7 @@ fn a_pod_gets_its_gpus_and_says_what_keeps_it_from_computing_on_them() {
         format!(r#"--set kubernetes.gpu={{"resource":"{SLICE}","count":2}} --set train.globalBatch=64"#);
     let failed = space.run(&format!("launch {}", space.digits("digits", &gpus))).expect_code(1);
     for words in
-        ["2 nodes x 2 ranks", "has no GPU to compute on (kubernetes.gpu asks for one)", "no NVIDIA driver"]
+        ["scheduled  2 of 2 pods", "has no GPU to compute on (kubernetes.gpu asks for one)", "no NVIDIA driver"]
     {
         assert!(failed.stderr.contains(words), "no {words:?} in:\n{}", failed.stderr);
     }
