@@ -123,3 +123,75 @@ fn what_cant_be_begun_with_is_named() {
     flip(std::path::Path::new(&folder).join("model.safetensors"));
     refused("damaged", &from("first"), 1, &["checkpoint 20 of run first", "model.safetensors has blake3"]);
 }
+
+/// A run's parameters, as if somebody had published them.
+fn publish(ws: &Workspace, run: &str, path: &str) {
+    std::fs::create_dir_all(ws.path(path).parent().unwrap()).unwrap();
+    std::fs::write(ws.path(path), ws.model(&format!("runs/{run}"))).unwrap();
+}
+
+fn published(uri: &str) -> String {
+    format!(r#"--set warmStart={{"kind":"weights","uri":"{uri}"}}"#)
+}
+
+#[test]
+fn published_weights_are_begun_with_and_recorded() {
+    let ws = Workspace::new();
+    ws.run(&launch("first", 100, "")).expect_code(0);
+    publish(&ws, "first", "w/model.safetensors");
+    let still = r#"--set optimizer={"kind":"sgd","lr":1e-30}"#;
+    let second = ws.run(&launch("second", 20, &format!("{} {still}", published("w")))).expect_code(0);
+    let file = ws.path("w/model.safetensors");
+    let words = format!("from step 0, with the weights of {}", file.display());
+    assert!(second.stderr.contains(&words), "{words} in {}", second.stderr);
+    assert!(ws.model("runs/second") == ws.model("runs/first"));
+    let recorded = &starts(&ws, "second")[0]["weights"]["files"]["model.safetensors"];
+    assert_eq!(recorded["bytes"], std::fs::metadata(&file).unwrap().len());
+    // What a launch said once holds; what the file holds since then is another run's business.
+    std::fs::write(&file, "no weights").unwrap();
+    ws.run(&launch("second", 30, &format!("{} {still}", published("w")))).expect_code(0);
+    assert!(ws.model("runs/second") == ws.model("runs/first"));
+
+    let refused = |name: &str, more: &str, words: &[&str]| {
+        let ended = ws.run(&launch(name, 20, more)).expect_code(1);
+        words.iter().for_each(|word| assert!(ended.stderr.contains(word), "{word}: {}", ended.stderr));
+    };
+    refused("nothing", &published("v"), &["warmStart.uri: ", "holds neither model.safetensors nor"]);
+    refused("damaged", &published("w"), &["model.safetensors: it does not parse"]);
+    publish(&ws, "first", "w/model.safetensors");
+    let deeper = format!("{} --set model.hidden=[7,16]", published("w/model.safetensors"));
+    refused(
+        "deeper",
+        &deeper,
+        &["don't fit this model", "is missing", "but this model needs Float[7", "give `model` the kind"],
+    );
+}
+
+#[test]
+fn a_fault_before_the_first_checkpoint_begins_with_the_same_weights_or_ends_the_run() {
+    let ws = Workspace::new();
+    ws.run(&launch("first", 100, "")).expect_code(0);
+    publish(&ws, "first", "w/model.safetensors");
+    let unsaved = format!(
+        "--set checkpoint.every=1000000steps --set eval.every=1000000steps {}",
+        published("w/model.safetensors")
+    );
+    let job = |name| launch(name, 6000, &unsaved);
+    ws.run(&job("undisturbed")).expect_code(0);
+    let killed = |name: &'static str, meanwhile: &dyn Fn()| {
+        let mut run = ws.start(&job(name));
+        run.wait_for_text("step 100/");
+        meanwhile();
+        let worker = run.processes("lockstep-worker", 2)[0];
+        run.signal_descendant(worker, Signal::KILL);
+        run.finish()
+    };
+    killed("same", &|| ()).expect_code(0);
+    assert!(ws.model("runs/same") == ws.model("runs/undisturbed"), "another way to the end");
+    let starts = starts(&ws, "same");
+    assert!(starts.len() > 1 && starts.iter().all(|start| *start == starts[0]), "{starts:#?}");
+    // Weights that would fit as well.
+    let ended = killed("other", &|| publish(&ws, "undisturbed", "w/model.safetensors")).expect_code(1);
+    let words = "is not the file with which this run began: its BLAKE3 is";
+    assert!(ended.stderr.contains(words) && ended.stderr.contains("--fresh"), "{}", ended.stderr);
+}

@@ -171,6 +171,18 @@ pub enum Error {
         problems: Vec<String>,
     },
 
+    /// The published weights that the run is to begin with don't fit the model.
+    #[error(
+        "warmStart: the weights of {from} don't fit this model: {}; give `model` the kind and the sizes that they were trained with, or name others",
+        problems.join("; ")
+    )]
+    WarmWeights {
+        /// Where they are.
+        from: String,
+        /// As in [`Weights`](Self::Weights).
+        problems: Vec<String>,
+    },
+
     /// A tensor can't be written to or read from a file.
     #[error("safetensors: {reason}")]
     Encode {
@@ -235,7 +247,8 @@ impl Error {
             | Self::NotStartedByAgent
             | Self::State { .. }
             | Self::WarmStart { .. }
-            | Self::Weights { .. } => FailureKind::Spec,
+            | Self::Weights { .. }
+            | Self::WarmWeights { .. } => FailureKind::Spec,
             Self::Task { source, .. } => match source {
                 TaskError::Config { .. } => FailureKind::Spec,
                 TaskError::Column { .. }

@@ -83,7 +83,7 @@ pub fn run(
         deadline: job.recovery.checkpoint_budget.duration(),
     };
     same_data::check_ranks(&world, &store, data, job.recovery.checkpoint_budget.duration())?;
-    let resumed = loading.run(&world, &variables, optimizer.as_ref())?;
+    let resumed = loading.run(&world, &variables, optimizer.as_ref(), model.as_ref())?;
     if let Some(Resumed { state, .. }) = &resumed {
         same_data::check_checkpoint(&world, &state.dataset, data, &outbox, state.step)?;
     }

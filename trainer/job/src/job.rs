@@ -48,7 +48,7 @@ pub struct JobSpec {
     /// started, and `$$` stands for one `$`.
     #[serde(default, skip_serializing_if = "Env::is_empty")]
     pub env: Env,
-    /// Another run whose parameters this one begins with. Default: none; the seed gives the parameters.
+    /// Another run, or published weights, whose parameters this run begins with. Default: none; the seed gives the parameters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warm_start: Option<WarmStart>,
     /// The datasets.
@@ -169,7 +169,8 @@ impl JobSpec {
         self.train.steps.unwrap_or_else(|| epochs.saturating_mul(self.steps_per_epoch(num_samples)))
     }
 
-    /// Makes the paths that are relative to the job file's folder, `base`, absolute: datasets and worker.
+    /// Makes the paths that are relative to the job file's folder, `base`, absolute: datasets,
+    /// weights and worker.
     pub fn resolve_paths(&mut self, base: &Path) -> std::io::Result<()> {
         self.resolve_each_path(|_| base)
     }
@@ -181,6 +182,9 @@ impl JobSpec {
             if let Some(eval) = &mut data.eval {
                 eval.uri = absolute(base("data.eval.uri"), &eval.uri)?;
             }
+        }
+        if let Some(WarmStart::Weights { uri }) = &mut self.warm_start {
+            *uri = absolute(base("warmStart.uri"), uri)?;
         }
         if let Some(worker) = &mut self.worker {
             *worker = absolute(base("worker"), worker)?;

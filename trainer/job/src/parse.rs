@@ -19,7 +19,7 @@ pub struct Resolved {
 /// A job with what is meant by its paths.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OnThisMachine {
-    /// The job; its datasets and its worker have absolute paths.
+    /// The job; its datasets, weights and worker have absolute paths.
     pub job: JobSpec,
     /// Its `storage`, absolute. The job keeps what was written: a run is the same wherever its folder is.
     pub storage: String,

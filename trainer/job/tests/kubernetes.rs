@@ -183,12 +183,15 @@ fn a_cluster_needs_an_image_and_what_all_pods_reach() {
     assert_cluster(
         "name: a\nmodel: { kind: custom }\nworker: target/w\ntrain: { steps: 1 }\n\
          data: { train: { uri: d }, eval: { uri: /data } }\n\
+         warmStart: { kind: weights, uri: w }\n\
          storage: file:///runs\nkubernetes: { image: i }\n",
         &[
             "worker is `target/w`, a path relative to the job file, which pods don't have | \
              write its absolute path in the image",
             "data.train.uri is `d`, a path relative to the job file, which pods don't have | \
              write a bucket, like s3://bucket/dataset, or an absolute path in the image or a volume",
+            "warmStart.uri is `w`, a path relative to the job file, which pods don't have | \
+             write a bucket, like s3://bucket/weights, or an absolute path in the image or a volume",
             "storage is `file:///runs`, which pods on different machines don't share | \
              write a bucket that all pods reach, like s3://bucket/runs, gs://bucket/runs or az://container/runs",
         ],

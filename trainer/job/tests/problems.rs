@@ -294,7 +294,12 @@ fn a_model_has_what_it_needs() {
 }
 
 #[test]
-fn a_warm_start_is_from_another_run() {
+fn a_warm_start_is_from_another_run_or_from_weights() {
+    assert_tail(
+        "warmStart: { kind: weights, uri: 's3://key:hunter2@bucket/w' }\n",
+        &["j.yaml:5:34 | warmStart.uri holds credentials, and the job file is copied into the run | \
+           remove what is before the @; give credentials in environment variables, like AWS_ACCESS_KEY_ID"],
+    );
     assert_tail(
         "warmStart: { kind: run, name: a }\n",
         &["j.yaml:5:31 | warmStart.name is `a`, which is this run itself | \

@@ -1,6 +1,6 @@
 //! The resolved job: defaults, derived values, and the way through JSON.
 
-use lockstep_job::{JobSpec, Model, Source, Warmup, resolve};
+use lockstep_job::{JobSpec, Model, Source, WarmStart, Warmup, resolve};
 use serde_json::json;
 
 fn digits() -> serde_json::Value {
@@ -69,7 +69,8 @@ fn relative_paths_start_at_the_job_file() {
 #[test]
 fn a_path_starts_where_it_is_written() {
     let file = "name: a\nmodel: { kind: mlp }\ntrain: { steps: 5 }\nstorage: kept/\nworker: bin/w\n\
-                data: { train: { uri: ../d }, eval: { uri: /abs } }\n";
+                data: { train: { uri: ../d }, eval: { uri: /abs } }\n\
+                warmStart: { kind: weights, uri: w/x.safetensors }\n";
     let here = |sets: &[&str]| {
         let source = Source { path: "jobs/j.yaml".into(), text: file.to_owned() };
         let sets: Vec<_> = sets.iter().map(|set| (*set).to_owned()).collect();
@@ -78,10 +79,19 @@ fn a_path_starts_where_it_is_written() {
     let told = here(&[]);
     assert_eq!((told.storage.as_str(), told.folder), ("/jobs/kept", None));
     assert_eq!((told.job.storage.as_str(), told.job.worker.as_deref()), ("kept/", Some("/jobs/bin/w")));
+    let weights = |job: &JobSpec| job.warm_start.as_ref().and_then(WarmStart::uri).cloned();
+    assert_eq!(weights(&told.job).as_deref(), Some("/jobs/w/x.safetensors"));
     let data = told.job.data.unwrap();
     assert_eq!((data.train.uri.as_str(), data.eval.unwrap().uri.as_str()), ("/d", "/abs"));
 
-    let told = here(&["storage=mine", "worker=../w", "data.train.uri=d", "data.eval.uri=s3://b/d"]);
+    let told = here(&[
+        "storage=mine",
+        "worker=../w",
+        "data.train.uri=d",
+        "data.eval.uri=s3://b/d",
+        "warmStart.uri=w",
+    ]);
+    assert_eq!(weights(&told.job).as_deref(), Some("/here/w"));
     assert_eq!((told.storage.as_str(), told.job.worker.as_deref()), ("/here/mine", Some("/w")));
     let data = told.job.data.unwrap();
     assert_eq!((data.train.uri.as_str(), data.eval.unwrap().uri.as_str()), ("/here/d", "s3://b/d"));

@@ -78,6 +78,26 @@ pub enum Error {
         source: Box<Error>,
     },
 
+    /// Where published weights should be, there are none.
+    #[error(
+        "{uri} holds neither model.safetensors nor model.safetensors.index.json; name a folder that does, or a .safetensors file"
+    )]
+    NoWeights {
+        /// The folder.
+        uri: String,
+    },
+
+    /// A file of the weights that this run begins with is another by now.
+    #[error(
+        "warmStart: {uri} is not the file with which this run began: {problem}; put that one back, or launch with --fresh to begin with what is there now"
+    )]
+    Weights {
+        /// The file.
+        uri: String,
+        /// What is different.
+        problem: String,
+    },
+
     /// A newer generation exists, so this process no longer belongs to the run.
     #[error("generation {ours} is over: generation {newest} was committed")]
     Fenced {

@@ -36,7 +36,8 @@ pub use record::format::{FORMAT, check_format};
 pub use record::join::Join;
 pub use record::launch::Launch;
 pub use record::membership::{
-    Body, MOST_RANKS_OF_A_NODE, Member, Membership, Outcome, StartFrom, WarmFrom, Writer,
+    Body, MOST_RANKS_OF_A_NODE, Member, Membership, Outcome, StartFrom, WarmFrom, WeightsFile, WeightsFrom,
+    Writer,
 };
 pub use record::provenance::{Code, DatasetUse, Evaluation, Hardware, Provenance, Versions};
 pub use record::run::RunRecord;

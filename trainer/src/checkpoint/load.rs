@@ -1,11 +1,14 @@
+use super::weights::load_into;
 use super::{MODEL, OPTIMIZER, RNG, STATE, State, TensorFile, check_rng};
 use crate::link::Outbox;
 use crate::rank::{Variables, World};
+use crate::task::Model;
 use crate::{Error, Result};
+use bytes::Bytes;
 use lockstep_c10d::{Optimizer, Store};
 use lockstep_run::checkpoint::Loaded;
 use lockstep_run::link::WorkerMsg;
-use lockstep_run::{CommitRef, Evaluation, RunDir, StartFrom, Step, WarmFrom, check_format};
+use lockstep_run::{CommitRef, Evaluation, RunDir, StartFrom, Step, WarmFrom, WeightsFrom, check_format};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +49,8 @@ pub(crate) struct Loading<'a> {
 
 impl Loading<'_> {
     /// Brings all ranks to the same state: that of the checkpoint which the leader chose, or rank 0's initial parameters,
-    /// which may be another run's.
+    /// which may be another run's or
+    /// published ones.
     ///
     /// Rank 0 alone reads and verifies, and sends the tensors to the others: storage is read once whatever the
     /// world size, a damaged checkpoint is found in one place, and the replicas are equal by construction. The others
@@ -58,9 +62,12 @@ impl Loading<'_> {
         world: &World,
         variables: &Variables,
         optimizer: &dyn Optimizer,
+        model: &dyn Model,
     ) -> Result<Option<Resumed>> {
-        let resumed =
-            if world.is_first() { self.lead(world, variables, optimizer)? } else { self.follow(world)? };
+        let resumed = match world.is_first() {
+            true => self.lead(world, variables, optimizer, model)?,
+            false => self.follow(world)?,
+        };
         let step = resumed.as_ref().map_or(Step(0), |r| r.state.step);
         world.broadcast("loading", step, &variables.tensors())?;
         if resumed.is_some() {
@@ -76,8 +83,9 @@ impl Loading<'_> {
         world: &World,
         variables: &Variables,
         optimizer: &dyn Optimizer,
+        model: &dyn Model,
     ) -> Result<Option<Resumed>> {
-        let resumed = self.read(variables, optimizer);
+        let resumed = self.read(variables, optimizer, model);
         let word: Word<&Option<Resumed>> = resumed.as_ref().map_err(Error::to_string);
         let word = serde_json::to_vec(&word).map_err(|e| Error::state(STATE, e))?;
         self.store.set(KEY, &word).map_err(|e| lost(world, e.to_string()))?;
@@ -91,12 +99,21 @@ impl Loading<'_> {
         word.map_err(|reason| lost(world, format!("rank 0 could not load: {reason}")))
     }
 
-    fn read(&self, variables: &Variables, optimizer: &dyn Optimizer) -> Result<Option<Resumed>> {
+    fn read(
+        &self,
+        variables: &Variables,
+        optimizer: &dyn Optimizer,
+        model: &dyn Model,
+    ) -> Result<Option<Resumed>> {
         let chosen = match self.start_from {
             StartFrom::Fresh => return Ok(None),
             StartFrom::Warm(from) => {
                 let model = self.runtime.block_on(self.run_dir.warm_file(from, MODEL))?;
                 take_parameters(from, &model, variables)?;
+                return Ok(None);
+            }
+            StartFrom::Weights(from) => {
+                take_weights(from, &self.runtime.block_on(from.read())?, variables, model)?;
                 return Ok(None);
             }
             // No member of this version holds snapshots, so the commit is what there is.
@@ -125,6 +142,14 @@ fn take_parameters(from: &WarmFrom, model: &[u8], variables: &Variables) -> Resu
         Error::State { reason, .. } => {
             Error::WarmStart { run: from.run.clone(), step: from.checkpoint.step, reason }
         }
+        other => other,
+    })
+}
+
+fn take_weights(from: &WeightsFrom, files: &[Bytes], variables: &Variables, model: &dyn Model) -> Result<()> {
+    let files = from.files.keys().cloned().zip(files.iter().map(Bytes::as_ref));
+    load_into(files, variables, model).map_err(|error| match error {
+        Error::Weights { problems } => Error::WarmWeights { from: from.to_string(), problems },
         other => other,
     })
 }

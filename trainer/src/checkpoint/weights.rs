@@ -16,10 +16,31 @@ use tch::{Kind, Tensor};
 /// # Errors
 /// [`Error::Weights`] with everything that does not fit; then nothing is copied.
 pub fn load(files: &[&[u8]], vars: &VarStore, model: &dyn Model) -> Result<()> {
+    let numbered = (1..).zip(files).map(|(number, bytes)| (format!("file {number}"), *bytes));
+    load_into(numbered, &Variables::of(vars)?, model)
+}
+
+/// As [`load`], of files with names.
+pub(super) fn load_into<'a>(
+    files: impl IntoIterator<Item = (String, &'a [u8])>,
+    variables: &Variables,
+    model: &dyn Model,
+) -> Result<()> {
     let _no_grad = tch::no_grad_guard();
-    let files = files.iter().map(|bytes| parse(bytes)).collect::<Result<Vec<_>>>()?;
     let (mut found, mut problems) = (BTreeMap::new(), Vec::new());
-    for file in &files {
+    let mut parsed = Vec::new();
+    for (name, bytes) in files {
+        match TensorFile::parse("weights", bytes) {
+            Ok(file) => parsed.push(file),
+            // That one speaks of a checkpoint.
+            Err(Error::State { reason, .. }) => problems.push(format!("{name}: {reason}")),
+            Err(other) => return Err(other),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(Error::Weights { problems });
+    }
+    for file in &parsed {
         for name in file.names() {
             let Some(parameter) = model.parameter_of(name) else { continue };
             if found.insert(parameter, (name, file)).is_some() {
@@ -27,7 +48,6 @@ pub fn load(files: &[&[u8]], vars: &VarStore, model: &dyn Model) -> Result<()> {
             }
         }
     }
-    let variables = Variables::of(vars)?;
     let mut pairs = Vec::new();
     for (name, target) in variables.all() {
         let target = match model.published_rows(&name) {
@@ -50,14 +70,6 @@ pub fn load(files: &[&[u8]], vars: &VarStore, model: &dyn Model) -> Result<()> {
         target.f_copy_(&file.read(name)?)?;
     }
     Ok(())
-}
-
-fn parse(bytes: &[u8]) -> Result<TensorFile<'_>> {
-    TensorFile::parse("weights", bytes).map_err(|error| match error {
-        // That one speaks of a checkpoint.
-        Error::State { reason, .. } => Error::Weights { problems: vec![format!("a file of them: {reason}")] },
-        other => other,
-    })
 }
 
 /// Why a tensor of a file can't be copied into one of the model.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use lockstep_job::meaning::{differences, with_meaning};
 use lockstep_job::{Resume, WarmStart};
 use lockstep_run::checkpoint::no_checkpoint;
-use lockstep_run::{Body, CommitRef, Generation, Membership, Outcome, Result, StartFrom, Step};
+use lockstep_run::{Body, CommitRef, Generation, Membership, Outcome, Result, StartFrom, Step, WeightsFrom};
 use serde_json::Value;
 
 /// Completes a proposal with what it starts from, and tries to commit it; returns the record that holds.
@@ -44,7 +44,9 @@ pub(super) async fn propose(facts: &Facts, proposal: Proposal) -> Result<Members
     let launch_restarts =
         newest.as_ref().filter(|m| m.launch == facts.args.launch).map_or(0, |m| m.launch_restarts);
     let root = match &body {
-        Body::Formed { start_from: StartFrom::Fresh | StartFrom::Warm(_), .. } => Some(proposal.generation),
+        Body::Formed {
+            start_from: StartFrom::Fresh | StartFrom::Warm(_) | StartFrom::Weights(_), ..
+        } => Some(proposal.generation),
         _ => newest.as_ref().and_then(|m| m.root),
     };
     let record = Membership {
@@ -85,7 +87,10 @@ async fn start_from(
     }
     match (chosen, begun) {
         // Nothing is saved yet, and it begins again with the same.
-        (Ok(StartFrom::Fresh), Some(begun @ (StartFrom::Fresh | StartFrom::Warm(_)))) => Ok(Ok(begun)),
+        (
+            Ok(StartFrom::Fresh),
+            Some(begun @ (StartFrom::Fresh | StartFrom::Warm(_) | StartFrom::Weights(_))),
+        ) => Ok(Ok(begun)),
         (Ok(StartFrom::Fresh), _) => warm(facts).await,
         (chosen, _) => Ok(chosen),
     }
@@ -98,6 +103,7 @@ async fn warm(facts: &Facts) -> Result<Result<StartFrom, String>> {
         Some(WarmStart::Run { name, step }) => {
             facts.dir.warm_from(name, step.map(Step)).await?.map(StartFrom::Warm)
         }
+        Some(WarmStart::Weights { uri }) => WeightsFrom::find(uri).await?.map(StartFrom::Weights),
         Some(WarmStart::Previous {}) => {
             Ok(facts.dir.warm_from_previous(&facts.job.name).await?.map_or(StartFrom::Fresh, StartFrom::Warm))
         }

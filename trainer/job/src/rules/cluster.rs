@@ -1,7 +1,7 @@
 //! What a job needs besides, where it is to run on a cluster.
 
 use super::Findings;
-use crate::JobSpec;
+use crate::{JobSpec, WarmStart};
 
 pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
     if job.kubernetes.is_none() {
@@ -17,6 +17,7 @@ pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
     let paths = [
         ("data.train.uri", data.map(|data| &data.train.uri)),
         ("data.eval.uri", data.and_then(|data| data.eval.as_ref()).map(|eval| &eval.uri)),
+        ("warmStart.uri", job.warm_start.as_ref().and_then(WarmStart::uri)),
         ("worker", job.worker.as_ref()),
     ];
     for (path, value) in paths {
@@ -25,6 +26,9 @@ pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
         };
         let fix = match path {
             "worker" => "write its absolute path in the image",
+            "warmStart.uri" => {
+                "write a bucket, like s3://bucket/weights, or an absolute path in the image or a volume"
+            }
             _ => "write a bucket, like s3://bucket/dataset, or an absolute path in the image or a volume",
         };
         found.add(

@@ -1,5 +1,5 @@
 use super::Findings;
-use crate::JobSpec;
+use crate::{JobSpec, WarmStart};
 
 /// Ends of names that hold secrets.
 const SECRET: [&str; 7] = ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "API_KEY", "ACCESS_KEY", "ACCOUNT_KEY"];
@@ -31,6 +31,7 @@ pub(super) fn check(job: &JobSpec, found: &mut Findings<'_>) {
         ("storage", Some(&job.storage)),
         ("data.train.uri", data.map(|data| &data.train.uri)),
         ("data.eval.uri", data.and_then(|data| data.eval.as_ref()).map(|eval| &eval.uri)),
+        ("warmStart.uri", job.warm_start.as_ref().and_then(WarmStart::uri)),
     ];
     for (path, uri) in uris {
         let (scheme, rest) = uri.and_then(|uri| uri.split_once("://")).unwrap_or_default();

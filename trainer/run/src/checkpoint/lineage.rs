@@ -74,7 +74,10 @@ impl Lineage {
                 (c.generation, c.step)
             }
             Body::Ended { previous, .. } => (*previous, newest),
-            Body::Formed { start_from: StartFrom::Fresh | StartFrom::Warm(_), .. } => return,
+            Body::Formed {
+                start_from: StartFrom::Fresh | StartFrom::Warm(_) | StartFrom::Weights(_),
+                ..
+            } => return,
         };
         let root = record.root.unwrap_or_default();
         // Generations only grow, so a record that points forward is damaged: stop rather than go round in circles.

@@ -9,6 +9,7 @@ mod retention;
 mod save;
 mod sweep;
 mod warm;
+mod weights;
 
 pub use fetch::{Loaded, Passed, Verdict};
 pub use hash::{PART_BYTES, hash_file, state_hash};

@@ -2,6 +2,7 @@ use crate::{CommitRef, Generation, Incarnation, NodeId, Rank, RunUid};
 use jiff::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// `membership/<generation>.json`: the run's log of truth. The highest generation is what holds.
@@ -129,6 +130,8 @@ pub enum StartFrom {
     Commit(CommitRef),
     /// The state after this step, of which the members hold snapshots; where they don't, the newest commit up to it.
     Local(CommitRef),
+    /// Published weights, and else nothing: step 0.
+    Weights(WeightsFrom),
 }
 
 /// A checkpoint of another run of the same storage.
@@ -141,6 +144,36 @@ pub struct WarmFrom {
     pub checkpoint: CommitRef,
 }
 
+/// Safetensors files that somebody published, and what was in them when they were chosen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WeightsFrom {
+    /// URI of the folder that holds them.
+    pub folder: String,
+    /// By their names.
+    pub files: BTreeMap<String, WeightsFile>,
+}
+
+/// The content of one such file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WeightsFile {
+    /// Its size.
+    pub bytes: u64,
+    /// BLAKE3 of the whole, as `b3sum` prints it.
+    pub blake3: String,
+}
+
+impl fmt::Display for WeightsFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let folder = self.folder.trim_end_matches('/');
+        match self.files.keys().next() {
+            Some(name) if self.files.len() == 1 => write!(f, "{folder}/{name}"),
+            _ => write!(f, "{folder} ({} files)", self.files.len()),
+        }
+    }
+}
+
 impl fmt::Display for StartFrom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -148,6 +181,7 @@ impl fmt::Display for StartFrom {
             StartFrom::Warm(WarmFrom { run, checkpoint }) => {
                 write!(f, "step 0, with the parameters of {run} at step {}", checkpoint.step)
             }
+            StartFrom::Weights(weights) => write!(f, "step 0, with the weights of {weights}"),
             StartFrom::Commit(c) => write!(f, "checkpoint {}", c.step),
             StartFrom::Local(c) => write!(f, "the members' snapshots of step {}", c.step),
         }

@@ -8,7 +8,10 @@ use lockstep_run::control::{Live, Opening, Reply, Request};
 use lockstep_run::link::{
     self, AgentMsg, Failure, FailureKind, Phase, Start, StoreOp, StoreReply, WorkerMsg, WorkerOutcome,
 };
-use lockstep_run::{Generation, Incarnation, NodeId, Progress, Rank, RunUid, StartFrom, Step, WarmFrom};
+use lockstep_run::{
+    Generation, Incarnation, NodeId, Progress, Rank, RunUid, StartFrom, Step, WarmFrom, WeightsFile,
+    WeightsFrom,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt;
@@ -68,6 +71,8 @@ fn start(start_from: StartFrom) -> AgentMsg {
 
 fn from_agents() -> Vec<AgentMsg> {
     let warm = WarmFrom { run: "before".into(), checkpoint: CHECKPOINT };
+    let file = WeightsFile { bytes: 7, blake3: "00c0ffee".into() };
+    let weights = WeightsFrom { folder: "s3://b/".into(), files: [("a.safetensors".into(), file)].into() };
     let replies = [
         StoreReply::Done,
         StoreReply::Value(vec![1, 2]),
@@ -82,6 +87,7 @@ fn from_agents() -> Vec<AgentMsg> {
         start(StartFrom::Local(CHECKPOINT)),
         AgentMsg::HoldAt { ask: 1, step: Step(9) },
         AgentMsg::StopAt { step: Step(9), reason: "SIGTERM".into() },
+        start(StartFrom::Weights(weights)),
     ]);
     all
 }
