@@ -67,7 +67,11 @@ class CifarResnet(torch.nn.Module):
         self.fc = torch.nn.Linear(64, classes)
 
     def forward(self, x):
-        x = F.relu(self.bn1(self.conv1(x.float())))
+        # In memory as Lockstep has it: with the last bits of another order, losses are 1e-2 apart after 20 steps.
+        count, channels, height, width = x.shape
+        x = x.float().permute(0, 2, 3, 1).contiguous()
+        x = x.as_strided((count, channels, height, width), (height * width * channels, 1, width * channels, channels))
+        x = F.relu(self.bn1(self.conv1(x)))
         return self.fc(self.layer3(self.layer2(self.layer1(x))).mean((2, 3)))
 
 

@@ -1,7 +1,6 @@
 use super::*;
 use crate::rank::{Running, Variables};
 use serde_json::Value;
-use tch::Device;
 use tch::nn::VarStore;
 
 fn built(depth: u32, num_channels: i64, num_classes: i64) -> (VarStore, Box<dyn Model>) {
@@ -74,4 +73,29 @@ fn a_picture_without_channels_is_told() {
     let resnet = Resnet { depth: 20, label_smoothing: 0.0, zero_init_residual: false };
     let error = resnet.build(&setup, &vars.root()).err().unwrap().to_string();
     assert!(error.contains("[64], but a picture is [channels, height, width]"), "{error}");
+}
+
+#[test]
+fn every_layer_keeps_a_pixels_channels_side_by_side() {
+    let options = (Number::Float, Device::Cpu);
+    for shape in [[2, 3, 8, 8], [2, 1, 8, 8], [0, 3, 8, 8]] {
+        let image = Tensor::arange(shape.iter().product::<i64>(), options).view(shape);
+        let laid_out = laid_out(&image).unwrap();
+        assert_eq!((laid_out.stride()[1], &laid_out), (1, &image), "{shape:?}");
+    }
+    let vars = VarStore::new(Device::Cpu);
+    let running = Running::default();
+    let model = Resnet { depth: 20, label_smoothing: 0.0, zero_init_residual: false };
+    let blocks = [(8, 1, false), (16, 2, true), (16, 2, false)].map(|(width, stride, projects)| {
+        let path = vars.root() / format!("{width} {projects}");
+        let form = Form { kind: Kind::Basic, projects };
+        Block::new(&path, &running, form, 8, width, stride, &model).unwrap()
+    });
+    running.close(Device::Cpu).unwrap();
+    let conv = Conv::new(&(vars.root() / "first"), 1, 8, 3, 1).unwrap();
+    let x = conv.forward(&laid_out(&Tensor::ones([2, 1, 8, 8], options)).unwrap()).unwrap();
+    for block in &blocks {
+        let made = block.forward(&x, true).unwrap();
+        assert_eq!(made.stride()[1], 1, "{block:?}");
+    }
 }
