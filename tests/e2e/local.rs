@@ -152,6 +152,7 @@ fn what_happened_can_be_read_afterwards() {
     let csv = ws.run("metrics digits --csv").expect_code(0).stdout;
     let steps: Vec<_> = csv.lines().skip(1).filter_map(|l| l.split(',').next()).collect();
     assert!(["20", "40", "60", "80", "100", "120"].iter().all(|s| steps.contains(s)), "{csv}");
+    what_time_goes_to_is_told(&ws, &csv);
     let events = ws.run("events digits --output json").expect_code(0).json();
     let kinds: Vec<_> = events.as_array().unwrap().iter().map(|e| e["kind"].as_str().unwrap()).collect();
     for kind in ["joined", "formed", "first_step", "checkpoint", "ended"] {
@@ -159,6 +160,29 @@ fn what_happened_can_be_read_afterwards() {
     }
     let unknown = ws.run("status digist").expect_code(2).stderr;
     assert!(unknown.contains("runs in ./runs: digits"), "{unknown}");
+}
+
+/// In every output the same.
+fn what_time_goes_to_is_told(ws: &Workspace, csv: &str) {
+    let parts = ["data", "forward", "backward", "communication", "optimizer", "other"];
+    let head: Vec<_> = csv.lines().next().unwrap().split(',').collect();
+    let metrics = ws.run("metrics digits --output json").expect_code(0).json();
+    let last = metrics.as_array().unwrap().last().unwrap();
+    let row: Vec<_> = csv.lines().last().unwrap().split(',').collect();
+    for part in parts {
+        let column = head.iter().position(|name| *name == format!("step_seconds.{part}")).unwrap();
+        let seconds = last["step_seconds"][part].as_f64().unwrap();
+        assert!(seconds >= 0.0 && row[column] == seconds.to_string(), "{part}: {row:?} {last:#}");
+    }
+    let status = ws.run("status digits --output json").expect_code(0).json();
+    for name in ["step_seconds", "slowest_rank"] {
+        assert!(!status[name].is_null() && status[name] == last[name], "{name}: {status:#} {last:#}");
+    }
+    let seconds = |part: &&str| status["step_seconds"][part].as_f64().unwrap();
+    let largest = parts.iter().max_by(|a, b| seconds(a).total_cmp(&seconds(b))).unwrap();
+    let is_computing = ["forward", "backward", "optimizer"].contains(largest);
+    let text = ws.run("status digits").expect_code(0).stdout;
+    assert_eq!(text.contains("% of the time of its steps"), !is_computing, "{largest}: {text}");
 }
 
 #[test]

@@ -1,24 +1,26 @@
 //! A logging interval: what rank 0 reports of it, and what the ranks agree on while they sum for it.
 
 use crate::Result;
+use crate::clock::Spent;
 use crate::link::Outbox;
 use crate::meter::Sum;
 use crate::rank::World;
+use crate::task::Unit;
 use lockstep_run::link::WorkerMsg;
-use lockstep_run::{Report, Step};
+use lockstep_run::{Part, Rank, Report, SlowestRank, Step, StepSeconds};
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::mem::take;
 use tch::Tensor;
 
 /// Collects the numbers of one logging interval.
 #[derive(Debug)]
 pub(crate) struct LogInterval {
     total: Step,
+    unit: Unit,
     loss: Sum,
+    steps: u64,
     samples: u64,
     items: u64,
-    since: Instant,
-    paused: Duration,
 }
 
 /// What a step has to say about itself.
@@ -35,32 +37,21 @@ pub(crate) struct StepFacts {
 }
 
 impl LogInterval {
-    /// An empty interval.
-    pub(crate) fn new(total: Step) -> Self {
-        Self {
-            total,
-            loss: Sum::default(),
-            samples: 0,
-            items: 0,
-            since: Instant::now(),
-            paused: Duration::ZERO,
-        }
+    /// An empty interval of a model that counts by this unit.
+    pub(crate) fn new(total: Step, unit: Unit) -> Self {
+        Self { total, unit, loss: Sum::default(), steps: 0, samples: 0, items: 0 }
     }
 
     /// Takes in a step: this rank's sums of losses, and how many samples and items the global batch had.
     pub(crate) fn add(&mut self, losses: Vec<Tensor>, global_samples: u64, global_items: u64) -> Result<()> {
+        self.steps += 1;
         self.samples += global_samples;
         self.items += global_items;
         self.loss.add(losses)
     }
 
-    /// Leaves time that was not spent on training, such as an evaluation's, out of the rate.
-    pub(crate) fn pause(&mut self, time: Duration) {
-        self.paused += time;
-    }
-
-    /// Sums over the ranks and tells the agent; the interval starts anew. Returns rank 0's `wish`, on all ranks: a
-    /// decision that only one clock may take travels with the sum that is made anyway.
+    /// Sums over the ranks and tells the agent; the interval, in which this rank's time was `spent` so, starts anew. Returns
+    /// rank 0's `wish`, on all ranks: a decision that only one clock may take travels with the sum that is made anyway.
     ///
     /// Collective: all ranks, after the same step.
     pub(crate) fn close(
@@ -68,16 +59,18 @@ impl LogInterval {
         world: &World,
         outbox: &Outbox,
         facts: &StepFacts,
+        spent: &Spent,
         wish: bool,
     ) -> Result<bool> {
         let wish = if world.is_first() && wish { 1.0 } else { 0.0 };
-        let sums = world.sum("logging", facts.step, &[self.loss.take()?, wish])?;
-        let (samples, items) = (std::mem::take(&mut self.samples) as f64, std::mem::take(&mut self.items));
-        let elapsed = self.since.elapsed().saturating_sub(std::mem::take(&mut self.paused));
-        self.since = Instant::now();
+        let mut mine = vec![self.loss.take()?, wish];
+        mine.extend(shares(spent, take(&mut self.steps), world.rank(), world.size()));
+        let sums = world.sum("logging", facts.step, &mine)?;
+        let (samples, items) = (take(&mut self.samples) as f64, take(&mut self.items) as f64);
         if world.is_first() {
-            let loss = sums[0] / items as f64;
-            let samples_per_second = samples / elapsed.as_secs_f64();
+            let loss = sums[0] / items;
+            let samples_per_second = samples / spent.total();
+            let (step_seconds, slowest_rank) = of_all(&sums[2..]);
             tracing::info!(step = %facts.step, loss, lr = facts.lr, samples_per_second, "trained");
             outbox.send(WorkerMsg::Report(Report {
                 step: facts.step,
@@ -87,6 +80,9 @@ impl LogInterval {
                 lr: Some(facts.lr),
                 grad_norm: Some(facts.grad_norm.f_double_value(&[])?),
                 samples_per_second: Some(samples_per_second),
+                tokens_per_second: (self.unit == Unit::Token).then(|| items / spent.total()),
+                step_seconds: Some(step_seconds),
+                slowest_rank,
                 eval: BTreeMap::new(),
             }));
         }
@@ -97,5 +93,54 @@ impl LogInterval {
     pub(crate) fn evaluated(&self, outbox: &Outbox, step: Step, epoch: f64, eval: BTreeMap<String, f64>) {
         let report = Report { step, total_steps: self.total, epoch, eval, ..Report::default() };
         outbox.send(WorkerMsg::Report(report));
+    }
+}
+
+/// What a rank adds to the sum over all of them: its part of the mean of each part's seconds in a step, and, in a place of its
+/// own, the seconds of its work.
+fn shares(spent: &Spent, steps: u64, rank: Rank, size: u32) -> Vec<f64> {
+    let seconds = StepSeconds::of(|part| spent.seconds(part) / steps.max(1) as f64);
+    let parts = Part::ALL.into_iter().map(|part| seconds.get(part) / f64::from(size));
+    parts.chain((0..size).map(|place| if place == rank.0 { seconds.work() } else { 0.0 })).collect()
+}
+
+/// What the sum of all ranks' [`shares`] says.
+fn of_all(sums: &[f64]) -> (StepSeconds, Option<SlowestRank>) {
+    let (parts, works) = sums.split_at(Part::ALL.len());
+    let slowest = (0..).zip(works).max_by(|(_, a), (_, b)| a.total_cmp(b)).filter(|_| works.len() > 1);
+    let slowest = slowest.map(|(rank, work)| SlowestRank { rank: Rank(rank), work_seconds: *work });
+    (StepSeconds::of(|part| parts[part as usize]), slowest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::StepClock;
+    use std::time::{Duration, Instant};
+
+    /// Two steps of a rank that works so long in each, and waits the rest of 10 ms.
+    fn two_steps(work_ms: u64) -> Spent {
+        let begin = Instant::now();
+        let mut clock = StepClock::new(begin);
+        for step in 0..2 {
+            clock.end(Part::Forward, begin + Duration::from_millis(10 * step + work_ms));
+            clock.end(Part::Communication, begin + Duration::from_millis(10 * step + 10));
+        }
+        clock.take()
+    }
+
+    #[test]
+    fn ranks_add_up_to_their_mean_and_name_the_slowest() {
+        for (work_ms, slowest) in [(&[2, 8, 5][..], Some((1, 0.008))), (&[4], None)] {
+            let size = work_ms.len() as u32;
+            let all = (0..).zip(work_ms).map(|(rank, ms)| shares(&two_steps(*ms), 2, Rank(rank), size));
+            let sums = all.reduce(|a, b| a.iter().zip(&b).map(|(a, b)| a + b).collect()).unwrap();
+            let (seconds, found) = of_all(&sums);
+            let mean = work_ms.iter().sum::<u64>() as f64 / f64::from(size) / 1e3;
+            assert!((seconds.forward - mean).abs() < 1e-12, "{seconds:?}");
+            assert!((seconds.total() - 0.01).abs() < 1e-12, "{seconds:?}");
+            let expected = slowest.map(|(rank, work_seconds)| SlowestRank { rank: Rank(rank), work_seconds });
+            assert_eq!(found, expected);
+        }
     }
 }

@@ -16,10 +16,11 @@
 //! Read in this order: [`Task`] is what a user writes; `train.rs` is the loop; `worker.rs` puts a rank together;
 //! `models/` are those that are built in; `data/` brings batches; `rank/` is what one rank computes on, and with whom;
 //! `checkpoint/` saves and loads; `link/` talks to the agent. `schedule.rs`, `calendar.rs`, `seed.rs` and `finite.rs` are the
-//! pure decisions of the loop.
+//! pure decisions of the loop, and `clock.rs` says what its time goes to.
 
 mod calendar;
 mod checkpoint;
+mod clock;
 mod control;
 mod data;
 mod entry;
@@ -49,7 +50,7 @@ pub use entry::{built_in_main, main};
 pub use error::{Error, Result};
 pub use link::Outbox;
 pub use rank::{Found, Running, Tracked};
-pub use task::{Batch, Items, Model, Outputs, Score, Setup, Task, TaskError};
+pub use task::{Batch, Items, Model, Outputs, Score, Setup, Task, TaskError, Unit};
 /// The tch whose tensors this crate takes: a task that uses this one can't have another version.
 pub use tch;
 pub use worker::{Context, run};

@@ -2,6 +2,7 @@
 
 use crate::calendar::Calendar;
 use crate::checkpoint::{Dataset, HostTensor, Saver, Snapshot, State, Versions, rng_states};
+use crate::clock::StepClock;
 use crate::control::{Control, Permit};
 use crate::data::{Cursor, EvalSource, Share, TrainSource, same_data};
 use crate::eval::evaluate;
@@ -16,7 +17,7 @@ use crate::{Error, Result, precision};
 use lockstep_c10d::{BucketPlan, Optimizer, Pending, Reducer, rng};
 use lockstep_job::{BadSamples, JobSpec};
 use lockstep_run::link::{Phase, WorkerMsg, WorkerOutcome};
-use lockstep_run::{Evaluation, Generation, Step};
+use lockstep_run::{Evaluation, Generation, Part, Step};
 use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
@@ -52,6 +53,7 @@ pub(crate) struct Trainer {
     pub(crate) num_skipped: u64,
     /// The newest evaluation; rank 0 knows it.
     pub(crate) evaluation: Option<Evaluation>,
+    pub(crate) clock: StepClock,
 }
 
 /// How far training is.
@@ -101,7 +103,7 @@ impl Trainer {
     /// Collective: all ranks of the generation, from the same state.
     pub(crate) fn run(mut self) -> Result<WorkerOutcome> {
         let patience = self.job.recovery.grace.duration();
-        let mut interval = LogInterval::new(self.calendar.total);
+        let mut interval = LogInterval::new(self.calendar.total, self.model.unit());
         let mut last_save = Instant::now();
         self.enter(Phase::FirstStep);
 
@@ -114,15 +116,19 @@ impl Trainer {
             }
 
             rng::seed(seed_of(self.job.train.seed, Stream::Step(step, self.world.rank())))?;
+            self.end(Part::Other);
             let share = self.source.next()?;
+            self.end(Part::Data);
             self.tell_skipped(&share);
             let Computed { losses, global_items, running } = self.gradient(step, &share)?;
             let norm = self.variables.parameters().clip_grad_norm(self.job.train.clip_grad_norm)?;
             let learning_rate = learning_rate(&self.job.optimizer, step, self.calendar.total);
             // Not finite on one rank is not finite on all, through the sum: each leaves out the same updates.
             self.optimizer.step(learning_rate, Some(&norm.non_finite))?;
+            self.end(Part::Optimizer);
             if let (Some(buffers), Some(sums)) = (&mut self.running, running) {
                 buffers.apply(sums, &norm.non_finite, &self.world, step)?;
+                self.end(Part::Communication);
             }
             let kept = losses.iter().map(Tensor::shallow_clone).collect();
             self.judge(Some(Unjudged { step, non_finite: norm.non_finite, losses: kept }))?;
@@ -145,18 +151,19 @@ impl Trainer {
             if self.calendar.log_due(step) {
                 let facts = StepFacts { step, epoch: self.at.epoch, lr: learning_rate, grad_norm: norm.norm };
                 let wish = self.calendar.save_due_by_time(last_save.elapsed());
-                save |= interval.close(&self.world, &self.outbox, &facts, wish)?;
+                self.end(Part::Other);
+                save |= interval.close(&self.world, &self.outbox, &facts, &self.clock.take(), wish)?;
             }
             if save && step < self.calendar.total {
                 self.save()?;
                 last_save = Instant::now();
             }
             if self.calendar.eval_due(step) {
-                let since = Instant::now();
+                self.end(Part::Other);
                 self.enter(Phase::Evaluating);
                 self.evaluate(&interval)?;
                 self.enter(Phase::Training);
-                interval.pause(since.elapsed());
+                self.clock.skip(Instant::now());
             }
             if let Some(saver) = &mut self.saver {
                 saver.poll()?;
@@ -165,6 +172,11 @@ impl Trainer {
         self.judge(None)?;
         self.save_for_good()?;
         Ok(WorkerOutcome::Done { step: self.at.step })
+    }
+
+    /// A part of a step ends, which began where the one before ended.
+    fn end(&mut self, part: Part) {
+        self.clock.end(part, Instant::now());
     }
 
     /// Says what this rank does now; the agent hears of a change at once, not with the next heartbeat.
@@ -206,7 +218,9 @@ impl Trainer {
                 let _numbers = precision::begin(self.job.train.precision, self.device)?;
                 self.model.forward(micro_batch).map_err(self.task_failed(step))?
             };
+            self.end(Part::Forward);
             global_items = count.total(&self.world, step)?;
+            self.end(Part::Communication);
             // A loss is a sum over items; the Reducer divides the ranks' sum by their number.
             let scale = f64::from(self.world.size()) / global_items.max(1) as f64;
             let loss = sum.f_mul_scalar(scale)?;
@@ -215,10 +229,13 @@ impl Trainer {
             }
             if i + 1 < micro_batches.len() {
                 self.reducer.accumulate(&loss)?;
+                self.end(Part::Backward);
             } else {
                 running =
                     self.running.as_ref().map(|buffers| buffers.start(&self.world, step)).transpose()?;
-                self.reducer.backward(&loss).map_err(self.world.lost("the backward pass", step))?;
+                let exposed =
+                    self.reducer.backward(&loss).map_err(self.world.lost("the backward pass", step))?;
+                self.clock.end_exposed(Part::Backward, exposed, Instant::now());
             }
             losses.push(sum.f_detach()?);
         }

@@ -2,6 +2,7 @@
 
 use crate::calendar::Calendar;
 use crate::checkpoint::{Loading, Resumed, Saver, SaverSetup};
+use crate::clock::StepClock;
 use crate::control::Control;
 use crate::data::{Data, same_data};
 use crate::finite::FiniteGuard;
@@ -18,6 +19,7 @@ use lockstep_job::JobSpec;
 use lockstep_run::link::{Start, WorkerOutcome};
 use lockstep_run::{Provenance, RunDir, Step, Versions, Writer};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use tch::nn::VarStore;
 
 /// Held while a model draws its initial values.
@@ -134,6 +136,7 @@ pub fn run(
         variables,
         world,
         job,
+        clock: StepClock::new(Instant::now()),
     };
     trainer.run().map_err(|error| compute.explain(rank, error))
 }

@@ -1,6 +1,7 @@
 use crate::plain::plain_line;
 use crate::runs::RunArg;
 use crate::{Context, Exit, Format, block_on};
+use lockstep_run::Part;
 use lockstep_run::segment::Metric;
 use std::collections::BTreeSet;
 
@@ -30,35 +31,57 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
 fn lines(metrics: &[Metric], separator: &str) -> String {
     let names: BTreeSet<&str> =
         metrics.iter().flat_map(|m| m.report.eval.keys().map(String::as_str)).collect();
+    let has_tokens = metrics.iter().any(|m| m.report.tokens_per_second.is_some());
+    // Runs of older versions have none.
+    let parts = if metrics.iter().any(|m| m.report.step_seconds.is_some()) { &Part::ALL[..] } else { &[] };
     let fixed = ["step", "epoch", "loss", "lr", "grad_norm", "samples_per_second", "generation"];
-    let head =
-        fixed.iter().map(ToString::to_string).chain(names.iter().map(|n| format!("eval.{}", plain_line(n))));
-    let head = head.collect::<Vec<_>>().join(separator);
+    let mut head = fixed.map(str::to_owned).to_vec();
+    head.extend(has_tokens.then(|| "tokens_per_second".to_owned()));
+    head.extend(parts.iter().map(|part| format!("step_seconds.{}", part.name())));
+    head.extend(names.iter().map(|name| format!("eval.{}", plain_line(name))));
     let number = |value: Option<f64>| value.map_or(String::new(), |v| v.to_string());
     let row = |Metric { report, generation, .. }: &Metric| {
         let mut cells = vec![report.step.to_string(), report.epoch.to_string()];
         cells.extend([report.loss, report.lr, report.grad_norm, report.samples_per_second].map(number));
         cells.push(generation.to_string());
+        cells.extend(has_tokens.then(|| number(report.tokens_per_second)));
+        cells.extend(parts.iter().map(|part| number(report.step_seconds.map(|all| all.get(*part)))));
         cells.extend(names.iter().map(|n| number(report.eval.get(*n).copied())));
         cells.join(separator)
     };
-    std::iter::once(head).chain(metrics.iter().map(row)).collect::<Vec<_>>().join("\n")
+    std::iter::once(head.join(separator)).chain(metrics.iter().map(row)).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockstep_run::{Generation, Report, Step};
+    use lockstep_run::{Generation, Report, Step, StepSeconds};
+
+    fn metric(step: u64, loss: Option<f64>, eval: &[(&str, f64)]) -> Metric {
+        let eval = eval.iter().map(|(k, v)| (k.to_string(), *v)).collect();
+        let report = Report { step: Step(step), epoch: 0.5, loss, eval, ..Report::default() };
+        Metric { report, generation: Generation(1), at: jiff::Timestamp::UNIX_EPOCH }
+    }
 
     #[test]
     fn every_evaluation_has_its_column() {
-        let metric = |step, loss, eval: &[(&str, f64)]| {
-            let eval = eval.iter().map(|(k, v)| (k.to_string(), *v)).collect();
-            let report = Report { step: Step(step), epoch: 0.5, loss, eval, ..Report::default() };
-            Metric { report, generation: Generation(1), at: jiff::Timestamp::UNIX_EPOCH }
-        };
         let text = lines(&[metric(1, Some(2.5), &[]), metric(2, None, &[("accuracy", 0.5)])], ",");
         let expected = "step,epoch,loss,lr,grad_norm,samples_per_second,generation,eval.accuracy\n1,0.5,2.5,,,,1,\n2,0.5,,,,,1,0.5";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_was_measured_has_its_columns() {
+        let mut measured = metric(2, Some(2.5), &[("accuracy", 0.5)]);
+        measured.report.tokens_per_second = Some(4096.0);
+        let step_seconds = StepSeconds { data: 0.25, communication: 0.5, ..StepSeconds::default() };
+        measured.report.step_seconds = Some(step_seconds);
+        let text = lines(&[metric(1, None, &[]), measured], ",");
+        let expected = "step,epoch,loss,lr,grad_norm,samples_per_second,generation,tokens_per_second,\
+            step_seconds.data,step_seconds.forward,step_seconds.backward,step_seconds.communication,\
+            step_seconds.optimizer,step_seconds.other,eval.accuracy\n\
+            1,0.5,,,,,1,,,,,,,,\n\
+            2,0.5,2.5,,,,1,4096,0.25,0,0,0.5,0,0,0.5";
         assert_eq!(text, expected);
     }
 }

@@ -3,7 +3,7 @@ use crate::outage::Outage;
 use crate::output::{say, tell};
 use crate::plain::{plain, plain_line};
 use crate::runs::{self, PlaceArgs, Run, RunArg};
-use crate::view::{coarse, phase_name, thousands};
+use crate::view::{coarse, pace, phase_name, thousands};
 use crate::{Context, Exit, Format, block_on, output};
 use clap_complete::engine::ArgValueCandidates;
 use console::Term;
@@ -53,7 +53,7 @@ fn show(args: &Args, context: &Context, all: &[RunStatus], screen: Option<&Term>
         true => {
             "no runs; start one with: lockstep launch -f JOB.yaml, or with --local on this machine".into()
         }
-        false => table(all, wide),
+        false => described(args, table(all, wide), all),
     };
     match (screen, &args.run, all.first()) {
         (Some(screen), ..) => {
@@ -66,6 +66,12 @@ fn show(args: &Args, context: &Context, all: &[RunStatus], screen: Option<&Term>
         (None, ..) => context.output.result(&all, text)?,
     }
     Ok(())
+}
+
+/// The table; below it, of one run that was asked for by name, what sets its pace.
+fn described(args: &Args, table: String, all: &[RunStatus]) -> String {
+    let pace = args.run.as_ref().and_then(|_| pace(all.first()?));
+    std::iter::once(table).chain(pace).collect::<Vec<_>>().join("\n")
 }
 
 async fn watch(args: &Args, context: &Context) -> anyhow::Result<Exit> {
@@ -200,7 +206,7 @@ fn table(all: &[RunStatus], wide: bool) -> String {
     let mut heading =
         vec!["RUN", "PHASE", "NODES", "STEP", "LOSS", "EVAL", "ETA", "CKPT", "GEN", "RESTARTS", "WHY"];
     if wide {
-        heading.splice(10..10, ["SAMPLES/S", "FIRST STEP", "RUN DIR"]);
+        heading.splice(10..10, ["SAMPLES/S", "TOKENS/S", "FIRST STEP", "RUN DIR"]);
     }
     output::columns(&heading, all.iter().map(|status| row(status, wide)))
 }
@@ -226,6 +232,7 @@ fn row(s: &RunStatus, wide: bool) -> Vec<String> {
     ];
     if wide {
         row.push(s.samples_per_second.map_or_else(dash, thousands));
+        row.push(s.tokens_per_second.map_or_else(dash, thousands));
         row.push(s.time_to_first_step_seconds.map_or_else(dash, |seconds| format!("{seconds:.2}s")));
         row.push(plain_line(&s.run_dir).into_owned());
     }

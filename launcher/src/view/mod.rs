@@ -2,12 +2,14 @@
 
 mod facts;
 mod follow;
+mod pace;
 mod printer;
 mod queue;
 mod text;
 
 use facts::Facts;
 pub(crate) use follow::Followed;
+pub(crate) use pace::pace;
 pub(crate) use text::{coarse, phase_name, thousands};
 
 use crate::plain::{plain, plain_line};

@@ -20,6 +20,7 @@ pub(super) fn details(facts: &Facts) -> String {
     words.extend(progress.loss.map(|loss| format!("loss {loss:.4}")));
     words.extend(progress.eval.iter().map(|(name, value)| format!("eval.{} {value:.3}", plain_line(name))));
     words.extend(progress.samples_per_second.map(|s| format!("{} samples/s", thousands(s))));
+    words.extend(progress.tokens_per_second.map(|t| format!("{} tokens/s", thousands(t))));
     words.extend(facts.eta().map(|eta| format!("eta {}", coarse(eta))));
     words.extend(
         facts.checkpoint.map(|(step, at)| format!("checkpoint {step} ({} ago)", coarse(at.elapsed()))),
@@ -102,6 +103,14 @@ mod tests {
             text.starts_with("step 412/750  54%  loss 0.0831  eval.accuracy 0.962  61.2k samples/s  eta 0s"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_model_of_tokens_tells_them_beside_samples() {
+        let mut facts = Facts::default();
+        let (samples_per_second, tokens_per_second) = (Some(312.0), Some(79_872.0));
+        facts.on_report(Report { samples_per_second, tokens_per_second, ..Report::default() });
+        assert_eq!(details(&facts), "312 samples/s  79.9k tokens/s");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -55,15 +56,21 @@ void ls_reducer_free(LsReducer* reducer) noexcept {
   guard([&] { delete reducer; });
 }
 
-int ls_reducer_backward(LsReducer* reducer, at::Tensor* loss) noexcept {
+int ls_reducer_backward(LsReducer* reducer, at::Tensor* loss, int64_t* exposed_ns) noexcept {
   return guard([&] {
     auto& r = reducer->reducer;
     // Each backward notes the order in which gradients arrive, for rebuild_buckets to use and clear. We never rebuild
     // (see BucketPlan), so the notes would grow for ever; resetting drops them.
     r.reset_state();
     r.prepare_for_forward();
+    // The Reducer notes when each gradient is there, from here on and by this clock.
+    const int64_t begin = c10d::current_time_in_nanos();
     r.prepare_for_backward({});
     loss->backward();
+    const int64_t end = c10d::current_time_in_nanos();
+    const auto ready = r.get_backward_stats();
+    const int64_t last = ready.empty() ? 0 : *std::max_element(ready.begin(), ready.end());
+    *exposed_ns = std::max<int64_t>(end - begin - last, 0);
     // Names the parameters that got no gradient at once; libtorch itself would say so one step later.
     r.check_finalized();
   });

@@ -92,7 +92,8 @@ int ls_reducer_verify(LsGroup* group, LsTensors params, size_t count) noexcept;
 int ls_reducer_new(LsGroup* group, LsTensors params, const char* const* names, size_t count, LsBuckets buckets,
                    int one_shot, LsReducer** out) noexcept;
 void ls_reducer_free(LsReducer* reducer) noexcept;
-int ls_reducer_backward(LsReducer* reducer, at::Tensor* loss) noexcept;
+// `exposed_ns`: from the moment when this rank has its last gradient until all gradients are averaged.
+int ls_reducer_backward(LsReducer* reducer, at::Tensor* loss, int64_t* exposed_ns) noexcept;
 int ls_backward(at::Tensor* loss) noexcept;
 // libtorch's own assignment, for comparison: writes the bucket of each of `order`'s parameters to `bucket_of`.
 int ls_bucket_assignment(LsTensors params, size_t count, const int64_t* order, size_t first_cap_bytes, size_t cap_bytes,

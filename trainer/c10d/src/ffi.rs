@@ -126,7 +126,11 @@ unsafe extern "C" {
         out: *mut *mut LsReducer,
     ) -> c_int;
     pub(crate) fn ls_reducer_free(reducer: *mut LsReducer);
-    pub(crate) fn ls_reducer_backward(reducer: *mut LsReducer, loss: *mut C_tensor) -> c_int;
+    pub(crate) fn ls_reducer_backward(
+        reducer: *mut LsReducer,
+        loss: *mut C_tensor,
+        exposed_ns: *mut i64,
+    ) -> c_int;
     pub(crate) fn ls_backward(loss: *mut C_tensor) -> c_int;
     #[cfg(test)]
     pub(crate) fn ls_bucket_assignment(

@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use tch::{Device, Tensor};
 use xxhash_rust::xxh3::xxh3_64;
@@ -69,6 +70,10 @@ impl Reducer {
 
     /// Backward of the last micro batch of a step: averages what was added up, over the ranks.
     ///
+    /// Returns how much of that time was exposed communication: from the moment when this rank has its last gradient until
+    /// all are averaged. It holds the exchange that nothing overlaps with, and the wait for ranks that are slower. The clock
+    /// is the host's, which may be set meanwhile.
+    ///
     /// # Collective
     ///
     /// All ranks call it once a step.
@@ -77,10 +82,15 @@ impl Reducer {
     ///
     /// A parameter that got no gradient is [`Error::Torch`], with its name's index; as is every other refusal of libtorch.
     /// Any failure aborts the group.
-    pub fn backward(&mut self, loss: &Tensor) -> Result<()> {
+    pub fn backward(&mut self, loss: &Tensor) -> Result<Duration> {
         require_scalar("backward", loss)?;
-        // SAFETY: the reducer is live and of this thread, and the tensor lives through the call.
-        self.run("backward", |reducer| unsafe { ffi::ls_reducer_backward(reducer, raw(loss)) })
+        let mut exposed_ns = 0;
+        // SAFETY: the reducer is live and of this thread, and the tensor and the number live through the call.
+        self.run("backward", |reducer| unsafe {
+            ffi::ls_reducer_backward(reducer, raw(loss), &mut exposed_ns)
+        })?;
+        // The shim's is never below 0.
+        Ok(Duration::from_nanos(exposed_ns.cast_unsigned()))
     }
 
     fn run(&mut self, operation: &'static str, call: impl FnOnce(*mut LsReducer) -> c_int) -> Result<()> {

@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lockstep_c10d::{
     BucketPlan, Error, GlooGroup, Optimizer, Parameters, ProcessGroup, Reducer, Sgd, SgdOptions,
@@ -230,4 +230,50 @@ fn a_bad_loss_is_refused_before_anything_is_sent() {
         }
         reducer.backward(&model.loss(0, 8)).unwrap();
     });
+}
+
+/// What the wait of a rank for a late one is called, by both ways to average; of many rounds, since machines that run tests
+/// are busy.
+#[test]
+fn a_rank_that_is_early_has_exposed_communication_and_one_that_is_late_has_less() {
+    const LATE: Duration = Duration::from_millis(50);
+    for one_shot in [true, false] {
+        let rounds = ranks(2, move |rank| {
+            let group = rank.form("group").unwrap();
+            let model = Model::new();
+            let plan =
+                if one_shot { model.params.bucket_plan().unwrap() } else { small_buckets(&model.params) };
+            let mut reducer = Reducer::new(&group, &model.params, &plan).unwrap();
+            let round = |_| {
+                model.params.zero_grad().unwrap();
+                let loss = model.loss(0, 8);
+                group.barrier(Duration::from_secs(10)).unwrap();
+                if rank.rank == 1 {
+                    std::thread::sleep(LATE);
+                }
+                reducer.backward(&loss).unwrap()
+            };
+            (0..10).map(round).collect::<Vec<_>>()
+        });
+        let is_told = |(early, late): (&Duration, &Duration)| *early > LATE / 2 && *late < LATE / 2;
+        assert!(rounds[0].iter().zip(&rounds[1]).any(is_told), "one shot: {one_shot}, {rounds:?}");
+    }
+}
+
+#[test]
+fn computing_is_no_communication() {
+    let shares = ranks(1, |rank| {
+        let group = rank.form("group").unwrap();
+        let model = Model::new();
+        let mut reducer = reducer(&group, &model);
+        let round = |_| {
+            model.params.zero_grad().unwrap();
+            let loss = model.loss(0, 50_000);
+            let since = Instant::now();
+            let exposed = reducer.backward(&loss).unwrap();
+            exposed.as_secs_f64() / since.elapsed().as_secs_f64()
+        };
+        (0..10).map(round).collect::<Vec<_>>()
+    });
+    assert!(shares[0].iter().any(|share| *share < 0.5), "{shares:?}");
 }

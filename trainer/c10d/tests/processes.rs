@@ -169,7 +169,7 @@ impl RankProcess {
         let model = Model::new();
         let step = |reducer: &mut Reducer| {
             model.params.zero_grad()?;
-            reducer.backward(&model.loss(8 * self.rank as i64, 8))
+            reducer.backward(&model.loss(8 * self.rank as i64, 8)).map(drop)
         };
         let error = {
             let group = self.form("first", self.rank, self.world_size);

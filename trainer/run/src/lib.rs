@@ -24,6 +24,7 @@ mod record;
 pub mod sample;
 pub mod segment;
 pub mod status;
+mod step_time;
 pub mod temporary;
 
 pub use dir::{ControlKey, RunDir};
@@ -41,6 +42,7 @@ pub use record::membership::{
 };
 pub use record::provenance::{Code, DatasetUse, Evaluation, Hardware, Provenance, Versions};
 pub use record::run::RunRecord;
+pub use step_time::{Part, SlowestRank, StepSeconds};
 
 /// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

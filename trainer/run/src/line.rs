@@ -86,6 +86,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{SlowestRank, StepSeconds};
 
     #[test]
     fn lines_read_back_and_other_text_is_left_alone() {
@@ -97,6 +98,9 @@ mod tests {
             lr: None,
             grad_norm: None,
             samples_per_second: Some(1e4),
+            tokens_per_second: None,
+            step_seconds: Some(StepSeconds { data: 1e-3, other: 1.0 / 3.0, ..StepSeconds::default() }),
+            slowest_rank: Some(SlowestRank { rank: Rank(1), work_seconds: 0.5 }),
             eval: [("accuracy".to_owned(), 0.5)].into(),
         };
         let saved = Saved { step: Step(2), uri: "s3://b/c".to_owned(), at: Timestamp::UNIX_EPOCH };

@@ -1,6 +1,6 @@
 //! How far a run is: what rank 0 reports, and what is known once reports have been heard.
 
-use crate::{Step, number};
+use crate::{SlowestRank, Step, StepSeconds, number};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -26,6 +26,15 @@ pub struct Report {
     /// Samples of the global batch per second since the last report.
     #[serde(default, with = "number::option")]
     pub samples_per_second: Option<f64>,
+    /// The same in tokens, where the model counts tokens.
+    #[serde(default, with = "number::option")]
+    pub tokens_per_second: Option<f64>,
+    /// What the time since the last report went to.
+    #[serde(default)]
+    pub step_seconds: Option<StepSeconds>,
+    /// Which rank worked longest since the last report, where there are several.
+    #[serde(default)]
+    pub slowest_rank: Option<SlowestRank>,
     /// Results of an evaluation by name, such as `accuracy`.
     #[serde(default, with = "number::map")]
     pub eval: BTreeMap<String, f64>,
@@ -38,6 +47,9 @@ impl Report {
         self.lr = newer.lr.or(self.lr);
         self.grad_norm = newer.grad_norm.or(self.grad_norm);
         self.samples_per_second = newer.samples_per_second.or(self.samples_per_second);
+        self.tokens_per_second = newer.tokens_per_second.or(self.tokens_per_second);
+        self.step_seconds = newer.step_seconds.or(self.step_seconds);
+        self.slowest_rank = newer.slowest_rank.or(self.slowest_rank);
         self.eval.extend(newer.eval);
     }
 }
@@ -55,6 +67,13 @@ pub struct Progress {
     /// Samples per second of the last interval.
     #[serde(with = "number::option")]
     pub samples_per_second: Option<f64>,
+    /// The same in tokens, where the model counts tokens.
+    #[serde(with = "number::option")]
+    pub tokens_per_second: Option<f64>,
+    /// What the time of the last interval went to.
+    pub step_seconds: Option<StepSeconds>,
+    /// Which rank worked longest in the last interval, where there are several.
+    pub slowest_rank: Option<SlowestRank>,
     /// Last result of each metric that is evaluated.
     #[serde(with = "number::map")]
     pub eval: BTreeMap<String, f64>,
@@ -62,8 +81,18 @@ pub struct Progress {
 
 impl From<Report> for Progress {
     fn from(report: Report) -> Self {
-        let Report { step, total_steps, loss, samples_per_second, eval, .. } = report;
-        Self { step, total_steps: Some(total_steps), loss, samples_per_second, eval }
+        let Report { step, total_steps, loss, samples_per_second, tokens_per_second, eval, .. } = report;
+        let Report { step_seconds, slowest_rank, .. } = report;
+        Self {
+            step,
+            total_steps: Some(total_steps),
+            loss,
+            samples_per_second,
+            tokens_per_second,
+            step_seconds,
+            slowest_rank,
+            eval,
+        }
     }
 }
 
@@ -75,6 +104,9 @@ impl Progress {
         self.total_steps = later.total_steps.or(self.total_steps);
         self.loss = later.loss.or(self.loss);
         self.samples_per_second = later.samples_per_second.or(self.samples_per_second);
+        self.tokens_per_second = later.tokens_per_second.or(self.tokens_per_second);
+        self.step_seconds = later.step_seconds.or(self.step_seconds);
+        self.slowest_rank = later.slowest_rank.or(self.slowest_rank);
         self.eval.extend(later.eval);
     }
 }
@@ -88,6 +120,7 @@ pub fn eta_seconds(first: Step, last: Step, total: Step, seconds: f64) -> Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Rank;
 
     fn interval(step: u64, loss: f64, rate: f64) -> Report {
         let (loss, samples_per_second) = (Some(loss), Some(rate));
@@ -137,13 +170,36 @@ mod tests {
         assert_eq!((known.step, known.total_steps, known.loss), (Step(3), Some(Step(9)), Some(3.0)));
     }
 
+    fn timed(step: u64) -> Report {
+        let step_seconds = Some(StepSeconds { data: 0.5, ..StepSeconds::default() });
+        let slowest_rank = Some(SlowestRank { rank: Rank(1), work_seconds: 0.5 });
+        let tokens_per_second = Some(1e3);
+        Report { tokens_per_second, step_seconds, slowest_rank, ..interval(step, 3.0, 10.0) }
+    }
+
     #[test]
     fn an_evaluation_joins_its_interval() {
-        let mut report = Report { lr: Some(0.1), grad_norm: Some(4.0), ..interval(2, 3.0, 10.0) };
+        let mut report = Report { lr: Some(0.1), grad_norm: Some(4.0), ..timed(2) };
         report.join(evaluation(2, &[("accuracy", 0.5)]));
-        let eval = [("accuracy".to_owned(), 0.5)].into();
-        let joined = Report { lr: Some(0.1), grad_norm: Some(4.0), eval, ..interval(2, 3.0, 10.0) };
+        let eval: BTreeMap<_, _> = [("accuracy".to_owned(), 0.5)].into();
+        let joined = Report { lr: Some(0.1), grad_norm: Some(4.0), eval, ..timed(2) };
         assert_eq!(report, joined);
+        let mut report = evaluation(2, &[("accuracy", 0.5)]);
+        report.join(timed(2));
+        assert_eq!(Report { lr: Some(0.1), grad_norm: Some(4.0), ..report }, joined);
+    }
+
+    #[test]
+    fn what_time_goes_to_is_known_until_another_interval_tells() {
+        let known = known(vec![timed(2), evaluation(2, &[])]);
+        assert_eq!(known, timed(2).into());
+        assert!(known.step_seconds.is_some() && known.slowest_rank.is_some());
+    }
+
+    #[test]
+    fn a_report_that_an_older_version_wrote_says_nothing_of_what_time_went_to() {
+        let old = r#"{"step": 2, "total_steps": 9, "epoch": 0.0, "loss": 3.0, "samples_per_second": 10.0, "eval": {}}"#;
+        assert_eq!(serde_json::from_str::<Report>(old).unwrap(), interval(2, 3.0, 10.0));
     }
 
     #[test]

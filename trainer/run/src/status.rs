@@ -5,7 +5,8 @@ use crate::link::Phase;
 use crate::number;
 use crate::segment::{EVENTS, EventKind, Metric};
 use crate::{
-    Body, Commit, CommitRef, Generation, Membership, Outcome, Progress, Result, RunDir, Step, eta_seconds,
+    Body, Commit, CommitRef, Generation, Membership, Outcome, Progress, Result, RunDir, SlowestRank, Step,
+    StepSeconds, eta_seconds,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -66,6 +67,13 @@ pub struct RunStatus {
     /// Samples per second of the last interval.
     #[serde(with = "number::option")]
     pub samples_per_second: Option<f64>,
+    /// The same in tokens, where the model counts tokens.
+    #[serde(with = "number::option")]
+    pub tokens_per_second: Option<f64>,
+    /// What the time of the last interval went to.
+    pub step_seconds: Option<StepSeconds>,
+    /// Which rank worked longest in the last interval, where there are several.
+    pub slowest_rank: Option<SlowestRank>,
     /// Seconds to the last step at the present speed; none where it doesn't train.
     #[serde(with = "number::option")]
     pub eta_seconds: Option<f64>,
@@ -234,6 +242,9 @@ fn fold(records: &Records, answer: &Answer) -> RunStatus {
         loss: known.loss,
         eval: known.eval,
         samples_per_second: known.samples_per_second,
+        tokens_per_second: known.tokens_per_second,
+        step_seconds: known.step_seconds,
+        slowest_rank: known.slowest_rank,
         eta_seconds: eta,
         generation: formed.as_ref().map_or(Generation(0), |m| m.generation),
         restarts: *restarts,

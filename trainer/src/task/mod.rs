@@ -52,6 +52,11 @@ pub trait Model {
         Ok(Items::PerSample(1))
     }
 
+    /// What an item is, where speeds are told. Default: a sample, or a thing without a name.
+    fn unit(&self) -> Unit {
+        Unit::Sample
+    }
+
     /// The parameter that a tensor of published weights is for; none for what is to be left out. Default: the one of the same
     /// name.
     fn parameter_of(&self, published: &str) -> Option<String> {
@@ -73,6 +78,15 @@ pub enum Items {
     /// So many in this batch, such as tokens that are not masked. The ranks add up what they have, once a step, while the
     /// forward pass runs; so each says this of every batch, even of an empty one, or none does.
     Counted(u64),
+}
+
+/// What a model counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// A sample, or anything else: speeds are told in samples.
+    Sample,
+    /// A token: speeds are told in tokens, too.
+    Token,
 }
 
 impl Items {

@@ -4,6 +4,7 @@ use lockstep_datasets::{Contents, Order, OrderOptions, Replica, Shuffle, Tail};
 use lockstep_job::{self as job, JobSpec};
 use lockstep_trainer::{Batch, Cursor, Data, Dataset, EvalSource, Result, Share, TrainSource};
 use std::sync::Arc;
+use std::time::Duration;
 use tch::{Kind, Tensor};
 
 pub const NUM_INPUTS: usize = 64;
@@ -22,6 +23,8 @@ pub struct Blobs {
     pub label: Arc<dyn Fn(u64) -> i64 + Send + Sync>,
     /// Samples that can't be read, and are left out.
     pub is_bad: fn(u64) -> bool,
+    /// How long each rank waits for a batch.
+    pub delay: fn(u32) -> Duration,
     /// What each rank sees of files.
     pub seen: Arc<dyn Fn(u32) -> Seen + Send + Sync>,
 }
@@ -41,6 +44,7 @@ impl Default for Blobs {
             num_eval: 0,
             label: Arc::new(|sample| sample as i64 % NUM_CLASSES),
             is_bad: |_| false,
+            delay: |_| Duration::ZERO,
             seen: Arc::new(|_| Seen::default()),
         }
     }
@@ -175,6 +179,7 @@ struct Train {
 
 impl TrainSource for Train {
     fn next(&mut self) -> Result<Share> {
+        std::thread::sleep((self.blobs.delay)(self.replica.rank()));
         let (epoch, step) = self.order.epoch_of(self.index);
         let all = self.order.epoch(epoch).slots(step, self.replica).into_iter().flatten();
         let (bad, samples): (Vec<u64>, Vec<u64>) = all.partition(|sample| (self.blobs.is_bad)(*sample));

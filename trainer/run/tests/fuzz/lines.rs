@@ -5,7 +5,7 @@ use crate::support::{corpus, current};
 use lockstep_fuzzing::fuzz_text;
 use lockstep_run::link::Phase;
 use lockstep_run::segment::{Event, EventKind};
-use lockstep_run::{Generation, Line, NodeId, Rank, Report, Saved, Step};
+use lockstep_run::{Generation, Line, NodeId, Rank, Report, Saved, SlowestRank, Step, StepSeconds};
 
 pub(crate) fn report(loss: f64) -> Report {
     Report {
@@ -16,6 +16,9 @@ pub(crate) fn report(loss: f64) -> Report {
         lr: Some(1e-300),
         grad_norm: Some(f64::INFINITY),
         samples_per_second: None,
+        tokens_per_second: Some(1e6),
+        step_seconds: Some(StepSeconds { data: 0.1, communication: f64::NAN, ..StepSeconds::default() }),
+        slowest_rank: Some(SlowestRank { rank: Rank(3), work_seconds: 1e-3 }),
         eval: [("accuracy".to_owned(), 0.5), ("worst".to_owned(), f64::NEG_INFINITY)].into(),
     }
 }

@@ -5,7 +5,7 @@ use crate::samples::at;
 use crate::support::{Waiter, corpus, current};
 use lockstep_fuzzing::fuzz_text;
 use lockstep_run::segment::{EVENTS, METRICS, Metric, Owner, Series, merge_metrics};
-use lockstep_run::{Generation, Incarnation, NodeId, Report, Step};
+use lockstep_run::{Generation, Incarnation, NodeId, Rank, Report, SlowestRank, Step, StepSeconds};
 use serde::Serialize;
 
 /// Lines as a writer writes them.
@@ -23,6 +23,9 @@ fn metric(step: u64, loss: Option<f64>) -> Metric {
         lr: Some(1e-3),
         grad_norm: loss,
         samples_per_second: Some(123.456),
+        tokens_per_second: None,
+        step_seconds: Some(StepSeconds { data: 0.1, other: 1e-9, ..StepSeconds::default() }),
+        slowest_rank: Some(SlowestRank { rank: Rank(0), work_seconds: 0.1 }),
         eval: [("accuracy".to_owned(), 0.1)].into(),
     };
     Metric { report, generation: Generation(1), at: at() }

@@ -21,7 +21,7 @@ mod shape;
 mod tokens;
 
 use super::classify;
-use crate::task::{Batch, Items, Model, Outputs, Score, Setup, Task, TaskError};
+use crate::task::{Batch, Items, Model, Outputs, Score, Setup, Task, TaskError, Unit};
 use block::Block;
 use layers::{Dropout, Norm, embedding};
 use lockstep_job::{Gpt, Positions};
@@ -131,6 +131,10 @@ impl Model for Transformer {
 
     fn items(&self, batch: &Batch) -> Result<Items, TaskError> {
         Ok(Items::PerSample(self.windows.length(batch)?.cast_unsigned()))
+    }
+
+    fn unit(&self) -> Unit {
+        Unit::Token
     }
 
     fn parameter_of(&self, published: &str) -> Option<String> {
