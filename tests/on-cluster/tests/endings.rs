@@ -65,9 +65,11 @@ fn a_pod_gets_its_gpus_and_says_what_keeps_it_from_computing_on_them() {
     let gpus =
         format!(r#"--set kubernetes.gpu={{"resource":"{SLICE}","count":2}} --set train.globalBatch=64"#);
     let failed = space.run(&format!("launch {}", space.digits("digits", &gpus))).expect_code(1);
-    for words in
-        ["scheduled  2 of 2 pods", "has no GPU to compute on (kubernetes.gpu asks for one)", "no NVIDIA driver"]
-    {
+    for words in [
+        "scheduled  2 of 2 pods",
+        "has no GPU to compute on (kubernetes.gpu asks for one)",
+        "no NVIDIA driver",
+    ] {
         assert!(failed.stderr.contains(words), "no {words:?} in:\n{}", failed.stderr);
     }
     let status = space.status("digits");
