@@ -4,8 +4,9 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-const SOURCES: [&str; 11] = [
+const SOURCES: [&str; 12] = [
     "autocast",
+    "cross_entropy",
     "environment",
     "gloo",
     "group",

@@ -25,9 +25,10 @@ pub(crate) fn evaluate(
     let mut items = 0;
     let mut sums: Vec<(&'static str, Sum)> = Vec::new();
     let mut take = |batch: &Batch| -> Result<()> {
-        let moved = batch.to_device(device)?;
-        let outputs = model.predict(&moved).map_err(failed)?;
-        let score = model.score(&outputs, &moved).map_err(failed)?;
+        let moved = batch.moved_to(device)?;
+        let batch = moved.as_ref().unwrap_or(batch);
+        let outputs = model.predict(batch).map_err(failed)?;
+        let score = model.score(&outputs, batch).map_err(failed)?;
         let values = [("loss", score.loss)].into_iter().chain(score.metrics);
         for (i, (name, value)) in values.enumerate() {
             if i == sums.len() {

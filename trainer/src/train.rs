@@ -193,14 +193,9 @@ impl Trainer {
     fn gradient(&mut self, step: Step, share: &Share) -> Result<Computed> {
         self.variables.parameters().zero_grad()?;
         let mut count = self.count(step, share)?;
-        let (moved, cut);
-        let batch = match self.device {
-            Device::Cpu => &share.batch,
-            device => {
-                moved = share.batch.to_device(device)?;
-                &moved
-            }
-        };
+        let moved = share.batch.moved_to(self.device)?;
+        let batch = moved.as_ref().unwrap_or(&share.batch);
+        let cut;
         let micro_batches = match self.job.accumulation() {
             1 => slice::from_ref(batch),
             num => {

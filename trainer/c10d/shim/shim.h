@@ -128,6 +128,10 @@ int ls_clip_grad_norm(LsTensors params, size_t count, double max_norm, at::Tenso
                       at::Tensor** non_finite) noexcept;
 int ls_zero_grad(LsTensors params, size_t count) noexcept;
 
+// cross_entropy.cpp: in parts of so many rows. The caller owns the new tensor.
+int ls_linear_cross_entropy(at::Tensor* hidden, at::Tensor* head, at::Tensor* targets, int64_t vocab, int64_t rows,
+                            at::Tensor** loss) noexcept;
+
 // autocast.cpp: until it is freed, on this thread, operations on `like`'s device compute in its dtype where that gains.
 typedef struct LsAutocast LsAutocast;
 int ls_autocast_new(at::Tensor* like, LsAutocast** out) noexcept;

@@ -169,6 +169,15 @@ unsafe extern "C" {
     ) -> c_int;
     pub(crate) fn ls_zero_grad(params: Tensors, count: usize) -> c_int;
 
+    pub(crate) fn ls_linear_cross_entropy(
+        hidden: *mut C_tensor,
+        head: *mut C_tensor,
+        targets: *mut C_tensor,
+        vocab: i64,
+        rows: i64,
+        loss: *mut *mut C_tensor,
+    ) -> c_int;
+
     pub(crate) fn ls_autocast_new(like: *mut C_tensor, out: *mut *mut LsAutocast) -> c_int;
     pub(crate) fn ls_autocast_free(autocast: *mut LsAutocast);
 

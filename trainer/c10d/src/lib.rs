@@ -12,6 +12,7 @@
 //! - [`Parameters`]: a model's named parameters in one fixed order.
 //! - [`BucketPlan`] and [`Reducer`]: DDP with a bucket layout that never changes, so that a resumed run has the same bits.
 //! - [`AdamW`], [`Sgd`]: fused, their state in plain named tensors. [`Parameters::clip_grad_norm`]: no wait for the device.
+//! - [`linear_cross_entropy`]: the loss of a language model, without a copy of all its logits.
 //! - [`Autocast`]: matrix products in bf16, by PyTorch's rules.
 //! - [`Reads`]: counts how often a thread waits for a device to read a number.
 //! - [`rng`]: the generator's state, for checkpoints.
@@ -43,6 +44,7 @@ mod cuda;
 mod error;
 mod ffi;
 mod group;
+mod loss;
 mod memory;
 mod optim;
 mod params;
@@ -58,6 +60,7 @@ pub use error::{Error, Result};
 pub use group::{
     C10dGroup, GlooGroup, GlooOptions, Listen, NcclGroup, NcclOptions, Pending, ProcessGroup, ReduceOp,
 };
+pub use loss::linear_cross_entropy;
 pub use memory::release_startup_code;
 pub use optim::{AdamW, AdamWOptions, Decay, Optimizer, Sgd, SgdOptions};
 pub use params::{GradNorm, Parameters};

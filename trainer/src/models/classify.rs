@@ -31,6 +31,10 @@ pub(super) fn loss(
     num_classes: i64,
     smoothing: f64,
 ) -> Result<Tensor, TaskError> {
+    if batch.is_moved() {
+        // A GPU would only say, and later, that some index was out of bounds, and be of no use from then on.
+        batch.check_labels(LABEL, num_classes)?;
+    }
     let labels = labels(batch)?;
     let loss =
         logits.f_cross_entropy_loss(&labels, None::<Tensor>, Reduction::Sum, NO_IGNORED_LABEL, smoothing);

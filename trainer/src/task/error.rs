@@ -122,6 +122,10 @@ pub enum TaskError {
     #[error(transparent)]
     Torch(#[from] TchError),
 
+    /// The same of one that Lockstep has beside tch's.
+    #[error(transparent)]
+    C10d(#[from] lockstep_c10d::Error),
+
     /// Anything else that a task finds.
     #[error(transparent)]
     Other(Box<dyn std::error::Error + Send + Sync>),

@@ -48,12 +48,13 @@ impl Windows {
     /// that some index of some kernel was out of bounds, and be of no use from then on.
     pub(super) fn tokens(&self, batch: &Batch) -> Result<Tokens, TaskError> {
         let length = self.length(batch)?;
-        let all = batch.column(COLUMN)?.f_to_kind(Kind::Int64)?;
-        if all.numel() > 0
-            && (all.f_min()?.f_int64_value(&[])? < 0 || all.f_max()?.f_int64_value(&[])? >= self.vocab)
+        let seen = batch.on_host(COLUMN)?.f_to_kind(Kind::Int64)?;
+        if seen.numel() > 0
+            && (seen.f_min()?.f_int64_value(&[])? < 0 || seen.f_max()?.f_int64_value(&[])? >= self.vocab)
         {
-            return Err(self.first_bad(batch, &all)?);
+            return Err(self.first_bad(batch, &seen)?);
         }
+        let all = if batch.is_moved() { batch.column(COLUMN)?.f_to_kind(Kind::Int64)? } else { seen };
         let all = all.f_to_device(self.device)?;
         Ok(Tokens { inputs: all.f_narrow(1, 0, length)?, targets: all.f_narrow(1, 1, length)? })
     }
