@@ -59,6 +59,19 @@ fn a_gpt_learns_shakespeare_through_a_kill_and_writes_text() {
     assert!(wrong.contains("token 256") && wrong.contains("256 tokens"), "{wrong}");
 }
 
+/// With dropout, on two ranks, each with its own random numbers.
+#[test]
+fn a_gpt_that_computes_its_blocks_again_learns_the_same() {
+    let ws = Workspace::new();
+    let again = |run: &str| format!("{} --set model.recompute=block", shakespeare(run));
+    ws.run(&shakespeare("kept")).expect_code(0);
+    ws.run(&again("again")).expect_code(0);
+    assert!(ws.model("again") == ws.model("kept"), "another way to the end");
+    // It is how a run computes, and makes no other run of it.
+    let on = ws.run(&format!("{} --set train.steps=62", again("kept"))).expect_code(0);
+    assert!(on.stderr.contains("; from checkpoint 60"), "it carries on: {}", on.stderr);
+}
+
 /// What bytes mean, and how many tokens there are, is the word of the data; other data has no say.
 #[test]
 fn text_is_written_with_the_data_that_the_model_was_trained_on() {

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-const SOURCES: [&str; 12] = [
+const SOURCES: [&str; 13] = [
     "autocast",
     "cross_entropy",
     "environment",
@@ -15,6 +15,7 @@ const SOURCES: [&str; 12] = [
     "optim",
     "random",
     "reads",
+    "recompute",
     "reducer",
     "store",
 ];

@@ -58,6 +58,8 @@ fn ranks_without_samples_take_part() {
         let mut world = world(json!({
             "nodes": nodes, "data": {"tail": "pad", "eval": {"uri": "memory"}},
             "eval": {"every": "20 steps"},
+            // Of no samples there is a gradient, too, if what lies before it is computed again.
+            "model": {"recompute": (nodes > 1).then_some("block")},
         }));
         (world.data.num_train, world.data.num_eval) = (18, 3);
         let outcome = world.train().done(STEPS);
@@ -90,6 +92,30 @@ fn it_resumes_with_the_same_bits() {
         for file in ["model.safetensors", "optimizer.safetensors"] {
             assert_eq!(expected[file], found[file], "{nodes} ranks, {file}");
         }
+    }
+}
+
+/// Over two micro batches a step, whose gradients are added up before they are averaged.
+#[test]
+fn what_is_computed_again_has_the_same_bits() {
+    let llama = json!({"norm": "rms", "activation": "swiglu", "positions": "rotary", "bias": false, "kvHeads": 2, "tied": false});
+    for (nodes, model, precision) in
+        [(1, json!({}), "fp32"), (1, json!({}), "bf16"), (2, json!({}), "bf16"), (2, llama, "fp32")]
+    {
+        // Ranks that are threads share one generator.
+        let dropout = if nodes == 1 { 0.2 } else { 0.0 };
+        let run = |recompute: Option<&str>| {
+            let mut model = model.clone();
+            model["dropout"] = json!(dropout);
+            model["recompute"] = json!(recompute);
+            let train = json!({"microBatch": 8 / nodes, "precision": precision});
+            let world = world(json!({"nodes": nodes, "model": model, "train": train}));
+            let losses = world.train().done(STEPS).losses();
+            (losses, world.checkpoint(STEPS)["model.safetensors"].clone())
+        };
+        let (again, kept) = (run(Some("block")), run(None));
+        assert_eq!(again.0, kept.0, "{nodes} ranks, {model}, {precision}");
+        assert!(again.1 == kept.1, "{nodes} ranks, {model}, {precision}: other parameters");
     }
 }
 

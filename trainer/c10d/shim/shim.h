@@ -137,6 +137,17 @@ typedef struct LsAutocast LsAutocast;
 int ls_autocast_new(at::Tensor* like, LsAutocast** out) noexcept;
 void ls_autocast_free(LsAutocast* autocast) noexcept;
 
+// recompute.cpp: a function of a tensor, which backward calls again instead of keeping what lies between.
+
+// Returns 0 and makes a new tensor, which the shim owns then; or says with ls_sink_fill what went wrong.
+typedef struct {
+  int (*forward)(void* context, at::Tensor* input, at::Tensor** out, void* problem);
+  void (*release)(void* context);
+} LsBlockTable;
+
+// Takes `context` over, also when it fails: `release` is called on it in the end. The caller owns the new tensor.
+int ls_recompute(const LsBlockTable* table, void* context, at::Tensor* input, at::Tensor** out) noexcept;
+
 // reads.cpp: from now on counts, on this thread, how often a number is read back from a tensor's device. The caller ends
 // that with the counter's free.
 typedef struct LsReads LsReads;

@@ -1,5 +1,6 @@
 //! The C interface of `shim/shim.h`, declaration by declaration, and the few helpers that every caller needs.
 
+use std::any::Any;
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::NonNull;
 
@@ -42,6 +43,12 @@ pub(crate) struct LsStoreTable {
     pub(crate) remove: extern "C" fn(*mut c_void, LsKey, *mut c_int) -> c_int,
     pub(crate) check: extern "C" fn(*mut c_void, LsKey, *mut c_int) -> c_int,
     pub(crate) wait: extern "C" fn(*mut c_void, LsKey, i64) -> c_int,
+    pub(crate) release: extern "C" fn(*mut c_void),
+}
+
+#[repr(C)]
+pub(crate) struct LsBlockTable {
+    pub(crate) forward: extern "C" fn(*mut c_void, *mut C_tensor, *mut *mut C_tensor, *mut c_void) -> c_int,
     pub(crate) release: extern "C" fn(*mut c_void),
 }
 
@@ -181,6 +188,13 @@ unsafe extern "C" {
     pub(crate) fn ls_autocast_new(like: *mut C_tensor, out: *mut *mut LsAutocast) -> c_int;
     pub(crate) fn ls_autocast_free(autocast: *mut LsAutocast);
 
+    pub(crate) fn ls_recompute(
+        table: *const LsBlockTable,
+        context: *mut c_void,
+        input: *mut C_tensor,
+        out: *mut *mut C_tensor,
+    ) -> c_int;
+
     pub(crate) fn ls_reads_new(out: *mut *mut LsReads) -> c_int;
     pub(crate) fn ls_reads_count(reads: *const LsReads, count: *mut u64) -> c_int;
     pub(crate) fn ls_reads_free(reads: *mut LsReads);
@@ -230,6 +244,13 @@ pub(crate) fn raw_list(tensors: &[Tensor]) -> Vec<*mut C_tensor> {
 /// The null pointer for None.
 pub(crate) fn raw_option(tensor: Option<&Tensor>) -> *mut C_tensor {
     tensor.map_or(std::ptr::null_mut(), raw)
+}
+
+/// What a panic in a callback said.
+pub(crate) fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text =
+        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").to_owned()
 }
 
 /// Owns an object that the shim made, and frees it with `FREE`'s function.

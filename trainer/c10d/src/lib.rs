@@ -14,6 +14,7 @@
 //! - [`AdamW`], [`Sgd`]: fused, their state in plain named tensors. [`Parameters::clip_grad_norm`]: no wait for the device.
 //! - [`linear_cross_entropy`]: the loss of a language model, without a copy of all its logits.
 //! - [`Autocast`]: matrix products in bf16, by PyTorch's rules.
+//! - [`recompute`]: activations that backward computes again instead of finding them kept.
 //! - [`Reads`]: counts how often a thread waits for a device to read a number.
 //! - [`rng`]: the generator's state, for checkpoints.
 //!
@@ -50,6 +51,7 @@ mod optim;
 mod params;
 mod plan;
 mod reads;
+mod recompute;
 mod reducer;
 pub mod rng;
 mod store;
@@ -61,11 +63,12 @@ pub use group::{
     C10dGroup, GlooGroup, GlooOptions, Listen, NcclGroup, NcclOptions, Pending, ProcessGroup, ReduceOp,
 };
 pub use loss::linear_cross_entropy;
-pub use memory::release_startup_code;
+pub use memory::{release_startup_code, return_freed_buffers};
 pub use optim::{AdamW, AdamWOptions, Decay, Optimizer, Sgd, SgdOptions};
 pub use params::{GradNorm, Parameters};
 pub use plan::{BucketPlan, ParamSize, PlanError};
 pub use reads::Reads;
+pub use recompute::recompute;
 pub use reducer::Reducer;
 pub use store::{MemoryStore, PrefixStore, Store, StoreError};
 

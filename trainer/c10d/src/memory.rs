@@ -1,7 +1,7 @@
-//! Gives memory back that only libtorch's start needed.
+//! Gives memory back: what only libtorch's start needed, and buffers that are free.
 
 use rustix::mm::{Advice, madvise};
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 
 /// Lets go of libtorch's code pages that its static initializers have touched, 25 MiB of which a training loop uses a
 /// third; those come back at their next use, from the page cache. Call it once, before training.
@@ -13,6 +13,19 @@ pub fn release_startup_code() {
         // the same file when they are used next, also where a thread executes them now.
         let _ = unsafe { madvise(begin as *mut c_void, len, Advice::LinuxDontNeed) };
     }
+}
+
+/// From now on, buffers of 1 MiB or more go back to the system when they are freed, which takes time for each. By default
+/// glibc keeps what is smaller than 32 MiB; and what it keeps of libtorch's buffers, which are aligned, is often too small by a
+/// few bytes for the next of the same size (its bug 14581, mended in 2.38), so that freed ones pile up.
+pub fn return_freed_buffers() {
+    const M_MMAP_THRESHOLD: c_int = -3;
+    unsafe extern "C" {
+        fn mallopt(parameter: c_int, value: c_int) -> c_int;
+    }
+    // SAFETY: two numbers, which are checked there. What it writes is one word, which `free` writes in the same way while other
+    // threads read it.
+    unsafe { mallopt(M_MMAP_THRESHOLD, 1 << 20) };
 }
 
 /// Address and length of a line's mapping, where it is code of libtorch.

@@ -17,6 +17,9 @@ const MEANING: [&str; 11] = [
     "train.seed",
 ];
 
+/// Fields below those that change how the same state is reached.
+const NO_MEANING: [&str; 1] = ["model.recompute"];
+
 /// Fields that jobs no longer have and that had no effect: records of earlier versions name them.
 pub(crate) const GONE: [&str; 1] = ["recovery.suspect"];
 
@@ -35,7 +38,7 @@ pub fn differences(a: &Value, b: &Value) -> Vec<String> {
 fn has_meaning(path: &str) -> bool {
     let below =
         |field: &str| path == field || path.strip_prefix(field).is_some_and(|rest| rest.starts_with('.'));
-    MEANING.iter().any(|field| below(field))
+    MEANING.iter().any(|field| below(field)) && !NO_MEANING.contains(&path)
 }
 
 fn walk(path: &str, a: &Value, b: &Value, found: &mut Vec<String>) {
@@ -70,6 +73,16 @@ mod tests {
         let all = differences(&a, &b);
         assert_eq!(all, ["train.steps", "train.seed", "limits"]);
         assert_eq!(with_meaning(&all), ["train.seed"]);
+    }
+
+    #[test]
+    fn what_is_kept_in_memory_means_nothing() {
+        let model = |more: Value| json!({ "model": { "kind": "gpt", "recompute": more } });
+        assert!(with_meaning(&differences(&model(json!("block")), &model(Value::Null))).is_empty());
+        let none = json!({ "model": { "kind": "gpt" } });
+        assert!(with_meaning(&differences(&none, &model(json!("block")))).is_empty());
+        let wider = json!({ "model": { "kind": "gpt", "recompute": "block", "width": 8 } });
+        assert_eq!(with_meaning(&differences(&none, &wider)), ["model.width"]);
     }
 
     #[test]

@@ -1,13 +1,12 @@
 //! A Rust store as libtorch sees it: a `c10d::Store` whose methods call back into Rust through a table of functions.
 
-use std::any::Any;
 use std::ffi::{c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Store, StoreError};
-use crate::ffi::{self, LsBytes, LsKey, LsStore, LsStoreTable, Owned};
+use crate::ffi::{self, LsBytes, LsKey, LsStore, LsStoreTable, Owned, panic_message};
 
 /// A store in libtorch's hands, for the time in which a group is formed.
 pub(crate) struct BridgedStore {
@@ -80,12 +79,6 @@ unsafe fn answer<T>(
             1
         }
     }
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> String {
-    let text =
-        panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    text.unwrap_or("no message").to_owned()
 }
 
 /// # Safety

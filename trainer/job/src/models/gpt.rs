@@ -57,6 +57,10 @@ pub struct Gpt {
     /// Whether the embedding of the tokens also makes the logits; otherwise there is a matrix of its own for them. Default:
     /// true.
     pub tied: bool,
+    /// What the backward pass computes again, so that it needn't be kept until then: less memory for about a third more work,
+    /// on CPUs for more, and the same result. It may change between launches. Default: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recompute: Option<Recompute>,
 }
 
 impl Default for Gpt {
@@ -78,6 +82,7 @@ impl Default for Gpt {
             bias: true,
             qkv_bias: None,
             tied: true,
+            recompute: None,
         }
     }
 }
@@ -104,6 +109,15 @@ pub enum GptActivation {
     Gelu,
     /// x σ(x), times a second linear layer, as Llama
     Swiglu,
+}
+
+/// What is computed again in backward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum Recompute {
+    /// each block, of which only the input is kept
+    Block,
 }
 
 /// How a transformer knows where a token stands.

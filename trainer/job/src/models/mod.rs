@@ -4,7 +4,7 @@ mod gpt;
 mod mlp;
 mod resnet;
 
-pub use gpt::{Gpt, GptActivation, Norm, Positions};
+pub use gpt::{Gpt, GptActivation, Norm, Positions, Recompute};
 pub use mlp::{Activation, Mlp};
 pub use resnet::Resnet;
 

@@ -13,6 +13,7 @@
 
 mod attention;
 mod block;
+mod layer;
 mod layers;
 mod loss;
 mod published;
@@ -23,11 +24,13 @@ mod tokens;
 use super::classify;
 use crate::task::{Batch, Items, Model, Outputs, Score, Setup, Task, TaskError, Unit};
 use block::Block;
+use layer::Layer;
 use layers::{Dropout, Norm, embedding};
-use lockstep_job::{Gpt, Positions};
+use lockstep_c10d::return_freed_buffers;
+use lockstep_job::{Gpt, Positions, Recompute};
 use rotary::Rotary;
 use shape::Shape;
-use tch::{Kind, Tensor, nn};
+use tch::{Device, Kind, Tensor, nn};
 use tokens::Windows;
 
 /// Standard deviation of the initial weights of GPT-2.
@@ -54,7 +57,7 @@ struct Transformer {
     embedding: Tensor,
     /// `[context, W]`, where positions are learned.
     positions: Option<Tensor>,
-    blocks: Vec<Block>,
+    blocks: Vec<Layer>,
     norm: Norm,
     /// `[padded vocab, W]`; the embedding itself, where they are tied.
     head: Tensor,
@@ -78,9 +81,17 @@ impl Transformer {
                 (Some(path.f_randn("weight", &[shape.context, shape.width], 0.0, INIT_STD)?), None)
             }
         };
+        let recomputes = spec.recompute == Some(Recompute::Block);
+        if recomputes && windows.device == Device::Cpu {
+            // Else what is not kept would not be there for others either.
+            return_freed_buffers();
+        }
         let blocks = (0..spec.layers)
-            .map(|i| Block::new(&(&body / names.blocks / i), spec, &shape, rotary.as_ref()))
-            .collect::<Result<_, _>>()?;
+            .map(|i| {
+                let block = Block::new(&(&body / names.blocks / i), spec, &shape, rotary.as_ref())?;
+                Ok(Layer::new(block, recomputes))
+            })
+            .collect::<Result<_, TaskError>>()?;
         let norm = Norm::new(&(&body / names.norm), spec, shape.width)?;
         let head = match spec.tied {
             true => embedding.shallow_clone(),

@@ -7,7 +7,6 @@ use crate::rank::Running;
 use lockstep_c10d::Parameters;
 use lockstep_job::{GptActivation, Norm as NormKind};
 use serde_json::Value;
-use tch::Device;
 use tch::nn::VarStore;
 
 fn small() -> Gpt {
