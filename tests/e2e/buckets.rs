@@ -65,6 +65,24 @@ fn a_run_on_azure_survives_the_loss_of_everything() {
     survives_the_loss_of_everything(server.env(), &server.uri(""));
 }
 
+/// A checkpoint's folder is one with a `model.safetensors`, as others publish it.
+#[test]
+fn published_weights_are_taken_from_a_bucket() {
+    let server = S3Server::start().unwrap();
+    let ws = workspace(server.env());
+    let (first, second) = (server.uri("runs/first"), server.uri("runs/second"));
+    ws.run(&launch(&first)).expect_code(0);
+    let list = ws.run(&format!("checkpoint list {first} --output json")).expect_code(0).json();
+    let folder = list[0]["uri"].as_str().unwrap();
+    assert!(folder.starts_with("s3://"), "{folder}");
+    // A rate of almost nothing leaves the parameters as they came.
+    let still = r#"--set optimizer={"kind":"sgd","lr":1e-30}"#;
+    let from = format!(r#"--set warmStart={{"kind":"weights","uri":"{folder}"}}"#);
+    let begun = ws.run(&format!("{} {still} {from}", launch(&second))).expect_code(0);
+    assert!(begun.stderr.contains("with the weights of s3://"), "{}", begun.stderr);
+    assert_eq!(model_hash(&ws, &second), model_hash(&ws, &first));
+}
+
 #[test]
 fn the_doctor_holds_a_bucket_to_the_contract_and_leaves_nothing() {
     let server = GcsServer::start(Access::Open).unwrap();
