@@ -155,9 +155,16 @@ async fn stored(run_dir: &str) -> Option<RunStatus> {
 /// The status that follows from what is known.
 pub(super) fn describe(name: &str, job: &Job, situation: &Situation, told: &Told) -> RunStatus {
     let (phase, why) = phase(name, situation, told);
-    let progress = told.progress();
-    let (step_seconds, slowest_rank) = (progress.step_seconds, progress.slowest_rank);
-    let Progress { step, total_steps, loss, samples_per_second, tokens_per_second, eval, .. } = progress;
+    let Progress {
+        step,
+        total_steps,
+        loss,
+        samples_per_second,
+        tokens_per_second,
+        step_seconds,
+        slowest_rank,
+        eval,
+    } = told.progress();
     let last_checkpoint = told.checkpoint();
     // One that stands still carries on from its checkpoint, which may be later than the last step that was told of.
     let stands = matches!(phase, RunPhase::Stopped | RunPhase::Interrupted);

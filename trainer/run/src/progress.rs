@@ -48,8 +48,9 @@ impl Report {
         self.grad_norm = newer.grad_norm.or(self.grad_norm);
         self.samples_per_second = newer.samples_per_second.or(self.samples_per_second);
         self.tokens_per_second = newer.tokens_per_second.or(self.tokens_per_second);
-        self.step_seconds = newer.step_seconds.or(self.step_seconds);
-        self.slowest_rank = newer.slowest_rank.or(self.slowest_rank);
+        if newer.step_seconds.is_some() {
+            (self.step_seconds, self.slowest_rank) = (newer.step_seconds, newer.slowest_rank);
+        }
         self.eval.extend(newer.eval);
     }
 }
@@ -105,8 +106,9 @@ impl Progress {
         self.loss = later.loss.or(self.loss);
         self.samples_per_second = later.samples_per_second.or(self.samples_per_second);
         self.tokens_per_second = later.tokens_per_second.or(self.tokens_per_second);
-        self.step_seconds = later.step_seconds.or(self.step_seconds);
-        self.slowest_rank = later.slowest_rank.or(self.slowest_rank);
+        if later.step_seconds.is_some() {
+            (self.step_seconds, self.slowest_rank) = (later.step_seconds, later.slowest_rank);
+        }
         self.eval.extend(later.eval);
     }
 }
@@ -191,9 +193,11 @@ mod tests {
 
     #[test]
     fn what_time_goes_to_is_known_until_another_interval_tells() {
-        let known = known(vec![timed(2), evaluation(2, &[])]);
+        let mut known = known(vec![timed(2), evaluation(2, &[])]);
         assert_eq!(known, timed(2).into());
         assert!(known.step_seconds.is_some() && known.slowest_rank.is_some());
+        known.merge(Report { slowest_rank: None, ..timed(3) });
+        assert_eq!(known.slowest_rank, None, "it went on with one rank");
     }
 
     #[test]
