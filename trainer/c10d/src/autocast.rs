@@ -10,6 +10,9 @@ use crate::{Error, Result};
 
 /// While it lives, operations of this thread that gain by it compute in a shorter kind, and those that would lose too much stay as
 /// they are: PyTorch's `torch.autocast`. Parameters keep their kind; each is cast once, until the guard is dropped.
+///
+/// libtorch keeps these casts for all threads of a process. Where several compute, such as ranks that are threads, one may drop what
+/// another has cast, and a parameter that is used twice is then cast twice: its gradient differs in the last bits.
 pub struct Autocast {
     _handle: Owned<LsAutocast>,
     not_send: PhantomData<*const ()>,

@@ -11,7 +11,8 @@ use lockstep_c10d::{Autocast, BucketPlan, Error, Parameters, Reducer, Result, re
 use support::{bits, noise, ranks};
 use tch::{Device, Kind, TchError, Tensor, nn};
 
-/// Held by whoever draws from the process's one generator.
+/// Held by each test: a process has one generator, and keeps what was cast for all its threads. Where another thread clears that
+/// between two uses of a matrix, its gradient is added up of two casts, in other bits.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn block(weight: &Tensor, x: &Tensor) -> Result<Tensor, TchError> {
@@ -56,6 +57,7 @@ fn gradients_have_the_bits_of_what_is_kept() {
 
 #[test]
 fn what_goes_wrong_is_told_in_either_pass() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let x = Tensor::ones([3], (Kind::Float, Device::Cpu)).set_requires_grad(true);
     let error = recompute(&x, |_| Err::<Tensor, _>("no luck")).unwrap_err();
     assert!(matches!(&error, Error::Torch { message, .. } if message.contains("no luck")), "{error}");
@@ -74,6 +76,7 @@ fn what_goes_wrong_is_told_in_either_pass() {
 
 #[test]
 fn what_it_holds_is_released_with_the_graph() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     struct Released<'a>(&'a AtomicU32);
     impl Drop for Released<'_> {
         fn drop(&mut self) {
@@ -138,6 +141,7 @@ fn averaged(computed_again: usize) -> Vec<Vec<Vec<u32>>> {
 /// With all three, the last bucket is full in the middle of an inner backward pass.
 #[test]
 fn the_reducer_averages_what_is_computed_again() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let kept = averaged(0);
     assert!(kept[0] == kept[1] && kept[0][0] != kept[0][1]);
     for computed_again in [2, 3] {
