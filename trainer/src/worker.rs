@@ -20,6 +20,7 @@ use lockstep_run::link::{Start, WorkerOutcome};
 use lockstep_run::{Provenance, RunDir, Step, Versions, Writer};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
+use tch::Device;
 use tch::nn::VarStore;
 
 /// Held while a model draws its initial values.
@@ -55,7 +56,8 @@ pub fn run(
     let calendar = Calendar::new(&job, data.num_samples());
     let (world, compute) = group::form(&job, &start, &store, found, &outbox)?;
     let (rank, device) = (world.rank(), compute.device());
-    let vars = VarStore::new(device);
+    // On the CPU, whose generator gives the same initial values whatever the model computes on.
+    let mut vars = VarStore::new(Device::Cpu);
     let empty = data.empty()?;
     let running = Running::default();
     let (num_classes, vocab) = (data.num_classes(), data.vocab());
@@ -67,6 +69,10 @@ pub fn run(
         task.build(&setup, &vars.root())
     };
     let model = built.map_err(|source| Error::Task { rank: world.rank(), step: Step(0), source })?;
+    if device != Device::Cpu {
+        let _no_grad = tch::no_grad_guard();
+        vars.set_device(device);
+    }
     let running = running.close(device)?;
     let variables = Variables::of(&vars)?;
     let optimizer = optimizer::build(&job.optimizer, variables.parameters())?;

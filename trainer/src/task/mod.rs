@@ -143,7 +143,8 @@ pub struct Setup<'a> {
     /// The vocabulary, where the data has tokens and says how many different ones there are: the largest, plus 1. Token files
     /// without an index don't say it; `lockstep data seal` writes it down.
     pub vocab: Option<i64>,
-    /// Where parameters live.
+    /// Where the model computes, and where tensors belong that are no parameters. Parameters are made on the CPU, so that the seed
+    /// gives the same ones on any device, and are moved.
     pub device: Device,
     /// Where buffers are made that follow what forward passes see.
     pub running: &'a Running,
