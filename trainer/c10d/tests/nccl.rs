@@ -100,7 +100,7 @@ fn what_a_driver_lacks_is_named() {
         (say(13_000, 1, &[]), "local rank 1 needs GPU 1, and this node shows 1: lower ranksPerNode"),
         (say(13_010, 2, &[library()]), "libtorch's CUDA half can't be opened: libtorch_cuda.so"),
         (say(13_010, 2, &[torch_lib()]), "liblockstep_nccl.so can't be opened"),
-        (say(13_010, 2, &[torch_lib(), library()]), "GPU 1: taking it failed"),
+        (say(13_010, 2, &[torch_lib(), library()]), "GPU 1: taking it failed: CUDA error: "),
     ];
     for (said, words) in expected {
         assert!(said.contains(words), "no {words:?} in: {said}");

@@ -107,7 +107,11 @@ impl Cuda {
         }
         let code = CudaCode::open()?;
         let broken = |operation| {
-            move |raised: Raised| CudaMissing::Broken { index, operation, message: raised.message }
+            move |raised: Raised| {
+                // CUDA goes on with advice for debuggers.
+                let message = raised.message.lines().next().unwrap_or_default().to_owned();
+                CudaMissing::Broken { index, operation, message }
+            }
         };
         code.functions.bind(index).map_err(broken("taking it"))?;
         let found = code.functions.device(index).map_err(broken("looking at it"))?;
