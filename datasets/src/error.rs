@@ -28,6 +28,20 @@ pub enum Error {
         /// The split's folder.
         uri: String,
     },
+    /// A file that is no tokenizer, or one that can't be used.
+    #[error("{}: {reason}", file.display())]
+    Tokenizer {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, and what to write.
+        reason: String,
+    },
+    /// A tokenizer that fails on a text, or on tokens.
+    #[error("the tokenizer fails: {reason}")]
+    Encoding {
+        /// Its own words.
+        reason: String,
+    },
     /// A dataset of another format than it is read as.
     #[error("{file} lists files of the format {found}, but they are to be read as {wanted}; {fix}")]
     OtherFormat {

@@ -23,6 +23,7 @@ mod reading;
 mod recheck;
 mod sampling;
 mod seal;
+mod tokenizer;
 mod tokens;
 
 pub use batch::{Batch, Column, Values};
@@ -39,9 +40,10 @@ pub use mds::{
 };
 pub use order::{EpochOrder, Order, OrderOptions, Shuffle, Tail};
 pub use pack::{
-    LabelColumn, PackOptions, PackReport, PackTextOptions, PackedSplit, PictureOptions, Splits, Tokenizer,
+    LabelColumn, PackOptions, PackReport, PackTextOptions, PackedSplit, PictureOptions, Splits,
     holds_pictures, pack_csv, pack_pictures, pack_text,
 };
 pub use sampling::Replica;
 pub use seal::{Seal, SealedSplit, seal};
+pub use tokenizer::{Decoder, FromFile, Tokenizer};
 pub use tokens::{TokenFile, parse_token_header};

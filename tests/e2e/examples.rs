@@ -59,6 +59,40 @@ fn a_gpt_learns_shakespeare_through_a_kill_and_writes_text() {
     assert!(wrong.contains("token 256") && wrong.contains("256 tokens"), "{wrong}");
 }
 
+/// A text becomes tokens by a file, is learned, and is written by the same file.
+#[test]
+fn a_gpt_learns_the_tokens_of_a_tokenizer_and_writes_text_with_it() {
+    let ws = Workspace::new();
+    let fixtures = repository().join("datasets/tests/fixtures");
+    let (text, tokenizer) = (fixtures.join("bpe.txt"), fixtures.join("bpe.json"));
+    let packed = format!("data pack {} plays --tokens {}", text.display(), tokenizer.display());
+    ws.run(&packed).expect_code(0);
+    let job = "name: plays\nmodel: { kind: gpt, layers: 1, heads: 2, width: 16, context: 16 }\n\
+               data: { format: tokens, window: 16, train: { uri: plays, split: train } }\ntrain: { steps: 4, globalBatch: 8 }\n";
+    let job = ws.write("plays.yaml", job);
+    ws.run(&format!("launch -f {} --local --run-dir plays-run", job.display())).expect_code(0);
+
+    let sample = |more: &str| ws.run(&format!("sample plays-run --prompt ROMEO: --length 20 {more}"));
+    let given = format!("--tokenizer {}", tokenizer.display());
+    let written = sample(&given).expect_code(0).stdout;
+    assert!(written.starts_with("ROMEO:") && written.len() > 20, "{written}");
+    let json = sample(&format!("{given} -o json")).expect_code(0).json();
+    // What a terminal would take for an order is not shown.
+    let shown: String = json["text"]
+        .as_str()
+        .unwrap()
+        .replace(|c: char| c.is_control() && c != '\n' && c != '\t', "\u{fffd}");
+    assert_eq!(format!("ROMEO:{shown}\n"), written);
+    let without = sample("").expect_code(2).stderr;
+    assert!(without.contains("those of bpe.json sha256:") && without.contains("--tokenizer"), "{without}");
+    let other = ws.write(
+        "other.json",
+        &std::fs::read_to_string(&tokenizer).unwrap().replace("\"version\"", " \"version\""),
+    );
+    let other = sample(&format!("--tokenizer {}", other.display())).expect_code(2).stderr;
+    assert!(other.contains("not of other.json sha256:"), "{other}");
+}
+
 /// With dropout, on two ranks, each with its own random numbers.
 #[test]
 fn a_gpt_that_computes_its_blocks_again_learns_the_same() {

@@ -1,18 +1,17 @@
 use std::{
     collections::BTreeMap,
-    fmt,
     io::Read,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
 use crate::{
-    Error, Result, WriterOptions,
-    mds::{Notes, Range},
+    Error, Result, Tokenizer, WriterOptions,
+    mds::Notes,
     pack::{
         PackReport, PackedSplit,
         input::open_input,
         options::ends,
+        pieces::Pieces,
         utf8::{NotUtf8, Utf8},
     },
     tokens::{COLUMN, TokenWriter},
@@ -23,41 +22,6 @@ const PIECE: usize = 64 << 10;
 
 /// A character of UTF-8 has no more. Unit: bytes.
 const MOST_CHARACTER_BYTES: u64 = 4;
-
-/// What makes tokens of text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tokenizer {
-    /// `bytes`: each byte of the text's UTF-8 is a token.
-    Bytes,
-}
-
-impl Tokenizer {
-    /// The tokens that there may be, whatever the text.
-    fn range(self) -> Range {
-        match self {
-            Self::Bytes => Range { min: 0.0, max: u8::MAX.into() },
-        }
-    }
-}
-
-impl fmt::Display for Tokenizer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bytes => f.write_str("bytes"),
-        }
-    }
-}
-
-impl FromStr for Tokenizer {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "bytes" => Ok(Self::Bytes),
-            _ => Err(format!("there is no tokenizer {name:?}; write bytes")),
-        }
-    }
-}
 
 /// How to pack text.
 #[derive(Debug, Clone)]
@@ -93,7 +57,8 @@ impl PackTextOptions {
 
 /// Packs a text into token files. No character is cut in two by the splits.
 ///
-/// The text is read twice, first to check and measure it; memory holds one file of each split. Blocking.
+/// The text is read twice, first to check and measure it; memory holds one file of each split, and where a tokenizer is a file's some
+/// megabytes of text. Blocking.
 ///
 /// # Errors
 /// [`Error::Row`] naming the line that is not UTF-8, and [`Error::BadOption`] for a split that would be empty, before
@@ -118,9 +83,24 @@ pub fn pack_text(options: &PackTextOptions) -> Result<PackReport> {
         .map(|name| TokenWriter::create(&options.output, name, options.writer.clone()))
         .collect::<Result<Vec<_>>>()?;
     let mut deal = Deal { ends, split: 0, at: 0 };
-    each_piece(&options.input, |piece| {
-        deal.deal(piece, |split, bytes| writers[split].write(bytes.iter().map(|byte| u16::from(*byte))))
-    })?;
+    match &options.tokenizer {
+        Tokenizer::Bytes => each_piece(&options.input, |piece| {
+            deal.deal(piece, |split, bytes| writers[split].write(bytes.iter().map(|byte| u16::from(*byte))))
+        })?,
+        Tokenizer::File(file) => {
+            let mut waiting: Vec<_> = writers.iter().map(|_| Pieces::default()).collect();
+            let mut put = |split: usize, pieces: Vec<&str>| writers[split].write(file.encode(pieces)?);
+            each_piece(&options.input, |piece| {
+                deal.deal(piece, |split, bytes| match waiting[split].push(bytes) {
+                    true => waiting[split].take(false, |pieces| put(split, pieces)),
+                    false => Ok(()),
+                })
+            })?;
+            for (split, mut rest) in waiting.into_iter().enumerate() {
+                rest.take(true, |pieces| put(split, pieces))?;
+            }
+        }
+    }
     let ranges = BTreeMap::from([(COLUMN.to_owned(), options.tokenizer.range())]);
     let notes = Notes {
         ranges: ranges.clone(),

@@ -4,7 +4,8 @@ use std::{fs, io::Write, path::PathBuf};
 
 use flate2::{Compression as Level, write::GzEncoder};
 use lockstep_datasets::{
-    Compression, Dataset, Error, HashAlgorithm, PackTextOptions, WriterOptions, inspect, pack_text, verify,
+    Compression, Dataset, Error, HashAlgorithm, PackTextOptions, Tokenizer, WriterOptions, inspect,
+    pack_text, verify,
 };
 
 use crate::{
@@ -144,4 +145,82 @@ fn what_a_packer_left_halfway_is_no_dataset() {
     assert!(!verify(&output, None).unwrap().problems.is_empty());
     pack_text(&PackTextOptions::new(&input.path, &output)).unwrap();
     assert!(verify(&output, None).unwrap().is_good());
+}
+
+/// Tokens of a split, out of all its files.
+fn tokens_of(uri: &str, split: &str) -> Vec<u16> {
+    let files = inspect(uri).unwrap().splits.iter().find(|found| found.split == split).unwrap().shards;
+    let file = |file| read(uri, &format!("{split}/tokens.{file:05}.bin"))[1024..].to_vec();
+    let bytes: Vec<u8> = (0..files).flat_map(file).collect();
+    bytes.chunks(2).map(|token| u16::from_le_bytes([token[0], token[1]])).collect()
+}
+
+// Cargo starts a test in its package. `bpe.json` was trained on the committed plays with 512 tokens.
+const BPE: &str = "tests/fixtures/bpe.json";
+
+#[test]
+fn a_tokenizer_of_a_file_gives_the_tokens_that_its_own_library_gives() {
+    let expected: serde_json::Value =
+        serde_json::from_slice(&fs::read("tests/fixtures/bpe.ids.json").unwrap()).unwrap();
+    let expected: Vec<u16> = serde_json::from_value(expected["ids"].clone()).unwrap();
+    let tokenizer = Tokenizer::open(BPE).unwrap();
+    let output = fresh();
+    let options = PackTextOptions {
+        tokenizer: tokenizer.clone(),
+        ..PackTextOptions::new("tests/fixtures/bpe.txt", &output)
+    };
+    pack_text(&options).unwrap();
+    assert_eq!(tokens_of(&output, "train"), expected);
+
+    let dataset = Dataset::open_tokens(&output, "train", 16).unwrap();
+    assert_eq!(dataset.range("tokens").map(|range| range.max), Some(511.0));
+    let recorded = dataset.tokenizer().unwrap();
+    assert!(recorded.starts_with("bpe.json sha256:") && tokenizer.made(recorded), "{recorded}");
+    assert!(!Tokenizer::Bytes.made(recorded) && !tokenizer.made("bytes"));
+    assert!(tokenizer.made(&recorded.replace("bpe.json", "renamed.json")));
+
+    let mut decoder = tokenizer.decoder();
+    let text: String = expected.iter().map(|token| decoder.push(i64::from(*token)).unwrap()).collect();
+    assert_eq!(text + &decoder.end(), fs::read_to_string("tests/fixtures/bpe.txt").unwrap());
+}
+
+/// A text of many pieces, on several cores; and of two splits, whose tokens make up the whole text again.
+#[test]
+fn pieces_have_the_tokens_of_the_whole() {
+    let plays = back("shakespeare", "train");
+    let input = text(plays.as_bytes());
+    let tokenizer = Tokenizer::open(BPE).unwrap();
+    let pack = |of: &[(&str, f64)]| {
+        let (output, tokenizer) = (fresh(), tokenizer.clone());
+        let options =
+            PackTextOptions { tokenizer, shares: shares(of), ..PackTextOptions::new(&input.path, &output) };
+        pack_text(&options).unwrap();
+        output
+    };
+    let whole = tokens_of(&pack(&[("train", 1.0)]), "train");
+    assert!(whole == tokenizer.encode(&plays).unwrap(), "{} tokens differ", whole.len());
+    let output = pack(&[("train", 0.9), ("test", 0.1)]);
+    let mut decoder = tokenizer.decoder();
+    let both = [tokens_of(&output, "train"), tokens_of(&output, "test")].concat();
+    let text: String = both.iter().map(|token| decoder.push(i64::from(*token)).unwrap()).collect();
+    assert!(text + &decoder.end() == plays, "{} tokens are another text", both.len());
+}
+
+#[test]
+fn what_is_no_tokenizer_is_named() {
+    let none = text(b"{}");
+    let large: String = (0..65_537).map(|i| format!("\"t{i}\":{i},")).collect();
+    let large = format!(
+        r#"{{"version":"1.0","added_tokens":[],"model":{{"type":"WordLevel","vocab":{{{}}},"unk_token":"t0"}}}}"#,
+        large.trim_end_matches(',')
+    );
+    let large = text(large.as_bytes());
+    for (name, words) in [
+        ("nowhere.json", "write bytes, or name a tokenizer.json"),
+        (none.path.to_str().unwrap(), "no tokenizer.json of Hugging Face's"),
+        (large.path.to_str().unwrap(), "it has 65537 tokens, and a file of tokens can tell 65536 apart"),
+    ] {
+        let error = Tokenizer::open(name).unwrap_err().to_string();
+        assert!(error.contains(words) && error.contains(name), "{error}");
+    }
 }

@@ -2,7 +2,7 @@ use crate::local::sibling;
 use crate::runs::RunArg;
 use crate::{Context, Exit, Failure, Output, block_on};
 use anyhow::Context as _;
-use lockstep_datasets::Dataset;
+use lockstep_datasets::{Dataset, Decoder, Tokenizer};
 use lockstep_job::{Source, parse};
 use lockstep_run::checkpoint::JOB;
 use lockstep_run::sample::{SAMPLE, SampleRequest};
@@ -21,9 +21,13 @@ pub(super) struct Args {
     #[command(flatten)]
     run: RunArg,
 
-    /// Text to go on with, of a run whose tokens are bytes
+    /// Text to go on with
     #[arg(long, value_name = "TEXT", required_unless_present = "tokens", conflicts_with = "tokens")]
     prompt: Option<String>,
+
+    /// The tokenizer.json that made the run's tokens; without it they must be bytes
+    #[arg(long, value_name = "FILE", default_value = "bytes", value_parser = Tokenizer::open, conflicts_with = "tokens")]
+    tokenizer: Tokenizer,
 
     /// Numbers of the tokens to go on with, with commas between; what comes is printed as numbers, too
     #[arg(long, value_name = "N,N", value_delimiter = ',')]
@@ -61,9 +65,8 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     })?;
     let prompt = match (&args.prompt, &args.tokens) {
         (Some(text), _) => {
-            let text = text.as_bytes();
-            only_bytes(job)?;
-            text.iter().map(|byte| i64::from(*byte)).collect()
+            made_by(&args.tokenizer, job)?;
+            args.tokenizer.encode(text)?.into_iter().map(i64::from).collect()
         }
         (None, tokens) => tokens.clone().unwrap_or_default(),
     };
@@ -102,9 +105,9 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     if !child.wait()?.success() {
         return Ok(Exit::Failed);
     }
-    shown.end()?;
+    let shown = shown.end()?;
     if context.output.format.is_data() {
-        let text = args.prompt.as_ref().map(|_| String::from_utf8_lossy(&bytes(&written)).into_owned());
+        let text = args.prompt.as_ref().map(|_| shown.text);
         let json = json!({ "step": checkpoint.step, "prompt": args.prompt, "text": text, "tokens": written });
         context.output.result(&json, String::new)?;
     }
@@ -130,11 +133,11 @@ async fn checkpoint(dir: &RunDir, args: &Args) -> anyhow::Result<CommitRef> {
     })
 }
 
-/// Text stands for tokens only where the run's data says how.
-fn only_bytes(job: String) -> anyhow::Result<()> {
+/// Text stands for tokens only by the tokenizer that made those of the run's data.
+fn made_by(tokenizer: &Tokenizer, job: String) -> anyhow::Result<()> {
     let job = parse(&Source { path: JOB.into(), text: job }, &[])?;
     let other = |what: String| {
-        let fix = "give the prompt as --tokens, from your own tokenizer";
+        let fix = "name its tokenizer.json with --tokenizer, or give the prompt as --tokens";
         Err(Failure::usage(what).note("fix", fix).into())
     };
     let Some(data) = &job.data else {
@@ -146,44 +149,42 @@ fn only_bytes(job: String) -> anyhow::Result<()> {
         None => Dataset::open(uri, split)?,
     };
     match dataset.tokenizer() {
-        Some("bytes") => Ok(()),
-        Some(tokenizer) => {
-            other(format!("the tokens of {} are those of {tokenizer}, not bytes", dataset.uri()))
+        Some(recorded) if tokenizer.made(recorded) => Ok(()),
+        Some(recorded) => {
+            other(format!("the tokens of {} are those of {recorded}, not of {tokenizer}", dataset.uri()))
         }
         None => other(format!("{} doesn't say what its tokens are", dataset.uri())),
     }
 }
 
 /// What was written so far, shown as it comes: of text, no character before it is whole.
-struct Shown {
+struct Shown<'a> {
     output: Output,
-    as_text: bool,
-    waiting: Vec<u8>,
+    decoder: Option<Decoder<'a>>,
+    text: String,
 }
 
-impl Shown {
-    fn new(args: &Args, context: &Context) -> anyhow::Result<Self> {
-        let shown = Self { output: context.output, as_text: args.prompt.is_some(), waiting: Vec::new() };
+impl<'a> Shown<'a> {
+    fn new(args: &'a Args, context: &Context) -> anyhow::Result<Self> {
+        let decoder = args.prompt.as_ref().map(|_| args.tokenizer.decoder());
+        let shown = Self { output: context.output, decoder, text: String::new() };
         shown.print(args.prompt.as_deref().unwrap_or_default())?;
         Ok(shown)
     }
 
     fn take(&mut self, token: i64) -> anyhow::Result<()> {
-        if !self.as_text {
-            return self.print(&format!("{token} "));
-        }
-        self.waiting.extend(bytes(&[token]));
-        let whole = match std::str::from_utf8(&self.waiting) {
-            Err(error) if error.error_len().is_none() => error.valid_up_to(),
-            _ => self.waiting.len(),
-        };
-        let text: Vec<u8> = self.waiting.drain(..whole).collect();
-        self.print(&String::from_utf8_lossy(&text))
+        let Some(decoder) = &mut self.decoder else { return self.print(&format!("{token} ")) };
+        let text = decoder.push(token)?;
+        self.print(&text)?;
+        self.text += &text;
+        Ok(())
     }
 
-    fn end(&mut self) -> anyhow::Result<()> {
-        let rest = std::mem::take(&mut self.waiting);
-        self.print(&format!("{}\n", String::from_utf8_lossy(&rest)))
+    fn end(mut self) -> anyhow::Result<Self> {
+        let rest = self.decoder.take().map(Decoder::end).unwrap_or_default();
+        self.print(&format!("{rest}\n"))?;
+        self.text += &rest;
+        Ok(self)
     }
 
     /// Nothing that a terminal would take for an order; nothing at all, where the result is data.
@@ -194,10 +195,6 @@ impl Shown {
         let is_order = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
         Ok(self.output.part(&text.replace(is_order, "\u{fffd}"))?)
     }
-}
-
-fn bytes(tokens: &[i64]) -> Vec<u8> {
-    tokens.iter().map(|token| u8::try_from(*token).unwrap_or(b'?')).collect()
 }
 
 fn temperature(text: &str) -> Result<f64, String> {

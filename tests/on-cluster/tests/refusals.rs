@@ -149,12 +149,9 @@ fn doctor_says_what_is_missing() {
         unsafe_pods.contains("would violate PodSecurity") && unsafe_pods.contains("hostNetwork=true"),
         "{unsafe_pods}"
     );
-    let gpus = r#"--set kubernetes.gpu={"resource":"lockstep.test/none","count":1}"#;
+    let gpus = r#"--set kubernetes.gpu={"resource":"nvidia.com/none","count":1}"#;
     let no_gpus = space.run(&format!("doctor {job} {gpus}")).expect_code(1).stdout;
-    assert!(
-        no_gpus.contains("2 x 1 lockstep.test/none: the machines have room for 0 such pods"),
-        "{no_gpus}"
-    );
+    assert!(no_gpus.contains("2 x 1 nvidia.com/none: the machines have room for 0 such pods"), "{no_gpus}");
     assert_eq!(space.objects(), Vec::<String>::new());
     let absent = space.run("doctor -n absent").expect_code(1).stdout;
     assert!(absent.contains("missing") && absent.contains("namespaces \"absent\" not found"), "{absent}");

@@ -23,7 +23,7 @@ use crate::{Context, Exit, Failure, output::columns, runs::absolute};
 #[command(
     after_help = "For example:  lockstep data pack digits.csv.gz datasets/digits --split train=0.8,test=0.2\n              \
                   lockstep data pack cifar-10-binary.tar.gz s3://bucket/datasets/cifar10\n              \
-                  lockstep data pack book.txt datasets/book --tokens bytes --split train=0.9,test=0.1"
+                  lockstep data pack book.txt datasets/book --tokens tokenizer.json --split train=0.9,test=0.1"
 )]
 pub(in crate::cli) struct Args {
     /// A CSV file or a text, gzipped or not, or a folder or tar archive of pictures
@@ -32,10 +32,12 @@ pub(in crate::cli) struct Args {
     /// Where to write the dataset: a folder, or a file://, s3://, gs:// or az:// URI
     dataset: String,
 
-    /// Pack a text in UTF-8, by this tokenizer: bytes, by which each byte is a token from 0 to 255
+    /// Pack a text in UTF-8, by this tokenizer: bytes, by which each byte is a token from 0 to 255, or a tokenizer.json of Hugging
+    /// Face's tokenizers
     #[arg(
         long,
         value_name = "TOKENIZER",
+        value_parser = Tokenizer::open,
         conflicts_with_all = ["header", "label", "seed", "dtype", "shape", "compression"]
     )]
     tokens: Option<Tokenizer>,
@@ -87,8 +89,8 @@ type Share = (String, Option<f64>);
 
 pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     let splits = splits(args)?;
-    match args.tokens {
-        Some(tokenizer) => text(args, splits, tokenizer, context),
+    match &args.tokens {
+        Some(tokenizer) => text(args, splits, tokenizer.clone(), context),
         None if holds_pictures(&args.input)? => tell(&pictures(args, splits)?, context),
         None => tell(&csv(args, splits)?, context),
     }
