@@ -104,8 +104,12 @@ book: ## the book of docs/ as a website, into target/book
 	tests/scripts/book.sh $(TARGET)/book
 
 .PHONY: bench
-bench: build python ## measure against PyTorch and torchrun; prints and writes tests/benches/results
+bench: build python read-pictures ## measure against PyTorch and torchrun; prints and writes tests/benches/results
 	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) tests/benches/run.py --bin $(DIST)
+
+.PHONY: read-pictures
+read-pictures: .libtorch
+	$(WITH_LIBTORCH) $(CARGO) build --release --locked -p lockstep-datasets --example read-pictures
 
 .PHONY: soak
 soak: test-binaries ## a million logged steps with 200 kills: storage, memory and descriptors stay bounded; writes tests/benches/results

@@ -45,9 +45,13 @@ class Bench:
         """`lockstep launch --local` of a job; `train_steps=5` is `--set train.steps=5`."""
         return Lockstep(self, job, sets)
 
-    def theirs(self, *args, restarts=0, data=None, script="ddp.py"):
+    def theirs(self, *args, restarts=0, data=None, script="ddp.py", ranks=2):
         """torchrun with the twin."""
-        return Torchrun(self, script, [*map(str, args), "--data", str(data or self.flat)], restarts)
+        return Torchrun(self, script, [*map(str, args), "--data", str(data or self.flat)], restarts, ranks)
+
+    def peer(self, script):
+        """Where a script of theirs is."""
+        return BENCHES / "peers" / script
 
 
 class Lockstep(Child):
@@ -77,12 +81,12 @@ class Lockstep(Child):
 class Torchrun(Child):
     """The twin under torchrun, on one node, which is what starts soonest."""
 
-    def __init__(self, bench, script, args, restarts):
+    def __init__(self, bench, script, args, restarts, ranks):
         self.life = 0
-        command = [bench.python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        command = [bench.python, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
         # Without this a restarted rank may find its peer's address from before in torchrun's store, and fails once more.
         env = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"} if restarts else {}
-        super().__init__([*command, f"--max-restarts={restarts}", BENCHES / "peers" / script, *args], env)
+        super().__init__([*command, f"--max-restarts={restarts}", bench.peer(script), *args], env)
 
     def first_step(self):
         return self._step_of_life(0)

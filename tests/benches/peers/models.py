@@ -41,7 +41,7 @@ def arguments():
     parser.add_argument("--batch", type=int, required=True, help="samples of a step, over all ranks")
     parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--every", type=int, default=1, help="steps between two lines")
-    parser.add_argument("--weights", required=True, help="safetensors file with the first weights")
+    parser.add_argument("--weights", help="safetensors file with the first weights (default: PyTorch's own)")
     parser.add_argument("--variant", choices=["default", "fused", "compile"], default="default")
     parser.add_argument("--bf16", action="store_true")
     return parser.parse_args()
@@ -73,7 +73,7 @@ def main():
     for block in model.modules():
         if type(block) is GptBlock:
             block.__class__ = FastBlock
-    weights = load_file(args.weights)
+    weights = load_file(args.weights) if args.weights else {}
     model.load_state_dict({k: fit(v, weights[k]) for k, v in model.state_dict().items() if k in weights}, strict=False)
     fused = args.variant != "default"
     ddp = DistributedDataParallel(model, gradient_as_bucket_view=fused, broadcast_buffers=False)

@@ -30,13 +30,14 @@ class Case:
     sets: dict
     reach: dict
     bf16: bool = False
+    ranks: int = 2
 
     def variants(self):
         return [variant for variant in VARIANTS if variant in self.reach]
 
 
 def measure(bench):
-    pictures, windows = _pictures(bench), _windows(bench)
+    of_pictures, of_windows = pictures(bench), windows(bench)
     cases = [
         _mlp("mlp 1.1 M", "[1024,1024]", [64, 1024, 1024, 10]),
         _mlp("mlp 8.5 M", "[2048,2048,2048]", [64, 2048, 2048, 2048, 10]),
@@ -54,7 +55,7 @@ def measure(bench):
         ))
     claims, values = [], {}
     for case in cases:
-        data = {"mlp": (None, bench.flat), "resnet": pictures, "gpt": windows}[case.kind]
+        data = {"mlp": (None, bench.flat), "resnet": of_pictures, "gpt": of_windows}[case.kind]
         found, told = _case(bench, case, data)
         claims += told
         values |= {f"{case.name}, {side}, {key}": samples for side, keys in found.items() for key, samples in keys.items()}
@@ -74,12 +75,7 @@ def _mlp(name, hidden, widths):
 
 
 def _case(bench, case, data):
-    uri, flat = data
-    sets = dict(case.sets, train_precision="bf16") if case.bf16 else dict(case.sets)
-    if uri:
-        sets["data_train_uri"] = uri
-    weights = _first_weights(bench, case, sets)
-    steps = case.every * (WARM_UP + 4)
+    sets, weights, flat = _prepared(bench, case, data)
     equal, apart = {}, 0.0
     for side in ("ours", *case.variants()):
         equal[side] = _run(bench, case, side, sets, weights, flat, EQUAL_STEPS, 1)["losses"]
@@ -94,13 +90,7 @@ def _case(bench, case, data):
         ", ".join(f"{side} {equal[side][-1]:.6f}" for side in case.variants()),
         f"≤ {apart:.1e} apart at every step", f"≤ {within:.0e}", same,
     )]
-    found = {side: {"ms": [], "rss": []} for side in equal}
-    for _ in range(bench.n):
-        for side in found:
-            sample = _run(bench, case, side, sets, weights, flat, steps, case.every)
-            found[side]["ms"].append(sample["ms"])
-            found[side]["rss"].append(sample["rss"])
-        bench.say(f"  {case.name}: " + ", ".join(f"{side} {s['ms'][-1]:.2f} ms" for side, s in found.items()))
+    found = _timed(bench, case, list(equal), sets, weights, flat)
     ours = found["ours"]
     for side in case.variants():
         times, reach = ratio(found[side]["ms"], ours["ms"]), case.reach[side]
@@ -114,6 +104,32 @@ def _case(bench, case, data):
         f"{share:.2f}x", "≤ 0.5x", share <= 0.5,
     ))
     return found, claims
+
+
+def times(bench, case, data, sides):
+    """Times of a step and memory of a rank, of ours and of these."""
+    return _timed(bench, case, ["ours", *sides], *_prepared(bench, case, data))
+
+
+def _prepared(bench, case, data):
+    uri, flat = data
+    sets = dict(case.sets, train_precision="bf16") if case.bf16 else dict(case.sets)
+    if uri:
+        sets["data_train_uri"] = uri
+    return sets, _first_weights(bench, case, sets), flat
+
+
+def _timed(bench, case, sides, sets, weights, flat):
+    """In turns."""
+    steps = case.every * (WARM_UP + 4)
+    found = {side: {"ms": [], "rss": []} for side in sides}
+    for _ in range(bench.n):
+        for side in found:
+            sample = _run(bench, case, side, sets, weights, flat, steps, case.every)
+            found[side]["ms"].append(sample["ms"])
+            found[side]["rss"].append(sample["rss"])
+        bench.say(f"  {case.name}: " + ", ".join(f"{side} {s['ms'][-1]:.2f} ms" for side, s in found.items()))
+    return found
 
 
 def _first_weights(bench, case, sets):
@@ -133,7 +149,7 @@ def _run(bench, case, side, sets, weights, flat, steps, every):
         more = ["--bf16"] if case.bf16 else []
         twin = bench.theirs(
             "--model", case.kind, "--options", case.options, "--steps", steps, "--every", every, "--batch", case.batch,
-            "--weights", weights, "--variant", side, *more, data=flat, script="models.py",
+            "--weights", weights, "--variant", side, *more, data=flat, script="models.py", ranks=case.ranks,
         )
         with twin:
             intervals = twin.intervals(DEADLINE)
@@ -156,7 +172,7 @@ def _run(bench, case, side, sets, weights, flat, steps, every):
     return {"losses": [metric["loss"] for metric in metrics], "ms": median(times[WARM_UP:]), "rss": rss}
 
 
-def _pictures(bench):
+def pictures(bench):
     """Pictures of noise in CIFAR's binary form, which both sides read: ours after `data pack`."""
     folder = bench.new_folder()
     noise, records = 12345, bytearray()
@@ -171,7 +187,7 @@ def _pictures(bench):
     return folder / "packed", folder / "data_batch_1.bin"
 
 
-def _windows(bench):
+def windows(bench):
     """Shakespeare as bare tokens, 400 windows of 128."""
     folder = bench.new_folder()
     shard = (digits.SHARDS.parents[2] / "datasets" / "shakespeare" / "train" / "tokens.00000.bin").read_bytes()
