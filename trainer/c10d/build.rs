@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-const SOURCES: [&str; 13] = [
+const SOURCES: [&str; 14] = [
     "autocast",
     "cross_entropy",
     "environment",
@@ -17,6 +17,7 @@ const SOURCES: [&str; 13] = [
     "reads",
     "recompute",
     "reducer",
+    "short_exchange",
     "store",
 ];
 

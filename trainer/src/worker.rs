@@ -12,7 +12,7 @@ use crate::rank::{Compute, Found, Running, Variables, group, hardware};
 use crate::seed::{Stream, seed_of};
 use crate::task::{Setup, Task};
 use crate::train::{Position, Trainer};
-use crate::{Error, Result};
+use crate::{Error, Result, precision};
 use lockstep_c10d::LIBTORCH_VERSION;
 use lockstep_c10d::{Reducer, Store, rng};
 use lockstep_job::JobSpec;
@@ -103,7 +103,8 @@ pub fn run(
         Some(resumed) => resumed.state.bucket_plan.clone(),
         None => variables.parameters().bucket_plan()?,
     };
-    let reducer = Reducer::new(world.tensors(), variables.parameters(), &bucket_plan)
+    let exchange = precision::exchange(job.train.exchange);
+    let reducer = Reducer::exchanging(world.tensors(), variables.parameters(), &bucket_plan, exchange)
         .map_err(world.lost("building the reducer", at.step))?;
     let saver = if world.is_first() {
         let writer = Writer { node: start.node, incarnation: start.incarnation, nonce: rand::random() };

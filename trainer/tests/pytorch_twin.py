@@ -18,6 +18,7 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -163,6 +164,8 @@ def train(rank, folder, port, answers):
     fitting = {k: fit(v, initial[k]) for k, v in model.state_dict().items() if k in initial}
     model.load_state_dict(fitting, strict=False)
     ddp = DistributedDataParallel(model, broadcast_buffers=False)
+    if job["exchange"] != "fp32":
+        ddp.register_comm_hook(None, getattr(default_hooks, job["exchange"] + "_compress_hook"))
     optimizer = optimizer_of(job, model.parameters())
     batches = load_file(f"{folder}/batches.safetensors")
     losses = []

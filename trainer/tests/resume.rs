@@ -14,13 +14,18 @@ const FILES: [&str; 3] = ["model.safetensors", "optimizer.safetensors", "rng.saf
 
 /// Dropout draws from the one generator of the process, which ranks that are threads share: with several ranks it is
 /// tested on processes, in `processes.rs`.
-fn resumes_with_the_same_bits(nodes: u32, optimizer: serde_json::Value, run_dir: Option<String>) {
+fn resumes_with_the_same_bits(
+    nodes: u32,
+    optimizer: serde_json::Value,
+    exchange: &str,
+    run_dir: Option<String>,
+) {
     let dropout = if nodes == 1 { 0.3 } else { 0.0 };
     let undisturbed = World::new(job(json!({
         "nodes": nodes,
         "model": {"dropout": dropout},
         "optimizer": optimizer,
-        "train": {"steps": 24, "clipGradNorm": 1.0, "microBatch": 2},
+        "train": {"steps": 24, "clipGradNorm": 1.0, "microBatch": 2, "exchange": exchange},
         "checkpoint": {"every": "7 steps", "keepLast": 10},
     })));
     undisturbed.train().done(24);
@@ -56,21 +61,32 @@ fn sgd() -> serde_json::Value {
 
 #[test]
 fn one_rank_with_dropout() {
-    resumes_with_the_same_bits(1, adamw(), None);
-    resumes_with_the_same_bits(1, sgd(), None);
+    resumes_with_the_same_bits(1, adamw(), "fp32", None);
+    resumes_with_the_same_bits(1, sgd(), "fp32", None);
 }
 
 #[test]
 fn two_ranks_on_files() {
     let folder = tempfile::tempdir().unwrap();
-    resumes_with_the_same_bits(2, adamw(), Some(folder.path().join("a").to_str().unwrap().to_owned()));
-    resumes_with_the_same_bits(2, sgd(), Some(folder.path().join("b").to_str().unwrap().to_owned()));
+    resumes_with_the_same_bits(
+        2,
+        adamw(),
+        "fp32",
+        Some(folder.path().join("a").to_str().unwrap().to_owned()),
+    );
+    resumes_with_the_same_bits(2, sgd(), "fp32", Some(folder.path().join("b").to_str().unwrap().to_owned()));
 }
 
 #[test]
 fn four_ranks() {
-    resumes_with_the_same_bits(4, adamw(), None);
-    resumes_with_the_same_bits(4, sgd(), None);
+    resumes_with_the_same_bits(4, adamw(), "fp32", None);
+    resumes_with_the_same_bits(4, sgd(), "fp32", None);
+}
+
+#[test]
+fn gradients_that_are_exchanged_in_16_bits() {
+    resumes_with_the_same_bits(2, adamw(), "bf16", None);
+    resumes_with_the_same_bits(4, sgd(), "fp16", None);
 }
 
 /// The order of samples is the same, and the sums are added in another order: losses agree within 1e-5.

@@ -85,21 +85,24 @@ fn evaluation_is_exact_on_any_number_of_ranks() {
     assert_eq!(eval(4, 2).len(), 2, "ranks without samples take part");
 }
 
-/// From its `from`-th training step on, the loss is NaN on rank 1.
+/// From its `from`-th training step on, the loss is so many times as large on rank 1.
 struct Poison {
     from: u32,
+    times: f64,
 }
 
 struct Poisoned {
     model: Box<dyn Model>,
     from: u32,
+    times: f64,
     steps: Cell<u32>,
 }
 
 impl Task for Poison {
     fn build(&self, setup: &Setup<'_>, root: &nn::Path<'_>) -> Result<Box<dyn Model>, TaskError> {
         let mlp = Mlp { hidden: vec![16], ..Mlp::default() };
-        Ok(Box::new(Poisoned { model: mlp.build(setup, root)?, from: self.from, steps: Cell::new(0) }))
+        let model = mlp.build(setup, root)?;
+        Ok(Box::new(Poisoned { model, from: self.from, times: self.times, steps: Cell::new(0) }))
     }
 }
 
@@ -108,7 +111,7 @@ impl Model for Poisoned {
         self.steps.set(self.steps.get() + 1);
         let loss = self.model.forward(batch)?;
         let is_poisoned = self.steps.get() >= self.from && std::thread::current().name() == Some("rank 1");
-        Ok(if is_poisoned { loss * f64::NAN } else { loss })
+        Ok(if is_poisoned { loss * self.times } else { loss })
     }
 
     fn predict(&self, batch: &Batch) -> Result<Outputs, TaskError> {
@@ -122,7 +125,7 @@ impl Model for Poisoned {
 
 fn poisoned(from: u32, non_finite: serde_json::Value) -> World {
     let mut world = World::new(job(json!({"nodes": 2, "train": {"steps": 12, "nonFinite": non_finite}})));
-    world.task = Arc::new(Poison { from });
+    world.task = Arc::new(Poison { from, times: f64::NAN });
     world
 }
 
@@ -150,6 +153,27 @@ fn a_gradient_that_is_not_finite_changes_nothing_on_any_rank() {
     }
 }
 
+/// 16 bits of one kind have no number for it, which shows in the sum; those of the other kind have.
+#[test]
+fn a_gradient_that_the_exchange_makes_infinite_changes_nothing_on_any_rank() {
+    let world = |from: u32, exchange: &str| {
+        let train = json!({"steps": 8, "nonFinite": {"policy": "skip"}, "exchange": exchange});
+        let mut world = World::new(job(json!({"nodes": 2, "train": train})));
+        world.task = Arc::new(Poison { from, times: 1e9 });
+        world
+    };
+    for (exchange, is_left_out) in [("fp16", true), ("bf16", false)] {
+        let large = world(5, exchange);
+        let outcome = large.train().done(8);
+        assert!(outcome.losses().iter().all(|loss| loss.is_finite()), "{:?}", outcome.losses());
+        let clean = world(u32::MAX, exchange);
+        clean.train_with(stop_at(4));
+        let file = "model.safetensors";
+        let stays = large.checkpoint(8)[file] == clean.checkpoint(4)[file];
+        assert_eq!(stays, is_left_out, "{exchange}");
+    }
+}
+
 #[test]
 fn too_many_steps_in_a_row_that_are_not_finite_stop_all_ranks_and_name_the_culprit() {
     let outcome = poisoned(5, json!({"policy": "stop", "after": 3})).train();
@@ -167,7 +191,7 @@ fn a_bad_step_that_nobody_reports_ends_the_run_one_step_later_and_is_named() {
         let non_finite = json!({"policy": "stop", "after": 2});
         let train = json!({"steps": 12, "nonFinite": non_finite});
         let mut world = World::new(job(json!({"nodes": 4, "train": train, "log": {"every": log}})));
-        world.task = Arc::new(Poison { from: 5 });
+        world.task = Arc::new(Poison { from: 5, times: f64::NAN });
         world
     };
     for (log, started) in [("100 steps", 7), ("6 steps", 6)] {
@@ -189,7 +213,7 @@ fn bad_steps_in_a_row_are_counted_across_a_checkpoint() {
     let stop = json!({"policy": "stop", "after": 4});
     let world = |from, resumed: Option<&World>| {
         let mut world = resumed.map_or_else(|| poisoned(from, stop.clone()), |before| before.resume(6));
-        world.task = Arc::new(Poison { from });
+        world.task = Arc::new(Poison { from, times: f64::NAN });
         world
     };
     let before = world(5, None);

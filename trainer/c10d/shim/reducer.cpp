@@ -1,5 +1,6 @@
 #include "handles.h"
 #include "one_shot.h"
+#include "short_exchange.h"
 
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 
@@ -14,7 +15,29 @@ using lockstep::guard;
 
 struct LsReducer {
   c10d::Reducer reducer;
+  // What a hook of ours has begun in this backward pass. Without one it stays empty.
+  std::shared_ptr<lockstep::Works> works = std::make_shared<lockstep::Works>();
 };
+
+namespace {
+
+std::unique_ptr<c10d::CommHookInterface> hook_of(const LsGroup& group, int exchange,
+                                                 const std::shared_ptr<lockstep::Works>& works) {
+  switch (exchange) {
+    case LS_ALL_REDUCE:
+      return nullptr;
+    case LS_ONE_SHOT:
+      return lockstep::one_shot_hook(group);
+    case LS_BF16:
+      return lockstep::short_exchange_hook(group, at::kBFloat16, works);
+    case LS_FP16:
+      return lockstep::short_exchange_hook(group, at::kHalf, works);
+    default:
+      TORCH_CHECK(false, "no exchange has the number ", exchange);
+  }
+}
+
+}  // namespace
 
 int ls_reducer_verify(LsGroup* group, LsTensors params, size_t count) noexcept {
   return guard(
@@ -22,7 +45,7 @@ int ls_reducer_verify(LsGroup* group, LsTensors params, size_t count) noexcept {
 }
 
 int ls_reducer_new(LsGroup* group, LsTensors params, const char* const* names, size_t count, LsBuckets buckets,
-                   int one_shot, LsReducer** out) noexcept {
+                   int exchange, LsReducer** out) noexcept {
   return guard([&] {
     std::vector<std::vector<size_t>> indices;
     const size_t* next = buckets.indices;
@@ -43,8 +66,8 @@ int ls_reducer_new(LsGroup* group, LsTensors params, const char* const* names, s
                                        /*skip_all_reduce_unused_params=*/false, /*use_python_reducer=*/false,
                                        /*bucket_bytes_cap_list=*/{})},
         ls_reducer_free);
-    if (one_shot != 0) {
-      made->reducer.register_comm_hook(lockstep::one_shot_hook(*group));
+    if (auto hook = hook_of(*group, exchange, made->works)) {
+      made->reducer.register_comm_hook(std::move(hook));
     }
     *out = made.release();
   });
@@ -62,11 +85,16 @@ int ls_reducer_backward(LsReducer* reducer, at::Tensor* loss, int64_t* exposed_n
     // Each backward notes the order in which gradients arrive, for rebuild_buckets to use and clear. We never rebuild
     // (see BucketPlan), so the notes would grow for ever; resetting drops them.
     r.reset_state();
+    reducer->works->clear();
     r.prepare_for_forward();
     // The Reducer notes when each gradient is there, from here on and by this clock.
     const int64_t begin = c10d::current_time_in_nanos();
     r.prepare_for_backward({});
     loss->backward();
+    // Their futures only tell a GPU's stream to wait; this waits for the device, and finds a lost peer.
+    for (const auto& work : *reducer->works) {
+      work->wait();
+    }
     const int64_t end = c10d::current_time_in_nanos();
     const auto ready = r.get_backward_stats();
     const int64_t last = ready.empty() ? 0 : *std::max_element(ready.begin(), ready.end());

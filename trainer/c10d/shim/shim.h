@@ -87,10 +87,17 @@ typedef struct {
   int64_t cap_bytes;
 } LsBuckets;
 
+// How gradients are averaged over the ranks.
+enum LsExchange : int {
+  LS_ALL_REDUCE = 0,
+  LS_ONE_SHOT = 1,  // each rank sends its own to every other at once
+  LS_BF16 = 2,      // all-reduced in this kind
+  LS_FP16 = 3,
+};
+
 int ls_reducer_verify(LsGroup* group, LsTensors params, size_t count) noexcept;
-// `one_shot`: not 0 where each rank sends its gradients to every other at once, instead of all-reducing them.
 int ls_reducer_new(LsGroup* group, LsTensors params, const char* const* names, size_t count, LsBuckets buckets,
-                   int one_shot, LsReducer** out) noexcept;
+                   int exchange, LsReducer** out) noexcept;
 void ls_reducer_free(LsReducer* reducer) noexcept;
 // `exposed_ns`: from the moment when this rank has its last gradient until all gradients are averaged.
 int ls_reducer_backward(LsReducer* reducer, at::Tensor* loss, int64_t* exposed_ns) noexcept;

@@ -129,7 +129,7 @@ unsafe extern "C" {
         names: *const *const c_char,
         count: usize,
         buckets: LsBuckets,
-        one_shot: c_int,
+        exchange: c_int,
         out: *mut *mut LsReducer,
     ) -> c_int;
     pub(crate) fn ls_reducer_free(reducer: *mut LsReducer);

@@ -11,6 +11,7 @@
 //! - [`Cuda`]: the GPU of this process, opened at run time; a [`CudaMissing`] says what there isn't.
 //! - [`Parameters`]: a model's named parameters in one fixed order.
 //! - [`BucketPlan`] and [`Reducer`]: DDP with a bucket layout that never changes, so that a resumed run has the same bits.
+//! - [`Exchange`]: in which numbers gradients go over the network.
 //! - [`AdamW`], [`Sgd`]: fused, their state in plain named tensors. [`Parameters::clip_grad_norm`]: no wait for the device.
 //! - [`linear_cross_entropy`]: the loss of a language model, without a copy of all its logits.
 //! - [`Autocast`]: matrix products in bf16, by PyTorch's rules.
@@ -43,6 +44,7 @@ mod autocast;
 pub mod conformance;
 mod cuda;
 mod error;
+mod exchange;
 mod ffi;
 mod group;
 mod loss;
@@ -59,6 +61,7 @@ mod store;
 pub use autocast::Autocast;
 pub use cuda::{Cuda, CudaCode, CudaMemory, CudaMissing, Place};
 pub use error::{Error, Result};
+pub use exchange::Exchange;
 pub use group::{
     C10dGroup, GlooGroup, GlooOptions, Listen, NcclGroup, NcclOptions, Pending, ProcessGroup, ReduceOp,
 };

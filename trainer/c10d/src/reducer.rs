@@ -11,9 +11,10 @@ use std::time::Duration;
 use tch::{Device, Tensor};
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::exchange::Way;
 use crate::ffi::{self, LsBuckets, LsReducer, Owned, Raised, check, raw, raw_list};
 use crate::group::{Failure, OwnedReducer, Shared, State};
-use crate::{BucketPlan, Error, ParamSize, Parameters, ProcessGroup, Result};
+use crate::{BucketPlan, Error, Exchange, Parameters, ProcessGroup, Result};
 
 /// Averages gradients over the ranks of a group, as PyTorch's `DistributedDataParallel` does: libtorch's own reducer, with
 /// buckets that never change.
@@ -42,15 +43,33 @@ impl Reducer {
     /// [`Error::Plan`] if the plan does not fit the parameters, [`Error::Mismatch`] on all ranks if they differ: the group
     /// stays usable. Otherwise as any collective.
     pub fn new(group: &dyn ProcessGroup, params: &Parameters, plan: &BucketPlan) -> Result<Self> {
+        Self::exchanging(group, params, plan, Exchange::Whole)
+    }
+
+    /// The same, for gradients that are exchanged in other numbers.
+    ///
+    /// # Collective
+    ///
+    /// As [`new`](Self::new), with the same `exchange` on all ranks.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn exchanging(
+        group: &dyn ProcessGroup,
+        params: &Parameters,
+        plan: &BucketPlan,
+        exchange: Exchange,
+    ) -> Result<Self> {
         let sizes = params.sizes()?;
         plan.check(&sizes)?;
-        verify(group, params, plan)?;
+        verify(group, params, plan, exchange)?;
         let shared = Arc::clone(group.c10d().shared());
         let id = next_id();
         let on_cpu = params.device() == Device::Cpu;
-        let one_shot = on_cpu && is_one_shot(plan, &sizes, group.world_size());
+        let way = exchange.way(plan, &sizes, group.world_size(), on_cpu);
         shared.run("Reducer::new", |state| {
-            let handle = make(state, params, plan, one_shot).map_err(Failure::Refused)?;
+            let handle = make(state, params, plan, way).map_err(Failure::Refused)?;
             state.reducers.push(OwnedReducer { id, thread: thread::current().id(), handle });
             Ok(())
         })?;
@@ -129,7 +148,12 @@ fn next_id() -> u64 {
 
 /// Makes every rank know whether all ranks agree. libtorch's own check fails on the ranks that differ from rank 0, and
 /// leaves the others waiting; and it looks at shapes only.
-fn verify(group: &dyn ProcessGroup, params: &Parameters, plan: &BucketPlan) -> Result<()> {
+fn verify(
+    group: &dyn ProcessGroup,
+    params: &Parameters,
+    plan: &BucketPlan,
+    exchange: Exchange,
+) -> Result<()> {
     let list = raw_list(params.tensors());
     let verdict = group.c10d().shared().run("Reducer::new", |state| {
         // SAFETY: the group is live and locked; the list and its tensors live through the call.
@@ -138,7 +162,7 @@ fn verify(group: &dyn ProcessGroup, params: &Parameters, plan: &BucketPlan) -> R
             verdict => Ok(verdict),
         }
     })?;
-    let mine = [i64::from(verdict.is_err()), digest(params, plan)?];
+    let mine = [i64::from(verdict.is_err()), digest(params, plan, exchange)?];
     let mine = Tensor::f_from_slice(&mine).and_then(|mine| mine.f_to_device(params.device()));
     let mine = mine.map_err(|error| Error::torch("Reducer::new", error))?;
     let all = group.all_gather(&mine)?;
@@ -149,7 +173,10 @@ fn verify(group: &dyn ProcessGroup, params: &Parameters, plan: &BucketPlan) -> R
     let detail = verdict.err().map(|raised| raised.message);
     for (what, ranks) in [
         ("the number or shapes of their parameters", ranks(&|answer| answer[0] != 0)),
-        ("their parameters' names or kinds, or in the bucket plan", ranks(&|answer| answer[1] != all[0][1])),
+        (
+            "their parameters' names or kinds, in the bucket plan or in the numbers of the exchange",
+            ranks(&|answer| answer[1] != all[0][1]),
+        ),
     ] {
         if !ranks.is_empty() {
             return Err(Error::Mismatch { ranks, what, detail });
@@ -158,29 +185,14 @@ fn verify(group: &dyn ProcessGroup, params: &Parameters, plan: &BucketPlan) -> R
     Ok(())
 }
 
-fn digest(params: &Parameters, plan: &BucketPlan) -> Result<i64> {
+fn digest(params: &Parameters, plan: &BucketPlan, exchange: Exchange) -> Result<i64> {
     let sizes: Vec<String> = params.sizes()?.iter().map(|size| format!("{size:?}")).collect();
-    let text = serde_json::to_vec(&(params.names(), sizes, plan));
+    let text = serde_json::to_vec(&(params.names(), sizes, plan, exchange.number()));
     let text = text.map_err(|error| Error::invalid("Reducer::new", error.to_string()))?;
     Ok(xxh3_64(&text).cast_signed())
 }
 
-/// Where every rank sends its gradients to every other at once, on CPUs: a ring's rounds cost more than so few bytes.
-///
-/// A function of what a checkpoint records, because the bits of a sum of three ranks or more depend on it.
-fn is_one_shot(plan: &BucketPlan, sizes: &[ParamSize], world_size: usize) -> bool {
-    const MAX_SENT_BYTES: u64 = 256 << 10;
-    let bytes: u64 = sizes.iter().map(|size| size.bytes).sum();
-    let num_others = world_size.saturating_sub(1) as u64;
-    plan.buckets().len() == 1 && (1..=MAX_SENT_BYTES).contains(&bytes.saturating_mul(num_others))
-}
-
-fn make(
-    state: &State,
-    params: &Parameters,
-    plan: &BucketPlan,
-    one_shot: bool,
-) -> Result<Owned<LsReducer>, Raised> {
+fn make(state: &State, params: &Parameters, plan: &BucketPlan, way: Way) -> Result<Owned<LsReducer>, Raised> {
     let c_names: Result<Vec<_>, _> = params.names().iter().map(|name| CString::new(name.as_str())).collect();
     let c_names = c_names.map_err(|error| Raised { code: ffi::LS_TORCH, message: error.to_string() })?;
     let names: Vec<_> = c_names.iter().map(|name| name.as_ptr()).collect();
@@ -204,7 +216,7 @@ fn make(
             names.as_ptr(),
             list.len(),
             buckets,
-            c_int::from(one_shot),
+            way.code(),
             out,
         )
     })
@@ -217,25 +229,4 @@ fn require_scalar(operation: &'static str, loss: &Tensor) -> Result<()> {
         return Err(Error::invalid(operation, problem));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tch::Kind;
-
-    #[test]
-    fn only_a_single_small_bucket_goes_in_one_shot() {
-        let size = |bytes| ParamSize { bytes, kind: Kind::Float };
-        let case = |sizes: &[u64], world_size| {
-            let sizes: Vec<_> = sizes.iter().copied().map(size).collect();
-            let plan = BucketPlan::new(&sizes, BucketPlan::FIRST_CAP_BYTES, BucketPlan::CAP_BYTES).unwrap();
-            is_one_shot(&plan, &sizes, world_size)
-        };
-        assert!(case(&[38_440], 2) && case(&[38_000, 440], 4));
-        assert!(!case(&[38_440], 1), "one rank has nobody to send to");
-        assert!(!case(&[38_440], 16), "each of 16 ranks would send 577 kB");
-        assert!(!case(&[300 << 10], 2), "too large");
-        assert!(!case(&[1 << 20, 16], 2), "two buckets overlap with backward");
-    }
 }

@@ -32,6 +32,9 @@ pub struct Train {
     /// In which numbers a model computes. Default: fp32.
     #[serde(skip_serializing_if = "Precision::is_default")]
     pub precision: Precision,
+    /// In which numbers ranks exchange gradients. Default: fp32.
+    #[serde(skip_serializing_if = "Exchange::is_default")]
+    pub exchange: Exchange,
     /// Threads of each rank for tensor arithmetic. A command gets the number as OMP_NUM_THREADS, unless env sets that.
     /// Unit: threads. Default: 1.
     #[schemars(range(min = 1), extend("x-unit" = "threads"))]
@@ -49,6 +52,7 @@ impl Default for Train {
             clip_grad_norm: None,
             non_finite: NonFinite::default(),
             precision: Precision::default(),
+            exchange: Exchange::default(),
             threads: 1,
         }
     }
@@ -93,6 +97,27 @@ pub enum Precision {
 }
 
 impl Precision {
+    // Records of jobs that say nothing of it stay as they were.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// In which numbers ranks exchange gradients. Each rank's own, and their average, are kept in 32 bits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Exchange {
+    /// In 32 bits.
+    #[default]
+    Fp32,
+    /// In 16 bits with the range of 32 and 8 bits of precision: half the bytes, as PyTorch's bf16_compress_hook.
+    Bf16,
+    /// In 16 bits with 11 bits of precision, as PyTorch's fp16_compress_hook. A gradient above 65504 becomes infinite, and the
+    /// step's update is left out.
+    Fp16,
+}
+
+impl Exchange {
     // Records of jobs that say nothing of it stay as they were.
     fn is_default(&self) -> bool {
         *self == Self::default()

@@ -1,6 +1,6 @@
 //! The resolved job: defaults, derived values, and the way through JSON.
 
-use lockstep_job::{JobSpec, Model, Source, WarmStart, Warmup, resolve};
+use lockstep_job::{Exchange, JobSpec, Model, Source, WarmStart, Warmup, resolve};
 use serde_json::json;
 
 fn digits() -> serde_json::Value {
@@ -39,6 +39,21 @@ fn a_job_that_an_earlier_version_resolved_still_reads() {
     let mut then = serde_json::to_value(&job).unwrap();
     then["recovery"]["suspect"] = json!("1s");
     assert_eq!(JobSpec::from_json(&then).unwrap(), job);
+}
+
+#[test]
+fn gradients_are_exchanged_in_32_bits_unless_a_job_says_otherwise() {
+    let mut value = digits();
+    let job = JobSpec::from_json(&value).unwrap();
+    assert_eq!(job.train.exchange, Exchange::Fp32);
+    assert!(
+        serde_json::to_value(&job).unwrap()["train"].get("exchange").is_none(),
+        "records stay as they were"
+    );
+    value["train"]["exchange"] = json!("bf16");
+    let job = JobSpec::from_json(&value).unwrap();
+    assert_eq!(job.train.exchange, Exchange::Bf16);
+    assert_eq!(serde_json::to_value(&job).unwrap()["train"]["exchange"], json!("bf16"));
 }
 
 #[test]

@@ -108,6 +108,7 @@ pub fn learns_the_same(spec: impl Fn() -> JobSpec, twin: &Twin) {
         "worldSize": world.job.world_size(), "accumulation": world.job.accumulation(), "model": twin.model,
         "input": twin.input, "target": twin.target, "clipGradNorm": world.job.train.clip_grad_norm, "optimizer": twin.optimizer,
         "learningRates": learning_rates, "precision": serde_json::to_value(world.job.train.precision).unwrap(),
+        "exchange": serde_json::to_value(world.job.train.exchange).unwrap(),
     });
     std::fs::write(at("twin.json"), told.to_string()).unwrap();
     let theirs = run_python("pytorch_twin.py", folder.path());
