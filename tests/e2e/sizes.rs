@@ -5,7 +5,7 @@ use std::process::Command;
 
 /// Somewhat above what they are. Raise one only with the reason in the commit.
 const AT_MOST: [(&str, u64); 3] =
-    [("lockstep", 44 << 20), ("lockstep-agent", 18 << 20), ("lockstep-worker", 21 << 20)];
+    [("lockstep", 47 << 20), ("lockstep-agent", 18 << 20), ("lockstep-worker", 22 << 20)];
 
 #[test]
 fn stripped_programs_keep_their_size_and_have_their_debug_data_beside_them() {
