@@ -4,8 +4,9 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-const SOURCES: [&str; 14] = [
+const SOURCES: [&str; 15] = [
     "autocast",
+    "average",
     "cross_entropy",
     "environment",
     "gloo",

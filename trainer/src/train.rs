@@ -14,7 +14,7 @@ use crate::schedule::learning_rate;
 use crate::seed::{Stream, seed_of};
 use crate::task::{Batch, Items, Model, TaskError};
 use crate::{Error, Result, precision};
-use lockstep_c10d::{BucketPlan, Optimizer, Pending, Reducer, rng};
+use lockstep_c10d::{BucketPlan, Optimizer, Pending, Reducer, WeightAverage, rng};
 use lockstep_job::{BadSamples, JobSpec};
 use lockstep_run::link::{Phase, WorkerMsg, WorkerOutcome};
 use lockstep_run::{Evaluation, Generation, Part, Step};
@@ -38,6 +38,7 @@ pub(crate) struct Trainer {
     pub(crate) reducer: Reducer,
     pub(crate) bucket_plan: BucketPlan,
     pub(crate) optimizer: Box<dyn Optimizer>,
+    pub(crate) average: Option<WeightAverage>,
     pub(crate) dataset: Dataset,
     pub(crate) source: Box<dyn TrainSource>,
     pub(crate) eval: Option<Box<dyn EvalSource>>,
@@ -125,6 +126,9 @@ impl Trainer {
             let learning_rate = learning_rate(&self.job.optimizer, step, self.calendar.total);
             // Not finite on one rank is not finite on all, through the sum: each leaves out the same updates.
             self.optimizer.step(learning_rate, Some(&norm.non_finite))?;
+            if let Some(average) = &mut self.average {
+                average.update(&norm.non_finite)?;
+            }
             self.end(Part::Optimizer);
             if let (Some(buffers), Some(sums)) = (&mut self.running, running) {
                 buffers.apply(sums, &norm.non_finite, &self.world, step)?;
@@ -298,12 +302,15 @@ impl Trainer {
         }
     }
 
-    /// Runs the evaluation and reports it.
+    /// Runs the evaluation, with the averaged parameters where there are such, and reports it.
     ///
     /// Collective.
     fn evaluate(&mut self, interval: &LogInterval) -> Result<()> {
         let Some(source) = &mut self.eval else { return Ok(()) };
         self.variables.sync_buffers(&self.world, self.at.step)?;
+        if let Some(average) = &mut self.average {
+            average.swap()?;
+        }
         let _numbers = precision::begin(self.job.train.precision, self.device)?;
         let results = evaluate(
             self.model.as_ref(),
@@ -313,6 +320,9 @@ impl Trainer {
             &self.world,
             self.at.step,
         )?;
+        if let Some(average) = &mut self.average {
+            average.swap()?;
+        }
         if self.world.is_first() {
             interval.evaluated(&self.outbox, self.at.step, self.at.epoch, results.clone());
             self.evaluation = Some(Evaluation { step: self.at.step, results });
@@ -379,6 +389,11 @@ impl Trainer {
         Ok(Snapshot {
             model: HostTensor::copy_all(self.variables.all())?,
             optimizer: HostTensor::copy_all(self.optimizer.state())?,
+            ema: self
+                .average
+                .as_ref()
+                .map(|average| HostTensor::copy_all(self.variables.averaged(average)))
+                .transpose()?,
             rng: rng_states(seed, self.at.step, self.world.size())?,
             evaluation: self.evaluation.clone(),
             state: State {

@@ -14,7 +14,7 @@ use crate::task::{Setup, Task};
 use crate::train::{Position, Trainer};
 use crate::{Error, Result, precision};
 use lockstep_c10d::LIBTORCH_VERSION;
-use lockstep_c10d::{Reducer, Store, rng};
+use lockstep_c10d::{Reducer, Store, WeightAverage, rng};
 use lockstep_job::JobSpec;
 use lockstep_run::link::{Start, WorkerOutcome};
 use lockstep_run::{Provenance, RunDir, Step, Versions, Writer};
@@ -76,6 +76,8 @@ pub fn run(
     let running = running.close(device)?;
     let variables = Variables::of(&vars)?;
     let optimizer = optimizer::build(&job.optimizer, variables.parameters())?;
+    let average =
+        job.train.ema.map(|ema| WeightAverage::new(variables.parameters(), ema.decay)).transpose()?;
 
     let run_dir = RunDir::open(&start.run_dir)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -91,7 +93,7 @@ pub fn run(
         deadline: job.recovery.checkpoint_budget.duration(),
     };
     same_data::check_ranks(&world, &store, data, job.recovery.checkpoint_budget.duration())?;
-    let resumed = loading.run(&world, &variables, optimizer.as_ref(), model.as_ref())?;
+    let resumed = loading.run(&world, &variables, optimizer.as_ref(), model.as_ref(), average.as_ref())?;
     if let Some(Resumed { state, .. }) = &resumed {
         same_data::check_checkpoint(&world, &state.dataset, data, &outbox, state.step)?;
     }
@@ -127,6 +129,7 @@ pub fn run(
         reducer,
         bucket_plan,
         optimizer,
+        average,
         dataset: data.dataset().clone(),
         source: data.train(&at.cursor)?,
         eval: data.eval()?,

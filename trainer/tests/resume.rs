@@ -10,22 +10,22 @@ use lockstep_trainer::Stop;
 use serde_json::json;
 use support::{World, job, task_of};
 
-const FILES: [&str; 3] = ["model.safetensors", "optimizer.safetensors", "rng.safetensors"];
-
 /// Dropout draws from the one generator of the process, which ranks that are threads share: with several ranks it is
 /// tested on processes, in `processes.rs`.
 fn resumes_with_the_same_bits(
     nodes: u32,
     optimizer: serde_json::Value,
-    exchange: &str,
+    train: serde_json::Value,
     run_dir: Option<String>,
 ) {
     let dropout = if nodes == 1 { 0.3 } else { 0.0 };
+    let mut all = json!({"steps": 24, "clipGradNorm": 1.0, "microBatch": 2});
+    all.as_object_mut().unwrap().extend(train.as_object().unwrap().clone());
     let undisturbed = World::new(job(json!({
         "nodes": nodes,
         "model": {"dropout": dropout},
         "optimizer": optimizer,
-        "train": {"steps": 24, "clipGradNorm": 1.0, "microBatch": 2, "exchange": exchange},
+        "train": all,
         "checkpoint": {"every": "7 steps", "keepLast": 10},
     })));
     undisturbed.train().done(24);
@@ -39,7 +39,10 @@ fn resumes_with_the_same_bits(
     let resumed = broken.resume(before);
     resumed.train().done(24);
     let (expected, found) = (undisturbed.checkpoint(24), resumed.checkpoint(24));
-    for file in FILES {
+    assert!(expected.keys().eq(found.keys()), "{:?}", found.keys());
+    let tensors: Vec<_> = expected.keys().filter(|file| file.ends_with(".safetensors")).collect();
+    assert_eq!(tensors.len(), if train.get("ema").is_some() { 4 } else { 3 });
+    for file in tensors {
         assert_eq!(expected[file], found[file], "{nodes} ranks, {file}");
     }
     let state = |files: &std::collections::BTreeMap<String, bytes::Bytes>| {
@@ -61,8 +64,8 @@ fn sgd() -> serde_json::Value {
 
 #[test]
 fn one_rank_with_dropout() {
-    resumes_with_the_same_bits(1, adamw(), "fp32", None);
-    resumes_with_the_same_bits(1, sgd(), "fp32", None);
+    resumes_with_the_same_bits(1, adamw(), json!({}), None);
+    resumes_with_the_same_bits(1, sgd(), json!({}), None);
 }
 
 #[test]
@@ -71,22 +74,33 @@ fn two_ranks_on_files() {
     resumes_with_the_same_bits(
         2,
         adamw(),
-        "fp32",
+        json!({}),
         Some(folder.path().join("a").to_str().unwrap().to_owned()),
     );
-    resumes_with_the_same_bits(2, sgd(), "fp32", Some(folder.path().join("b").to_str().unwrap().to_owned()));
+    resumes_with_the_same_bits(
+        2,
+        sgd(),
+        json!({}),
+        Some(folder.path().join("b").to_str().unwrap().to_owned()),
+    );
 }
 
 #[test]
 fn four_ranks() {
-    resumes_with_the_same_bits(4, adamw(), "fp32", None);
-    resumes_with_the_same_bits(4, sgd(), "fp32", None);
+    resumes_with_the_same_bits(4, adamw(), json!({}), None);
+    resumes_with_the_same_bits(4, sgd(), json!({}), None);
 }
 
 #[test]
 fn gradients_that_are_exchanged_in_16_bits() {
-    resumes_with_the_same_bits(2, adamw(), "bf16", None);
-    resumes_with_the_same_bits(4, sgd(), "fp16", None);
+    resumes_with_the_same_bits(2, adamw(), json!({"exchange": "bf16"}), None);
+    resumes_with_the_same_bits(4, sgd(), json!({"exchange": "fp16"}), None);
+}
+
+#[test]
+fn an_average_of_the_parameters() {
+    resumes_with_the_same_bits(1, sgd(), json!({"ema": {"decay": 0.9}}), None);
+    resumes_with_the_same_bits(2, adamw(), json!({"ema": {}}), None);
 }
 
 /// The order of samples is the same, and the sums are added in another order: losses agree within 1e-5.

@@ -124,7 +124,8 @@ impl Model for Poisoned {
 }
 
 fn poisoned(from: u32, non_finite: serde_json::Value) -> World {
-    let mut world = World::new(job(json!({"nodes": 2, "train": {"steps": 12, "nonFinite": non_finite}})));
+    let train = json!({"steps": 12, "nonFinite": non_finite, "ema": {}});
+    let mut world = World::new(job(json!({"nodes": 2, "train": train})));
     world.task = Arc::new(Poison { from, times: f64::NAN });
     world
 }
@@ -148,7 +149,7 @@ fn a_gradient_that_is_not_finite_changes_nothing_on_any_rank() {
         "{:?}",
         outcome.ranks
     );
-    for file in ["model.safetensors", "optimizer.safetensors"] {
+    for file in ["model.safetensors", "optimizer.safetensors", "ema.safetensors"] {
         assert_eq!(skipping.checkpoint(12)[file], clean.checkpoint(4)[file], "{file}");
     }
 }
@@ -342,7 +343,7 @@ fn a_step_reads_one_number_back_from_the_device() {
         let mut world = World::new(job_from(
             json!({
                 "name": "test", "model": {"kind": "mlp"}, "data": {"train": {"uri": "memory"}},
-                "train": {"steps": steps, "globalBatch": 16, "clipGradNorm": 1.0},
+                "train": {"steps": steps, "globalBatch": 16, "clipGradNorm": 1.0, "ema": {}},
                 "optimizer": {"kind": "sgd", "lr": 1e-2, "momentum": 0.9}, "log": {"every": "1000 steps"},
             }),
             json!({}),

@@ -135,6 +135,9 @@ int ls_clip_grad_norm(LsTensors params, size_t count, double max_norm, at::Tenso
                       at::Tensor** non_finite) noexcept;
 int ls_zero_grad(LsTensors params, size_t count) noexcept;
 
+// average.cpp: averages move by the share `weight` towards the parameters, unless `skip`, without dimensions, holds 1.
+int ls_average_step(LsTensors averages, LsTensors params, size_t count, at::Tensor* skip, double weight) noexcept;
+
 // cross_entropy.cpp: in parts of so many rows. The caller owns the new tensor.
 int ls_linear_cross_entropy(at::Tensor* hidden, at::Tensor* head, at::Tensor* targets, int64_t vocab, int64_t rows,
                             at::Tensor** loss) noexcept;

@@ -176,6 +176,14 @@ unsafe extern "C" {
     ) -> c_int;
     pub(crate) fn ls_zero_grad(params: Tensors, count: usize) -> c_int;
 
+    pub(crate) fn ls_average_step(
+        averages: Tensors,
+        params: Tensors,
+        count: usize,
+        skip: *mut C_tensor,
+        weight: f64,
+    ) -> c_int;
+
     pub(crate) fn ls_linear_cross_entropy(
         hidden: *mut C_tensor,
         head: *mut C_tensor,

@@ -13,6 +13,7 @@
 //! - [`BucketPlan`] and [`Reducer`]: DDP with a bucket layout that never changes, so that a resumed run has the same bits.
 //! - [`Exchange`]: in which numbers gradients go over the network.
 //! - [`AdamW`], [`Sgd`]: fused, their state in plain named tensors. [`Parameters::clip_grad_norm`]: no wait for the device.
+//! - [`WeightAverage`]: a moving average of the parameters.
 //! - [`linear_cross_entropy`]: the loss of a language model, without a copy of all its logits.
 //! - [`Autocast`]: matrix products in bf16, by PyTorch's rules.
 //! - [`recompute`]: activations that backward computes again instead of finding them kept.
@@ -41,6 +42,7 @@
 #![allow(unsafe_code)] // The one crate that talks to C++. Each block states why it is sound.
 
 mod autocast;
+mod average;
 pub mod conformance;
 mod cuda;
 mod error;
@@ -59,6 +61,7 @@ pub mod rng;
 mod store;
 
 pub use autocast::Autocast;
+pub use average::WeightAverage;
 pub use cuda::{Cuda, CudaCode, CudaMemory, CudaMissing, Place};
 pub use error::{Error, Result};
 pub use exchange::Exchange;

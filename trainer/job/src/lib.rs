@@ -60,6 +60,6 @@ pub use recovery::Recovery;
 pub use resume::Resume;
 pub use schedule::Schedule;
 pub use schema::schema;
-pub use train::{Exchange, NonFinite, NonFinitePolicy, Precision, Train};
+pub use train::{Ema, Exchange, NonFinite, NonFinitePolicy, Precision, Train};
 pub use units::{ByteSize, Cadence, Cpu, Interval, RunName, Span, UnitError, Warmup};
 pub use warm_start::WarmStart;

@@ -35,6 +35,9 @@ pub struct Train {
     /// In which numbers ranks exchange gradients. Default: fp32.
     #[serde(skip_serializing_if = "Exchange::is_default")]
     pub exchange: Exchange,
+    /// A moving average of the parameters, which evaluation uses. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<Ema>,
     /// Threads of each rank for tensor arithmetic. A command gets the number as OMP_NUM_THREADS, unless env sets that.
     /// Unit: threads. Default: 1.
     #[schemars(range(min = 1), extend("x-unit" = "threads"))]
@@ -53,6 +56,7 @@ impl Default for Train {
             non_finite: NonFinite::default(),
             precision: Precision::default(),
             exchange: Exchange::default(),
+            ema: None,
             threads: 1,
         }
     }
@@ -121,5 +125,20 @@ impl Exchange {
     // Records of jobs that say nothing of it stay as they were.
     fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// An exponential moving average of the parameters. It moves with each update, and lies in checkpoints as `ema.safetensors`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Ema {
+    /// How much of the average each update leaves: it remembers about 1 / (1 - decay) updates. Default: 0.999.
+    #[schemars(range(min = 0.0), extend("exclusiveMaximum" = 1))]
+    pub decay: f64,
+}
+
+impl Default for Ema {
+    fn default() -> Self {
+        Self { decay: 0.999 }
     }
 }

@@ -57,6 +57,19 @@ fn gradients_are_exchanged_in_32_bits_unless_a_job_says_otherwise() {
 }
 
 #[test]
+fn an_average_is_there_where_a_job_asks_for_one() {
+    let mut value = digits();
+    let job = JobSpec::from_json(&value).unwrap();
+    assert!(job.train.ema.is_none());
+    assert!(serde_json::to_value(&job).unwrap()["train"].get("ema").is_none(), "records stay as they were");
+    value["train"]["ema"] = json!({});
+    assert_eq!(JobSpec::from_json(&value).unwrap().train.ema.unwrap().decay, 0.999);
+    value["train"]["ema"] = json!({ "decay": 1 });
+    let error = JobSpec::from_json(&value).unwrap_err().to_string();
+    assert!(error.contains("train.ema.decay is 1, but must be below 1"), "{error}");
+}
+
+#[test]
 fn steps_follow_from_epochs_and_the_tail() {
     let mut value = digits();
     assert_eq!(JobSpec::from_json(&value).unwrap().total_steps(1000), 30 * 15);

@@ -1,11 +1,11 @@
 use super::weights::load_into;
-use super::{MODEL, OPTIMIZER, RNG, STATE, State, TensorFile, check_rng};
+use super::{EMA, MODEL, OPTIMIZER, RNG, STATE, State, TensorFile, check_rng};
 use crate::link::Outbox;
 use crate::rank::{Variables, World};
 use crate::task::Model;
 use crate::{Error, Result};
 use bytes::Bytes;
-use lockstep_c10d::{Optimizer, Store};
+use lockstep_c10d::{Optimizer, Store, WeightAverage};
 use lockstep_run::checkpoint::Loaded;
 use lockstep_run::link::WorkerMsg;
 use lockstep_run::{CommitRef, Evaluation, RunDir, StartFrom, Step, WarmFrom, WeightsFrom, check_format};
@@ -63,9 +63,10 @@ impl Loading<'_> {
         variables: &Variables,
         optimizer: &dyn Optimizer,
         model: &dyn Model,
+        average: Option<&WeightAverage>,
     ) -> Result<Option<Resumed>> {
         let resumed = match world.is_first() {
-            true => self.lead(world, variables, optimizer, model)?,
+            true => self.lead(world, variables, optimizer, model, average)?,
             false => self.follow(world)?,
         };
         let step = resumed.as_ref().map_or(Step(0), |r| r.state.step);
@@ -73,6 +74,10 @@ impl Loading<'_> {
         if resumed.is_some() {
             let moments: Vec<_> = optimizer.state().into_iter().map(|(_, t)| t).collect();
             world.broadcast("loading", step, &moments)?;
+        }
+        if let Some(average) = average {
+            let averages: Vec<_> = average.state().into_iter().map(|(_, t)| t).collect();
+            world.broadcast("loading", step, &averages)?;
         }
         Ok(resumed)
     }
@@ -84,8 +89,9 @@ impl Loading<'_> {
         variables: &Variables,
         optimizer: &dyn Optimizer,
         model: &dyn Model,
+        average: Option<&WeightAverage>,
     ) -> Result<Option<Resumed>> {
-        let resumed = self.read(variables, optimizer, model);
+        let resumed = self.read(variables, optimizer, model, average);
         let word: Word<&Option<Resumed>> = resumed.as_ref().map_err(Error::to_string);
         let word = serde_json::to_vec(&word).map_err(|e| Error::state(STATE, e))?;
         self.store.set(KEY, &word).map_err(|e| lost(world, e.to_string()))?;
@@ -104,20 +110,25 @@ impl Loading<'_> {
         variables: &Variables,
         optimizer: &dyn Optimizer,
         model: &dyn Model,
+        average: Option<&WeightAverage>,
     ) -> Result<Option<Resumed>> {
         let chosen = match self.start_from {
-            StartFrom::Fresh => return Ok(None),
+            StartFrom::Fresh => None,
             StartFrom::Warm(from) => {
                 let model = self.runtime.block_on(self.run_dir.warm_file(from, MODEL))?;
                 take_parameters(from, &model, variables)?;
-                return Ok(None);
+                None
             }
             StartFrom::Weights(from) => {
                 take_weights(from, &self.runtime.block_on(from.read())?, variables, model)?;
-                return Ok(None);
+                None
             }
             // No member of this version holds snapshots, so the commit is what there is.
-            StartFrom::Commit(chosen) | StartFrom::Local(chosen) => *chosen,
+            StartFrom::Commit(chosen) | StartFrom::Local(chosen) => Some(*chosen),
+        };
+        let Some(chosen) = chosen else {
+            restart(average)?;
+            return Ok(None);
         };
         let loaded = self.runtime.block_on(self.run_dir.load_checkpoint(chosen))?;
         let used = loaded.commit.step;
@@ -126,7 +137,7 @@ impl Loading<'_> {
                 format!("{}; used {used} instead. The damaged checkpoint was left in place", passed.problem);
             self.outbox.send(WorkerMsg::CheckpointProblem { step: passed.checkpoint.step, text });
         }
-        let state = restore(&loaded, variables, optimizer)?;
+        let state = restore(&loaded, variables, optimizer, average)?;
         let (commit, evaluation) = (loaded.commit.as_ref(), loaded.commit.provenance.evaluation.clone());
         Ok(Some(Resumed { commit, state, evaluation }))
     }
@@ -154,7 +165,17 @@ fn take_weights(from: &WeightsFrom, files: &[Bytes], variables: &Variables, mode
     })
 }
 
-fn restore(loaded: &Loaded, variables: &Variables, optimizer: &dyn Optimizer) -> Result<State> {
+/// The average of what was just loaded, and of nothing before it.
+fn restart(average: Option<&WeightAverage>) -> Result<()> {
+    Ok(average.map_or(Ok(()), WeightAverage::restart)?)
+}
+
+fn restore(
+    loaded: &Loaded,
+    variables: &Variables,
+    optimizer: &dyn Optimizer,
+    average: Option<&WeightAverage>,
+) -> Result<State> {
     let bytes = |name: &'static str| {
         loaded.files.get(name).ok_or_else(|| Error::state(name, "its commit record does not name the file"))
     };
@@ -163,5 +184,13 @@ fn restore(loaded: &Loaded, variables: &Variables, optimizer: &dyn Optimizer) ->
     check_rng(&TensorFile::parse(RNG, bytes(RNG)?)?, &state)?;
     TensorFile::parse(MODEL, bytes(MODEL)?)?.restore_all(variables.all())?;
     TensorFile::parse(OPTIMIZER, bytes(OPTIMIZER)?)?.restore_all(optimizer.state())?;
+    match (average, loaded.files.get(EMA)) {
+        // Its buffers are those of the model once more.
+        (Some(average), Some(ema)) => {
+            TensorFile::parse(EMA, ema)?.restore_all(variables.averaged(average))?;
+        }
+        // Of a job that had none until now.
+        (average, _) => restart(average)?,
+    }
     Ok(state)
 }

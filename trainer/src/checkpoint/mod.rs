@@ -20,6 +20,8 @@ pub use weights::load as load_weights;
 
 /// The optimizer's moments.
 pub(crate) const OPTIMIZER: &str = "optimizer.safetensors";
+/// The model with averaged parameters, where the job asks for an average.
+pub(crate) const EMA: &str = "ema.safetensors";
 /// States of the ranks' generators.
 pub(crate) const RNG: &str = "rng.safetensors";
 /// Everything that is not a tensor.

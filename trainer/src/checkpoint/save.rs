@@ -1,5 +1,5 @@
 use super::tensors::{HostTensors, encode};
-use super::{JOB, MODEL, OPTIMIZER, RNG, STATE, State};
+use super::{EMA, JOB, MODEL, OPTIMIZER, RNG, STATE, State};
 use crate::link::Outbox;
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -19,6 +19,8 @@ pub(crate) struct Snapshot {
     pub(crate) model: HostTensors,
     /// `optimizer.safetensors`
     pub(crate) optimizer: HostTensors,
+    /// `ema.safetensors`
+    pub(crate) ema: Option<HostTensors>,
     /// `rng.safetensors`
     pub(crate) rng: HostTensors,
     /// `state.json`; the hash of the parameters is filled in by the writer.
@@ -233,6 +235,7 @@ fn files(mut snapshot: Snapshot, job: &JobSpec) -> Result<BTreeMap<String, Bytes
     let unexpected = |e: &dyn std::fmt::Display| Error::Encode { reason: e.to_string() };
     let state = serde_json::to_vec_pretty(&snapshot.state).map_err(|e| unexpected(&e))?;
     let job = serde_saphyr::to_string(job).map_err(|e| unexpected(&e))?;
+    let ema = snapshot.ema.as_ref().map(encode).transpose()?;
     let files = [
         (MODEL, model),
         (OPTIMIZER, encode(&snapshot.optimizer)?),
@@ -240,5 +243,6 @@ fn files(mut snapshot: Snapshot, job: &JobSpec) -> Result<BTreeMap<String, Bytes
         (STATE, state),
         (JOB, job.into_bytes()),
     ];
-    Ok(files.into_iter().map(|(name, bytes)| (name.to_owned(), Bytes::from(bytes))).collect())
+    let files = files.into_iter().chain(ema.map(|ema| (EMA, ema)));
+    Ok(files.map(|(name, bytes)| (name.to_owned(), Bytes::from(bytes))).collect())
 }

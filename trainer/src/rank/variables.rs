@@ -1,6 +1,6 @@
 use super::World;
 use crate::Result;
-use lockstep_c10d::Parameters;
+use lockstep_c10d::{Parameters, WeightAverage};
 use lockstep_run::Step;
 use std::collections::HashSet;
 use tch::Tensor;
@@ -33,6 +33,12 @@ impl Variables {
     pub(crate) fn all(&self) -> impl Iterator<Item = (String, &Tensor)> {
         let parameters = self.parameters.iter().map(|(name, t)| (name.to_owned(), t));
         parameters.chain(self.buffers.iter().map(|(name, t)| (name.clone(), t)))
+    }
+
+    /// The model with averaged parameters, and with its buffers as they are.
+    pub(crate) fn averaged(&self, average: &WeightAverage) -> Vec<(String, Tensor)> {
+        let buffers = self.buffers.iter().map(|(name, t)| (name.clone(), t.shallow_clone()));
+        average.state().into_iter().chain(buffers).collect()
     }
 
     /// Handles on the tensors, parameters first.
