@@ -37,6 +37,7 @@ mod sample;
 mod scale;
 mod schema;
 mod status;
+mod trace;
 mod validate;
 
 use std::process::ExitCode;
@@ -72,6 +73,7 @@ commands! {
     Logs => logs,
     Events => events,
     Metrics => metrics,
+    Trace => trace,
     Sample => sample,
     Cancel => cancel,
     Resume => resume,

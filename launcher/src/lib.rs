@@ -23,6 +23,7 @@ mod preflight;
 mod runs;
 mod shell;
 mod signals;
+mod trace;
 mod view;
 
 use block_on::block_on;

@@ -22,4 +22,5 @@ mod secrets;
 mod sizes;
 mod stopping;
 mod torchrun;
+mod tracing;
 mod warm_start;

@@ -2,7 +2,8 @@
 
 use crate::{Error, Result};
 use lockstep_run::Step;
-use lockstep_run::link::Phase;
+use lockstep_run::link::{Phase, TraceOrder};
+use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ struct State {
     done: Step,
     hold: Option<Hold>,
     stop: Option<Stop>,
+    traces: VecDeque<TraceOrder>,
 }
 
 #[derive(Debug)]
@@ -91,6 +93,16 @@ impl Control {
         state.hold = Some(Hold { ask: u64::MAX, step: stop.step });
         state.stop = Some(stop);
         self.changed.notify_all();
+    }
+
+    /// Keeps a request for a trace until the training thread asks for it.
+    pub fn order_trace(&self, order: TraceOrder) {
+        self.lock().traces.push_back(order);
+    }
+
+    /// The oldest request for a trace that was not obeyed yet.
+    pub fn next_trace(&self) -> Option<TraceOrder> {
+        self.lock().traces.pop_front()
     }
 
     /// Says what this rank does now; true where it did something else before.

@@ -6,7 +6,7 @@ use crate::link::Outbox;
 use crate::meter::Sum;
 use crate::rank::World;
 use crate::task::Unit;
-use lockstep_run::link::WorkerMsg;
+use lockstep_run::link::{TraceOrder, WorkerMsg};
 use lockstep_run::{Part, Rank, Report, SlowestRank, Step, StepSeconds};
 use std::collections::BTreeMap;
 use std::mem::take;
@@ -21,6 +21,32 @@ pub(crate) struct LogInterval {
     steps: u64,
     samples: u64,
     items: u64,
+}
+
+/// What rank 0 wants of all ranks. A decision that only one of them can take travels with the sum that is made anyway.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Wish {
+    /// Save a checkpoint now.
+    pub(crate) save: bool,
+    /// Record the next steps.
+    pub(crate) trace: Option<TraceOrder>,
+}
+
+impl Wish {
+    const LEN: usize = 3;
+
+    /// As summands; those of ranks that want nothing are zeros.
+    fn summands(self) -> [f64; Self::LEN] {
+        // Nobody makes so many requests that a double can't hold their number.
+        let (number, steps) = self.trace.map_or((0, 0), |trace| (trace.number, trace.steps));
+        [if self.save { 1.0 } else { 0.0 }, number as f64, f64::from(steps)]
+    }
+
+    /// What the sum over all ranks says.
+    fn of([save, number, steps]: [f64; Self::LEN]) -> Self {
+        let trace = TraceOrder { number: number as u64, steps: steps as u32 };
+        Self { save: save > 0.0, trace: (trace.steps > 0).then_some(trace) }
+    }
 }
 
 /// What a step has to say about itself.
@@ -51,7 +77,7 @@ impl LogInterval {
     }
 
     /// Sums over the ranks and tells the agent; the interval, in which this rank's time was `spent` so, starts anew. Returns
-    /// rank 0's `wish`, on all ranks: a decision that only one clock may take travels with the sum that is made anyway.
+    /// rank 0's `wish`, on all ranks.
     ///
     /// Collective: all ranks, after the same step.
     pub(crate) fn close(
@@ -60,17 +86,18 @@ impl LogInterval {
         outbox: &Outbox,
         facts: &StepFacts,
         spent: &Spent,
-        wish: bool,
-    ) -> Result<bool> {
-        let wish = if world.is_first() && wish { 1.0 } else { 0.0 };
-        let mut mine = vec![self.loss.take()?, wish];
+        wish: Wish,
+    ) -> Result<Wish> {
+        let wish = if world.is_first() { wish } else { Wish::default() };
+        let mut mine = vec![self.loss.take()?];
+        mine.extend(wish.summands());
         mine.extend(shares(spent, take(&mut self.steps), world.rank(), world.size()));
         let sums = world.sum("logging", facts.step, &mine)?;
         let (samples, items) = (take(&mut self.samples) as f64, take(&mut self.items) as f64);
         if world.is_first() {
             let loss = sums[0] / items;
             let samples_per_second = samples / spent.total();
-            let (step_seconds, slowest_rank) = of_all(&sums[2..]);
+            let (step_seconds, slowest_rank) = of_all(&sums[1 + Wish::LEN..]);
             tracing::info!(step = %facts.step, loss, lr = facts.lr, samples_per_second, "trained");
             outbox.send(WorkerMsg::Report(Report {
                 step: facts.step,
@@ -86,7 +113,7 @@ impl LogInterval {
                 eval: BTreeMap::new(),
             }));
         }
-        Ok(sums[1] > 0.0)
+        Ok(Wish::of([sums[1], sums[2], sums[3]]))
     }
 
     /// Tells the agent the results of an evaluation.
@@ -127,6 +154,17 @@ mod tests {
             clock.end(Part::Communication, begin + Duration::from_millis(10 * step + 10));
         }
         clock.take()
+    }
+
+    #[test]
+    fn what_rank_0_wants_all_ranks_hear() {
+        let trace = Some(TraceOrder { number: 4_000_000_001, steps: 100 });
+        for wish in [Wish::default(), Wish { save: true, trace: None }, Wish { save: false, trace }] {
+            let others = Wish::default().summands();
+            let mut sums = wish.summands();
+            sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += 3.0 * other);
+            assert_eq!(Wish::of(sums), wish);
+        }
     }
 
     #[test]

@@ -36,6 +36,7 @@ mod models;
 mod optimizer;
 mod precision;
 mod rank;
+mod recording;
 mod sample;
 mod schedule;
 mod seed;

@@ -7,9 +7,10 @@ use crate::control::{Control, Permit};
 use crate::data::{Cursor, EvalSource, Share, TrainSource, same_data};
 use crate::eval::evaluate;
 use crate::finite::{FiniteGuard, Verdict};
-use crate::interval::{LogInterval, StepFacts};
+use crate::interval::{LogInterval, StepFacts, Wish};
 use crate::link::Outbox;
 use crate::rank::{RunningBuffers, Variables, World, replicas};
+use crate::recording::Recording;
 use crate::schedule::learning_rate;
 use crate::seed::{Stream, seed_of};
 use crate::task::{Batch, Items, Model, TaskError};
@@ -17,7 +18,7 @@ use crate::{Error, Result, precision};
 use lockstep_c10d::{BucketPlan, Optimizer, Pending, Reducer, WeightAverage, rng};
 use lockstep_job::{BadSamples, JobSpec};
 use lockstep_run::link::{Phase, WorkerMsg, WorkerOutcome};
-use lockstep_run::{Evaluation, Generation, Part, Step};
+use lockstep_run::{Activity, Evaluation, Generation, Part, Step};
 use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
@@ -111,11 +112,13 @@ impl Trainer {
         while self.at.step < self.calendar.total {
             let step = self.at.step.next();
             if let Permit::Stop(_) = self.control.begin(step, patience)? {
+                self.begin(None);
                 self.judge(None)?;
                 self.save_for_good()?;
                 return Ok(WorkerOutcome::Stopped { step: self.at.step });
             }
 
+            self.begin(Some(step));
             rng::seed(seed_of(self.job.train.seed, Stream::Step(step, self.world.rank())))?;
             self.end(Part::Other);
             let share = self.source.next()?;
@@ -154,12 +157,21 @@ impl Trainer {
             }
             if self.calendar.log_due(step) {
                 let facts = StepFacts { step, epoch: self.at.epoch, lr: learning_rate, grad_norm: norm.norm };
-                let wish = self.calendar.save_due_by_time(last_save.elapsed());
+                let wish = Wish {
+                    save: self.calendar.save_due_by_time(last_save.elapsed()),
+                    trace: if self.clock.records() { None } else { self.control.next_trace() },
+                };
                 self.end(Part::Other);
-                save |= interval.close(&self.world, &self.outbox, &facts, &self.clock.take(), wish)?;
+                let wish = interval.close(&self.world, &self.outbox, &facts, &self.clock.take(), wish)?;
+                save |= wish.save;
+                if let Some(order) = wish.trace {
+                    self.clock.record(Recording::start(order));
+                }
             }
             if save && step < self.calendar.total {
+                self.end(Part::Other);
                 self.save()?;
+                self.clock.end_as(Part::Other, Activity::Checkpoint, Instant::now());
                 last_save = Instant::now();
             }
             if self.calendar.eval_due(step) {
@@ -167,12 +179,13 @@ impl Trainer {
                 self.enter(Phase::Evaluating);
                 self.evaluate(&interval)?;
                 self.enter(Phase::Training);
-                self.clock.skip(Instant::now());
+                self.clock.skip_evaluation(Instant::now());
             }
             if let Some(saver) = &mut self.saver {
                 saver.poll()?;
             }
         }
+        self.begin(None);
         self.judge(None)?;
         self.save_for_good()?;
         Ok(WorkerOutcome::Done { step: self.at.step })
@@ -181,6 +194,16 @@ impl Trainer {
     /// A part of a step ends, which began where the one before ended.
     fn end(&mut self, part: Part) {
         self.clock.end(part, Instant::now());
+    }
+
+    /// A step begins, or none any more. The agent gets the trace that is whole with that.
+    fn begin(&mut self, next: Option<Step>) {
+        self.end(Part::Other);
+        if let Some((order, recorded)) = self.clock.begin(next)
+            && !recorded.steps.is_empty()
+        {
+            self.outbox.send(WorkerMsg::Traced { number: order.number, recorded });
+        }
     }
 
     /// Says what this rank does now; the agent hears of a change at once, not with the next heartbeat.
@@ -234,7 +257,7 @@ impl Trainer {
                     self.running.as_ref().map(|buffers| buffers.start(&self.world, step)).transpose()?;
                 let exposed =
                     self.reducer.backward(&loss).map_err(self.world.lost("the backward pass", step))?;
-                self.clock.end_exposed(Part::Backward, exposed, Instant::now());
+                self.clock.end_reduced(exposed, Instant::now());
             }
             losses.push(sum.f_detach()?);
         }

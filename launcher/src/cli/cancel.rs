@@ -131,7 +131,8 @@ async fn outcome(dir: &RunDir) -> anyhow::Result<Option<Outcome>> {
     Ok(dir.newest_membership().await?.and_then(|m| m.outcome().cloned()))
 }
 
-fn word(outcome: &Outcome) -> String {
+/// What has become of a run.
+pub(super) fn word(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Done => "is done".to_owned(),
         Outcome::Stopped { cause, .. } => {

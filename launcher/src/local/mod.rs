@@ -14,5 +14,5 @@ mod supervise;
 pub(crate) use launch::Launch;
 pub(crate) use lock::{RunLock, Taken};
 pub(crate) use loopback::loopback;
-pub(crate) use origin::Origin;
+pub(crate) use origin::{Origin, user};
 pub(crate) use supervise::{Ended, run, sibling};

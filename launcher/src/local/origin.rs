@@ -24,14 +24,12 @@ pub(crate) struct Origin {
 impl Origin {
     /// Of this user, and of the checkout that `folder` lies in, if it lies in one.
     pub(crate) async fn of(folder: &Path) -> Self {
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let launched_by = variable("USER").map(|user| format!("{user}@{}", host.trim()));
         let git_commit = git(folder, &["rev-parse", "HEAD"]).await.filter(|commit| !commit.is_empty());
         let git_dirty = match &git_commit {
             Some(_) => git(folder, &["status", "--porcelain", "--untracked-files=no"]).await,
             None => None,
         };
-        Self { launched_by, git_commit, git_dirty: git_dirty.map(|changes| !changes.is_empty()) }
+        Self { launched_by: user(), git_commit, git_dirty: git_dirty.map(|changes| !changes.is_empty()) }
     }
 
     /// As arguments of an agent.
@@ -41,6 +39,12 @@ impl Origin {
         let dirty = self.git_dirty.iter().flat_map(|dirty| ["--git-dirty".to_owned(), dirty.to_string()]);
         by.chain(commit).chain(dirty).collect()
     }
+}
+
+/// `user@host` of this process, as far as the environment tells.
+pub(crate) fn user() -> Option<String> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    variable("USER").map(|user| format!("{user}@{}", host.trim()))
 }
 
 /// What git says; none where it isn't there, takes too long, or refuses.

@@ -3,7 +3,7 @@
 //! Every message carries its generation where it concerns one; the run is fixed by the handshake and the incarnation by
 //! the first message. Records travel as their JSON text.
 
-use lockstep_run::link::{Phase, StoreOp, StoreReply, WorkerOutcome};
+use lockstep_run::link::{Phase, StoreOp, StoreReply, TraceOrder, WorkerOutcome};
 use lockstep_run::{Generation, Incarnation, MOST_RANKS_OF_A_NODE, NodeId, Rank, Step};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -165,5 +165,12 @@ pub enum LeaderMsg {
         step: Step,
         /// Why.
         reason: String,
+    },
+    /// For the worker of rank 0: somebody wants a trace.
+    Trace {
+        /// The generation.
+        generation: Generation,
+        /// What is wanted.
+        order: TraceOrder,
     },
 }

@@ -222,23 +222,28 @@ impl RunDir {
     /// The newest generation, `known` or a later one. Generations have no gaps, so it is found in twice as many requests as
     /// the number of those since has binary digits.
     async fn last_generation(&self, known: Generation) -> Result<Generation> {
-        let (mut there, mut stride) = (known.0, 1u64);
-        while self.has_generation(there.saturating_add(stride)).await? {
+        self.last_number(known.0, |number| layout::membership(Generation(number))).await.map(Generation)
+    }
+
+    /// The last number of records that have no gaps, `known` or a later one.
+    pub(crate) async fn last_number(&self, known: u64, path: impl Fn(u64) -> String) -> Result<u64> {
+        let (mut there, mut stride) = (known, 1u64);
+        while self.has(&path(there.saturating_add(stride))).await? {
             there = there.saturating_add(stride);
             stride = stride.saturating_mul(2);
         }
         // The last one lies in `there..there + stride`.
         while stride > 1 {
             stride /= 2;
-            if self.has_generation(there.saturating_add(stride)).await? {
+            if self.has(&path(there.saturating_add(stride))).await? {
                 there = there.saturating_add(stride);
             }
         }
-        Ok(Generation(there))
+        Ok(there)
     }
 
-    async fn has_generation(&self, number: u64) -> Result<bool> {
-        match self.0.head(&layout::membership(Generation(number))).await {
+    async fn has(&self, path: &str) -> Result<bool> {
+        match self.0.head(path).await {
             Ok(_) => Ok(true),
             Err(e) if e.is_not_found() => Ok(false),
             Err(e) => Err(e.into()),
@@ -324,7 +329,11 @@ impl RunDir {
         }
     }
 
-    async fn read<T: DeserializeOwned>(&self, path: &str, what: &'static str) -> Result<Option<T>> {
+    pub(crate) async fn read<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        what: &'static str,
+    ) -> Result<Option<T>> {
         match self.0.get_at_most(path, MAX_RECORD_BYTES).await {
             Ok(body) => from_json(&self.uri(path), what, &body).map(Some),
             Err(e) if e.is_not_found() => Ok(None),

@@ -1,7 +1,7 @@
 //! Where each thing of a run lies, relative to its folder. Names sort in the order in which they were made, and what isn't
 //! named like this is somebody else's: it is passed over.
 
-use crate::{Generation, Incarnation, NodeId, Step};
+use crate::{Generation, Incarnation, NodeId, Rank, Step};
 
 /// The run's identity and the resolved job of its first start.
 pub const RUN: &str = "run.json";
@@ -15,6 +15,10 @@ pub const COMMITS: &str = "commits";
 pub const CHECKPOINTS: &str = "checkpoints";
 /// Folder of the join records.
 pub const NODES: &str = "nodes";
+/// Folder of what is asked of the live run.
+pub const REQUESTS: &str = "requests";
+/// Folder of the ranks' traces.
+pub const TRACES: &str = "traces";
 
 /// `membership/0000000003.json`
 pub fn membership(generation: Generation) -> String {
@@ -29,6 +33,21 @@ pub fn launch(launch: &str) -> String {
 /// `code/<digest>.tar.zst`
 pub fn code(digest: &str) -> String {
     format!("code/{digest}.tar.zst")
+}
+
+/// `requests/0000000001.json`
+pub fn request(number: u64) -> String {
+    format!("{REQUESTS}/{number:010}.json")
+}
+
+/// `traces/0000000001`, the folder of the traces that a request asked for.
+pub fn traces(number: u64) -> String {
+    format!("{TRACES}/{number:010}")
+}
+
+/// `traces/0000000001/000003.json`
+pub fn trace(number: u64, rank: Rank) -> String {
+    format!("{}/{rank:06}.json", traces(number))
 }
 
 /// `nodes/2`, the folder of a node's join records.
@@ -96,6 +115,13 @@ pub fn parse_join(path: &str) -> Option<(NodeId, Incarnation)> {
     Some((NodeId(small(node)?), Incarnation(small(name.strip_suffix(".json")?)?)))
 }
 
+/// Inverse of [`trace`] for a path; `None` for anything else.
+pub fn parse_trace(path: &str) -> Option<(u64, Rank)> {
+    let (request, name) = path.strip_prefix(TRACES)?.strip_prefix('/')?.split_once('/')?;
+    let rank = u32::try_from(number(name.strip_suffix(".json")?)?).ok()?;
+    Some((number(request)?, Rank(rank)))
+}
+
 /// Digits and nothing else: other programs' files have names that look like numbers to a kinder parser.
 pub(crate) fn number(text: &str) -> Option<u64> {
     (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok()).flatten()
@@ -113,6 +139,8 @@ mod tests {
         assert_eq!(parse_commit(&path), Some((Step(400), Generation(12))));
         let path = join(NodeId(3), Incarnation(12_345));
         assert_eq!(parse_join(&path), Some((NodeId(3), Incarnation(12_345))));
+        assert!(request(9) < request(10));
+        assert_eq!(parse_trace(&trace(12, Rank(3))), Some((12, Rank(3))));
         let folder = checkpoint(Step(7), Generation(2), 0xabc, 1);
         let attempt = Attempt { step: Step(7), generation: Generation(2), nonce: Some(0xabc) };
         assert_eq!(parse_checkpoint(&format!("{folder}/model.safetensors")), Some((&*folder, attempt)));
@@ -131,6 +159,10 @@ mod tests {
         let joins = ["nodes/0/.DS_Store", "nodes/0/._0001.json", "nodes/0/+1.json", "nodes/0/0001.json~"];
         for bad in joins.into_iter().chain(["nodes/0/4294967296.json", "nodes/x/1.json", "nodes/.nfs01"]) {
             assert_eq!(parse_join(bad), None, "{bad}");
+        }
+        for bad in ["traces/1/._000001.json", "traces/1/4294967296.json", "traces/x/1.json", "traces/1.json"]
+        {
+            assert_eq!(parse_trace(bad), None, "{bad}");
         }
         for bad in ["checkpoints/1-1-0", "checkpoints/.x/y", "checkpoints/1-1-zz-0/y", "checkpoints/1-1/y"] {
             assert_eq!(parse_checkpoint(bad), None, "{bad}");

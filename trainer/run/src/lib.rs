@@ -21,6 +21,7 @@ pub mod number;
 pub mod process;
 mod progress;
 mod record;
+mod requests;
 pub mod sample;
 pub mod segment;
 pub mod status;
@@ -41,7 +42,9 @@ pub use record::membership::{
     Writer,
 };
 pub use record::provenance::{Code, DatasetUse, Evaluation, Hardware, Provenance, Versions};
+pub use record::request::{RunRequest, Wish};
 pub use record::run::RunRecord;
+pub use record::trace::{Activity, MOST_TRACED_STEPS, Recorded, Span, Trace, TracedStep};
 pub use step_time::{Part, SlowestRank, StepSeconds};
 
 /// The result type of this crate.

@@ -4,7 +4,7 @@
 //! [`WorkerMsg::Hello`], and gets [`AgentMsg::Start`]. From then on each side sends whenever it has something to say.
 //! A closed socket means that the other side is gone: the worker then leaves at once.
 
-use crate::{Error, Generation, NodeId, Provenance, Rank, Report, Result, RunUid, StartFrom, Step};
+use crate::{Error, Generation, NodeId, Provenance, Rank, Recorded, Report, Result, RunUid, StartFrom, Step};
 use bytes::{Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use serde::de::DeserializeOwned;
@@ -66,6 +66,13 @@ pub enum WorkerMsg {
         ask: u64,
         /// The last step that this worker has started. Greater than what was asked for means "too late, ask higher".
         started: Step,
+    },
+    /// The steps that [`AgentMsg::Trace`] asked for, all at once; fewer where training ended before.
+    Traced {
+        /// The request.
+        number: u64,
+        /// What this rank did.
+        recorded: Recorded,
     },
     /// Something a user must know.
     Warning(String),
@@ -167,6 +174,17 @@ pub enum AgentMsg {
         /// Who or what asked.
         reason: String,
     },
+    /// To rank 0: all ranks record their next steps, from one that they agree on, and answer with [`WorkerMsg::Traced`].
+    Trace(TraceOrder),
+}
+
+/// A trace that somebody asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TraceOrder {
+    /// Number of the request.
+    pub number: u64,
+    /// How many steps.
+    pub steps: u32,
 }
 
 /// Which GPUs of its machine a node's workers take: one each, one after the other.

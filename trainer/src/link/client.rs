@@ -165,6 +165,10 @@ impl Io {
                 self.control.stop_at(Stop { step, reason });
                 None
             }
+            AgentMsg::Trace(order) => {
+                self.control.order_trace(order);
+                None
+            }
             AgentMsg::Start(_) => Some(WorkerMsg::Warning("the agent said Start twice".to_owned())),
         }
     }

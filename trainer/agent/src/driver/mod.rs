@@ -4,6 +4,7 @@ mod act;
 mod last_words;
 mod look;
 mod propose;
+mod requests;
 mod setup;
 mod start_error;
 
@@ -25,9 +26,11 @@ use lockstep_run::link::{AgentMsg, Phase, StoreOp, WorkerMsg};
 use lockstep_run::segment::{Event, EventKind};
 use lockstep_run::temporary::Temporary;
 use lockstep_run::{
-    Generation, Incarnation, Launch, NodeId, Rank, Report, RunDir, RunUid, Saved, Step, Writer,
+    Generation, Incarnation, Launch, NodeId, Rank, Recorded, Report, RunDir, RunRequest, RunUid, Saved, Step,
+    Trace, Writer,
 };
 use look::Lookout;
+use requests::Requests;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -69,6 +72,8 @@ struct Driver {
     leader: Option<(ConnectionId, Outgoing<MemberMsg>)>,
     sockets: Temporary,
     lookout: Arc<Mutex<Lookout>>,
+    requests: Arc<Mutex<Requests>>,
+    requests_looked: Instant,
     heard: mpsc::Sender<Heard>,
     done: mpsc::UnboundedSender<Done>,
     live: Live,
@@ -94,6 +99,7 @@ struct Connected {
 enum Done {
     Event(Box<machine::Event>),
     Dialed(NodeId, Incarnation, Option<(ConnectionId, Outgoing<MemberMsg>)>),
+    Asked(Generation, Vec<(u64, RunRequest)>),
 }
 
 /// Runs a node until its run is over for it.
@@ -165,6 +171,7 @@ impl Driver {
                 self.handle(machine::Event::CommandGetsOn { generation });
             }
         }
+        self.look_for_requests();
         let trouble = self.machine.trouble().map(str::to_owned);
         let idle = self.workers.is_none() || trouble.is_some();
         let reason = match trouble {
@@ -191,6 +198,7 @@ impl Driver {
                 }
                 self.handle(machine::Event::Dialed { node, incarnation, ok });
             }
+            Done::Asked(generation, asked) => self.on_asked(generation, asked),
         }
     }
 
@@ -221,6 +229,7 @@ impl Driver {
                 LeaderMsg::StoreReply { rank, id, reply } => {
                     self.to_worker(rank, AgentMsg::StoreReply { id, reply })
                 }
+                LeaderMsg::Trace { generation, order } => self.trace(generation, order),
                 msg => self.handle(machine::Event::FromLeader(msg)),
             },
             Arrival::LeaderGone(id) if self.is_leader(id) => {
@@ -299,6 +308,7 @@ impl Driver {
                 let event = self.reporter.here(generation, EventKind::CheckpointProblem, text);
                 self.reporter.tell(Event { step: Some(step), ..event });
             }
+            WorkerMsg::Traced { number, recorded } => self.on_traced(generation, rank, number, recorded),
             WorkerMsg::Warning(text) => self.reporter.event(generation, EventKind::Warning, text),
             // Both belong to the connection, which deals with them itself.
             WorkerMsg::Hello { .. } | WorkerMsg::Finished(_) => {}
@@ -334,6 +344,11 @@ impl Driver {
     fn on_report(&mut self, generation: Generation, report: Report) {
         self.live.progress.merge(report.clone());
         self.reporter.progress(generation, self.restarts, self.saved.clone(), report);
+    }
+
+    fn on_traced(&self, generation: Generation, rank: Rank, number: u64, recorded: Recorded) {
+        let (node, host) = (self.me(), self.facts.args.host.clone());
+        self.reporter.trace(number, Trace { rank, node, host, generation, recorded });
     }
 
     fn serve_store(&mut self, generation: Generation, caller: Caller, op: StoreOp) {

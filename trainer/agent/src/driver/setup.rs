@@ -1,5 +1,6 @@
 use super::StartError::{self, Again, Never};
 use super::look::Lookout;
+use super::requests::Requests;
 use super::{Done, Driver, Facts, unix_now};
 use crate::args::{RunArgs, variable};
 use crate::kv::Kv;
@@ -89,6 +90,7 @@ pub(super) async fn start(
         Facts { args, launched_at_unix_ms, job, job_json, dir, run_uid: run.run_uid, writer, program };
     let started = Instant::now();
     let lookout = Arc::new(Mutex::new(Lookout::new(facts.dir.clone(), node)));
+    let requests = Arc::new(Mutex::new(Requests::new(facts.dir.clone())));
     Ok(Driver {
         machine: Machine::new(config, known, Duration::ZERO),
         first_step_known,
@@ -104,6 +106,8 @@ pub(super) async fn start(
         leader: None,
         sockets: private_folder(temporary::places()).map_err(Again)?,
         lookout,
+        requests,
+        requests_looked: started,
         heard,
         done,
         live: Live { generation: known, ..Live::default() },

@@ -109,6 +109,11 @@ impl Machine {
         self.lead.as_ref().and_then(Lead::generation)
     }
 
+    /// The node of rank 0 of the generation that this agent serves as leader.
+    pub fn first_node(&self) -> Option<NodeId> {
+        self.lead.as_ref().and_then(Lead::first_node)
+    }
+
     /// How the run ended, as this agent heard it.
     pub fn ended(&self) -> Option<&Outcome> {
         self.node.ended.as_ref()

@@ -367,7 +367,8 @@ impl Machine {
             _ => {}
         }
         match msg {
-            LeaderMsg::Ack | LeaderMsg::StoreReply { .. } => {}
+            // The last two are served beside the machine.
+            LeaderMsg::Ack | LeaderMsg::StoreReply { .. } | LeaderMsg::Trace { .. } => {}
             LeaderMsg::NotLeader => {
                 if matches!(self.node.state, State::Joining { .. }) {
                     self.node.state = State::Seeking;

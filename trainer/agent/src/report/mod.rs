@@ -13,7 +13,9 @@ use lockstep_run::link::Phase;
 use lockstep_run::segment::{
     EVENTS, Event, EventKind, LOGS, METRICS, Metric, Owner, SegmentWriter, Series, TENSORBOARD,
 };
-use lockstep_run::{Generation, Launch, Line, Member, NodeId, Rank, Report, RunDir, STANDING_EVERY, Saved};
+use lockstep_run::{
+    Generation, Launch, Line, Member, NodeId, Rank, Report, RunDir, STANDING_EVERY, Saved, Trace,
+};
 use printer::Printer;
 use serde::Serialize;
 use shelf::Shelf;
@@ -176,6 +178,16 @@ impl Reporter {
         self.handle.spawn(async move {
             if let Err(error) = dir.launch_or_create(launch).await {
                 tracing::warn!(%error, "can't record when the first step was done");
+            }
+        });
+    }
+
+    /// Keeps what a rank recorded.
+    pub fn trace(&self, number: u64, trace: Trace) {
+        let dir = self.sinks.dir.clone();
+        self.handle.spawn(async move {
+            if let Err(error) = dir.keep_trace(number, &trace).await {
+                tracing::warn!(%error, rank = %trace.rank, "can't keep a trace");
             }
         });
     }

@@ -3,7 +3,7 @@
 use crate::support::{corpus, current, framed, received, sent, wait};
 use lockstep_agent::wire::{Beat, Introduction, LeaderMsg, MemberMsg, Offer};
 use lockstep_fuzzing::fuzz;
-use lockstep_run::link::{Failure, FailureKind, Phase, StoreOp, StoreReply, WorkerOutcome};
+use lockstep_run::link::{Failure, FailureKind, Phase, StoreOp, StoreReply, TraceOrder, WorkerOutcome};
 use lockstep_run::{Generation, Incarnation, MOST_RANKS_OF_A_NODE, NodeId, Rank, Step};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -41,6 +41,7 @@ fn from_leaders() -> Vec<LeaderMsg> {
         LeaderMsg::StoreReply { rank: R, id: 7, reply: StoreReply::Value(vec![0, 255]) },
         LeaderMsg::HoldAt { generation: G, ask: 1, step: Step(9) },
         LeaderMsg::StopAt { generation: G, step: Step(9), reason: "SIGTERM".into() },
+        LeaderMsg::Trace { generation: G, order: TraceOrder { number: 300, steps: 100 } },
     ]
 }
 

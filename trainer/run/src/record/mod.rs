@@ -6,4 +6,6 @@ pub(crate) mod join;
 pub(crate) mod launch;
 pub(crate) mod membership;
 pub(crate) mod provenance;
+pub(crate) mod request;
 pub(crate) mod run;
+pub(crate) mod trace;

@@ -1,12 +1,13 @@
 //! Messages of the link and of the control channel, which are postcard.
 
 use crate::lines::report;
-use crate::samples::{CHECKPOINT, provenance};
+use crate::samples::{CHECKPOINT, provenance, trace};
 use crate::support::{Waiter, corpus, current};
 use lockstep_fuzzing::fuzz;
 use lockstep_run::control::{Live, Opening, Reply, Request};
 use lockstep_run::link::{
-    self, AgentMsg, Failure, FailureKind, Phase, Start, StoreOp, StoreReply, WorkerMsg, WorkerOutcome,
+    self, AgentMsg, Failure, FailureKind, Phase, Start, StoreOp, StoreReply, TraceOrder, WorkerMsg,
+    WorkerOutcome,
 };
 use lockstep_run::{
     Generation, Incarnation, NodeId, Progress, Rank, RunUid, StartFrom, Step, WarmFrom, WeightsFile,
@@ -38,6 +39,7 @@ fn from_workers() -> Vec<WorkerMsg> {
         WorkerMsg::CheckpointCommitted { step: Step(1), uri: "s3://b/c".into(), num_bytes: 9, seconds: 0.5 },
         WorkerMsg::CheckpointProblem { step: Step(1), text: "it is damaged".into() },
         WorkerMsg::Held { ask: 1, started: Step(u64::MAX) },
+        WorkerMsg::Traced { number: 300, recorded: trace().recorded },
         WorkerMsg::Warning("é".into()),
         WorkerMsg::Finished(WorkerOutcome::Done { step: Step(30) }),
         WorkerMsg::Finished(WorkerOutcome::Stopped { step: Step(30) }),
@@ -88,6 +90,7 @@ fn from_agents() -> Vec<AgentMsg> {
         AgentMsg::HoldAt { ask: 1, step: Step(9) },
         AgentMsg::StopAt { step: Step(9), reason: "SIGTERM".into() },
         start(StartFrom::Weights(weights)),
+        AgentMsg::Trace(TraceOrder { number: 300, steps: 100 }),
     ]);
     all
 }

@@ -70,6 +70,42 @@ fn launches() {
 }
 
 #[test]
+fn requests() {
+    let waiter = Waiter::new();
+    let dir = empty();
+    waiter.wait(dir.ask(&samples::request())).unwrap();
+    current("request", &[("current", stored(&waiter, &dir, &layout::request(1)))]);
+    fuzz_text("request", &corpus("request", &[]), |data| {
+        let dir = waiter.dir_with(&layout::request(1), data);
+        if let Ok(Some(read)) = waiter.wait(dir.request(1)) {
+            let again = empty();
+            waiter.wait(again.ask(&read)).unwrap();
+            assert_eq!(waiter.wait(again.request(1)).unwrap(), Some(read));
+        }
+    });
+}
+
+#[test]
+fn traces() {
+    let waiter = Waiter::new();
+    let (dir, rank) = (empty(), samples::trace().rank);
+    waiter.wait(dir.keep_trace(1, &samples::trace())).unwrap();
+    current("trace", &[("current", stored(&waiter, &dir, &layout::trace(1, rank)))]);
+    fuzz_text("trace", &corpus("trace", &[]), |data| {
+        let dir = waiter.dir_with(&layout::trace(1, rank), data);
+        if let Ok(read) = waiter.wait(dir.trace(1, rank)) {
+            let again = empty();
+            waiter.wait(again.keep_trace(1, &read)).unwrap();
+            assert_eq!(waiter.wait(again.trace(1, rank)).unwrap(), read);
+            for step in read.recorded.steps {
+                let took = step.ns();
+                assert!(step.spans.iter().all(|span| span.ns <= took), "it wrapped");
+            }
+        }
+    });
+}
+
+#[test]
 fn memberships() {
     let waiter = Waiter::new();
     let path = layout::membership(GENERATION);

@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use lockstep_run::{
-    Body, Code, Commit, CommitRef, DatasetUse, Evaluation, FileEntry, Generation, Hardware, Incarnation,
-    Join, Launch, Member, Membership, NodeId, Outcome, Provenance, Rank, RunRecord, RunUid, Slice, StartFrom,
-    Step, Versions, WarmFrom, Writer,
+    Activity, Body, Code, Commit, CommitRef, DatasetUse, Evaluation, FileEntry, Generation, Hardware,
+    Incarnation, Join, Launch, Member, Membership, NodeId, Outcome, Provenance, Rank, Recorded, RunRecord,
+    RunRequest, RunUid, Slice, Span, StartFrom, Step, Trace, TracedStep, Versions, WarmFrom, Wish, Writer,
 };
 
 /// The generation of the membership records.
@@ -51,6 +51,22 @@ pub(crate) fn join() -> Join {
 pub(crate) fn launch() -> Launch {
     let first_step_seconds = 0.30000000000000004;
     Launch { launch: "l".into(), launched_at: at(), first_step_at: at(), first_step_seconds }
+}
+
+pub(crate) fn request() -> RunRequest {
+    let asked_by = Some("ada@laptop".into());
+    RunRequest { generation: GENERATION, asked_by, at: at(), wish: Wish::Trace { steps: 100 } }
+}
+
+pub(crate) fn trace() -> Trace {
+    let spans = vec![
+        Span { activity: Activity::Forward, micro_batch: Some(0), ns: 1_234_567 },
+        Span { activity: Activity::Communication, micro_batch: None, ns: 0 },
+        Span { activity: Activity::Evaluation, micro_batch: None, ns: 1 << 40 },
+    ];
+    let step = TracedStep { step: Step(20), begin_ns: 7, reduced_ns: Some(1_234_567), spans };
+    let recorded = Recorded { begin_unix_ns: 1_800_000_000_123_456_789, steps: vec![step] };
+    Trace { rank: Rank(3), node: NodeId(1), host: "10.0.0.1".into(), generation: GENERATION, recorded }
 }
 
 fn member(node: u32) -> Member {

@@ -71,6 +71,13 @@ impl Lead {
         }
     }
 
+    pub(super) fn first_node(&self) -> Option<NodeId> {
+        match &self.state {
+            State::Leading(leading) => leading.ranks.get(&Rank(0)).map(|rank| rank.node),
+            _ => None,
+        }
+    }
+
     pub(super) fn reason(&self, config: &Config) -> String {
         match &self.state {
             State::Gathering { .. } => {
