@@ -18,7 +18,7 @@ const SOURCES: [&str; 15] = [
     "reads",
     "recompute",
     "reducer",
-    "short_exchange",
+    "exchange",
     "store",
 ];
 

@@ -1,6 +1,6 @@
+#include "exchange.h"
 #include "handles.h"
 #include "one_shot.h"
-#include "short_exchange.h"
 
 #include <torch/csrc/distributed/c10d/reducer.hpp>
 
@@ -29,9 +29,11 @@ std::unique_ptr<c10d::CommHookInterface> hook_of(const LsGroup& group, int excha
     case LS_ONE_SHOT:
       return lockstep::one_shot_hook(group);
     case LS_BF16:
-      return lockstep::short_exchange_hook(group, at::kBFloat16, works);
+      return lockstep::exchange_hook(group, at::kBFloat16, works);
     case LS_FP16:
-      return lockstep::short_exchange_hook(group, at::kHalf, works);
+      return lockstep::exchange_hook(group, at::kHalf, works);
+    case LS_WAITED:
+      return lockstep::exchange_hook(group, std::nullopt, works);
     default:
       TORCH_CHECK(false, "no exchange has the number ", exchange);
   }

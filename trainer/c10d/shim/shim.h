@@ -93,6 +93,7 @@ enum LsExchange : int {
   LS_ONE_SHOT = 1,  // each rank sends its own to every other at once
   LS_BF16 = 2,      // all-reduced in this kind
   LS_FP16 = 3,
+  LS_WAITED = 4,  // all-reduced as they are; backward ends once that is complete, on a GPU too
 };
 
 int ls_reducer_verify(LsGroup* group, LsTensors params, size_t count) noexcept;

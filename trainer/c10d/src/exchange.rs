@@ -26,6 +26,7 @@ pub(crate) enum Way {
     OneShot = 1,
     BFloat16 = 2,
     Half = 3,
+    Waited = 4,
 }
 
 impl Exchange {
@@ -34,12 +35,12 @@ impl Exchange {
     /// A function of what a checkpoint and a job record, because the bits of a sum depend on it.
     pub(crate) fn way(self, plan: &BucketPlan, sizes: &[ParamSize], world_size: usize, on_cpu: bool) -> Way {
         match self {
-            // Nobody gets them, so nothing is gained by rounding.
-            _ if world_size == 1 => Way::AllReduce,
-            Self::BFloat16 => Way::BFloat16,
-            Self::Half => Way::Half,
-            Self::Whole if on_cpu && is_small(plan, sizes, world_size) => Way::OneShot,
-            Self::Whole => Way::AllReduce,
+            // Where nobody gets them, nothing is gained by rounding.
+            Self::BFloat16 if world_size > 1 => Way::BFloat16,
+            Self::Half if world_size > 1 => Way::Half,
+            _ if !on_cpu => Way::Waited,
+            Self::Whole if is_small(plan, sizes, world_size) => Way::OneShot,
+            _ => Way::AllReduce,
         }
     }
 
@@ -87,7 +88,7 @@ mod tests {
         assert!(!case(&[38_440], 16), "each of 16 ranks would send 577 kB");
         assert!(!case(&[300 << 10], 2), "too large");
         assert!(!case(&[1 << 20, 16], 2), "two buckets overlap with backward");
-        assert_eq!(way(Exchange::Whole, &[38_440], 2, false), Way::AllReduce);
+        assert_eq!(way(Exchange::Whole, &[38_440], 2, false), Way::Waited, "a GPU");
     }
 
     #[test]
@@ -95,7 +96,8 @@ mod tests {
         for (exchange, short) in [(Exchange::BFloat16, Way::BFloat16), (Exchange::Half, Way::Half)] {
             for on_cpu in [true, false] {
                 assert_eq!(way(exchange, &[38_440], 2, on_cpu), short);
-                assert_eq!(way(exchange, &[38_440], 1, on_cpu), Way::AllReduce);
+                let alone = if on_cpu { Way::AllReduce } else { Way::Waited };
+                assert_eq!(way(exchange, &[38_440], 1, on_cpu), alone);
             }
         }
     }

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::exchange::Way;
 use crate::ffi::{self, LsBuckets, LsReducer, Owned, Raised, check, raw, raw_list};
 use crate::group::{Failure, OwnedReducer, Shared, State};
-use crate::{BucketPlan, Error, Exchange, Parameters, ProcessGroup, Result};
+use crate::{BucketPlan, Error, Exchange, ParamSize, Parameters, ProcessGroup, Result};
 
 /// Averages gradients over the ranks of a group, as PyTorch's `DistributedDataParallel` does: libtorch's own reducer, with
 /// buckets that never change.
@@ -61,13 +61,23 @@ impl Reducer {
         plan: &BucketPlan,
         exchange: Exchange,
     ) -> Result<Self> {
+        let on_cpu = params.device() == Device::Cpu;
+        let way = |sizes: &[ParamSize]| exchange.way(plan, sizes, group.world_size(), on_cpu);
+        Self::by(group, params, plan, exchange, way)
+    }
+
+    fn by(
+        group: &dyn ProcessGroup,
+        params: &Parameters,
+        plan: &BucketPlan,
+        exchange: Exchange,
+        way: impl FnOnce(&[ParamSize]) -> Way,
+    ) -> Result<Self> {
         let sizes = params.sizes()?;
         plan.check(&sizes)?;
         verify(group, params, plan, exchange)?;
         let shared = Arc::clone(group.c10d().shared());
-        let id = next_id();
-        let on_cpu = params.device() == Device::Cpu;
-        let way = exchange.way(plan, &sizes, group.world_size(), on_cpu);
+        let (id, way) = (next_id(), way(&sizes));
         shared.run("Reducer::new", |state| {
             let handle = make(state, params, plan, way).map_err(Failure::Refused)?;
             state.reducers.push(OwnedReducer { id, thread: thread::current().id(), handle });
@@ -229,4 +239,46 @@ fn require_scalar(operation: &'static str, loss: &Tensor) -> Result<()> {
         return Err(Error::invalid(operation, problem));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{GlooGroup, GlooOptions, MemoryStore};
+    use tch::{Kind, nn};
+
+    /// What gradients are averaged to by a way, of two ranks whose loss is so many times the sum of the weights.
+    fn averaged(way: Way) -> Vec<Vec<f64>> {
+        let store = Arc::new(MemoryStore::default());
+        let rank = |number: usize| {
+            let store = Arc::clone(&store);
+            thread::spawn(move || {
+                let group = GlooGroup::form(store, number, 2, &GlooOptions::default()).unwrap();
+                let vars = nn::VarStore::new(Device::Cpu);
+                let weights = [vars.root().zeros("a", &[40]), vars.root().zeros("b", &[3])];
+                let params = Parameters::of(&vars).unwrap();
+                let plan = BucketPlan::new(&params.sizes().unwrap(), 64, 64).unwrap();
+                let mut reducer = Reducer::by(&group, &params, &plan, Exchange::Whole, |_| way).unwrap();
+                let mut steps = Vec::new();
+                for factor in [1.0, 0.3] {
+                    params.zero_grad().unwrap();
+                    let sum = weights[0].sum(Kind::Float) + weights[1].sum(Kind::Float) * 3.0;
+                    reducer.backward(&(sum * (factor * (1.0 + 4.0 * number as f64)))).unwrap();
+                    steps.extend(weights.iter().map(|w| w.grad().double_value(&[0])));
+                }
+                steps
+            })
+        };
+        [rank(0), rank(1)].map(|thread| thread.join().unwrap()).into()
+    }
+
+    #[test]
+    fn a_sum_that_the_host_waits_for_is_the_same() {
+        let (waited, plain) = (averaged(Way::Waited), averaged(Way::AllReduce));
+        assert_eq!(waited[0], waited[1]);
+        let expected = [3.0, 9.0, 0.9, 2.7];
+        for found in [&waited[0], &plain[0]] {
+            assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
+        }
+    }
 }
