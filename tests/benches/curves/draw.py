@@ -33,6 +33,8 @@ def main():
     for place, key in zip(places, keys, strict=True):
         for name, points, style in [("Lockstep, 2 ranks", ours, "-"), ("PyTorch", theirs, "--")]:
             steps, values = series(points, key)
+            if not values:
+                sys.exit(f"{name} says nothing of {key}")
             place.plot(steps, values, style, label=name, linewidth=1.2)
             ends.setdefault(key, {})[name] = round(values[-1], 4)
         place.set_title(key.replace("_", ", "), fontsize=9)
