@@ -72,6 +72,31 @@ fn a_gpu_that_is_not_there_is_said_before_anything_is_trained() {
     expect(&ws, &job(&ws, &digits(), ""), 0, &["cpu, gloo"]);
 }
 
+/// A driver that knows one GPU and computes nothing: what is said of it is what is tested. Two nodes share the machine.
+#[test]
+fn a_gpu_that_can_not_be_used_is_told_and_cpus_train() {
+    let mut ws = Workspace::new();
+    let source = ws.write(
+        "driver.c",
+        "int cuInit(unsigned flags) { return flags != 0; }\nint cuDriverGetVersion(int* out) { *out = 13000; return 0; }\n\
+         int cuDeviceGetCount(int* out) { *out = 1; return 0; }\n",
+    );
+    let library = ws.path("libcuda.so.1");
+    let built =
+        std::process::Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(library).arg(source).status();
+    assert!(built.unwrap().success());
+    ws.set_env("LD_LIBRARY_PATH", &ws.path("").display().to_string());
+    expect(
+        &ws,
+        &job(&ws, &digits(), ""),
+        0,
+        &[
+            "rank 0 computes on the CPU: libtorch's CUDA half can't be opened: libtorch_cuda.so",
+            "rank 1 computes on the CPU: local rank 0 needs GPU 1, and this node shows 1",
+        ],
+    );
+}
+
 #[test]
 fn data_errors_name_the_file() {
     let ws = Workspace::new();

@@ -23,6 +23,8 @@ from pathlib import Path
 from statistics import median
 from urllib.parse import urlparse
 
+import noise
+
 HERE = Path(__file__).resolve().parent
 STEPS = 20
 # Of the loss at any step, relative: rounding differs between two programs, and training makes more of it with each step.
@@ -171,13 +173,7 @@ def digits(check):
 def resnet_twin(check):
     """ResNet-20 learns as in PyTorch."""
     folder = check.new()
-    noise, records = 12345, bytearray()
-    for sample in range(256):
-        records.append(sample % 10)
-        for _ in range(3072):
-            noise = (noise * 1103515245 + 12345) & 0x7FFFFFFF
-            records.append(noise >> 16 & 0xFF)
-    (folder / "data_batch_1.bin").write_bytes(records)
+    (folder / "data_batch_1.bin").write_bytes(noise.records(256))
     packed = folder / "packed"
     code, _, err = check.run([check.target / "release/lockstep", "data", "pack", folder, packed], 60)
     if code != 0:

@@ -27,7 +27,7 @@ while read -r name path; do
 done <<< "$tests"
 tar -C "$staging" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -c target | xz -T0 -3 > "$out/programs.tar.xz"
 
-cp "$here/check.py" "$here/twin.py" "$root/trainer/tests/pytorch_twin.py" "$out/"
+cp "$here/check.py" "$here/twin.py" "$root/trainer/tests/pytorch_twin.py" "$root/tests/benches/harness/noise.py" "$out/"
 cp -r "$here/jobs" "$out/jobs"
 cp -r "$root/datasets/digits" "$root/datasets/shakespeare" "$out/data/"
 git -C "$root" rev-parse HEAD > "$out/commit"

@@ -14,19 +14,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from pytorch_twin import CifarResnet, Gpt2, GptBlock, fit
-
-
-class FastBlock(GptBlock):
-    """The judge's block with PyTorch's fused attention, as everybody trains it."""
-
-    def forward(self, x):
-        q, k, v = self.attn["c_attn"](self.ln_1(x)).chunk(3, -1)
-        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.attn["c_proj"](mixed.transpose(1, 2).flatten(2))
-        inner = F.gelu(self.mlp["c_fc"](self.ln_2(x)), approximate="tanh")
-        return x + self.mlp["c_proj"](inner)
+from pytorch_twin import CifarResnet, Gpt2, fit, hasten
 
 
 def samples(config):
@@ -53,9 +41,7 @@ def main():
     device, batch = config["device"], config["batch"]
     inputs, labels = (t.to(device) for t in samples(config))
     model = {"resnet": CifarResnet, "gpt": Gpt2}[config["model"]](*config["options"])
-    for block in model.modules():
-        if type(block) is GptBlock:
-            block.__class__ = FastBlock
+    hasten(model)
     weights = load_file(config["weights"])
     model.load_state_dict({k: fit(v, weights[k]) for k, v in model.state_dict().items() if k in weights}, strict=False)
     model.to(device)

@@ -109,6 +109,25 @@ class GptBlock(torch.nn.Module):
         return x + self.mlp["c_proj"](inner)
 
 
+class FastBlock(GptBlock):
+    """The block with PyTorch's fused attention, as everybody trains it."""
+
+    def forward(self, x):
+        q, k, v = self.attn["c_attn"](self.ln_1(x)).chunk(3, -1)
+        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.attn["c_proj"](mixed.transpose(1, 2).flatten(2))
+        inner = F.gelu(self.mlp["c_fc"](self.ln_2(x)), approximate="tanh")
+        return x + self.mlp["c_proj"](inner)
+
+
+def hasten(model):
+    """Makes a model as fast as everybody trains it, for who measures instead of judging."""
+    for block in model.modules():
+        if type(block) is GptBlock:
+            block.__class__ = FastBlock
+
+
 class Gpt2(torch.nn.Module):
     def __init__(self, layers, heads, width, context, vocab):
         super().__init__()

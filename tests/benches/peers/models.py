@@ -18,19 +18,7 @@ from safetensors.torch import load_file
 from torch.nn.parallel import DistributedDataParallel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "trainer" / "tests"))
-from pytorch_twin import CifarResnet, Gpt2, GptBlock, Mlp, fit  # noqa: E402
-
-
-class FastBlock(GptBlock):
-    """The judge's block with PyTorch's fused attention, as everybody trains it."""
-
-    def forward(self, x):
-        q, k, v = self.attn["c_attn"](self.ln_1(x)).chunk(3, -1)
-        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (q, k, v))
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.attn["c_proj"](mixed.transpose(1, 2).flatten(2))
-        inner = F.gelu(self.mlp["c_fc"](self.ln_2(x)), approximate="tanh")
-        return x + self.mlp["c_proj"](inner)
+from pytorch_twin import CifarResnet, Gpt2, Mlp, fit, hasten  # noqa: E402
 
 
 def arguments():
@@ -70,9 +58,7 @@ def main():
     inputs, labels = samples(args.model, args.data)
     networks = {"mlp": Mlp, "resnet": CifarResnet, "gpt": Gpt2}
     model = networks[args.model](*args.options)
-    for block in model.modules():
-        if type(block) is GptBlock:
-            block.__class__ = FastBlock
+    hasten(model)
     weights = load_file(args.weights) if args.weights else {}
     model.load_state_dict({k: fit(v, weights[k]) for k, v in model.state_dict().items() if k in weights}, strict=False)
     fused = args.variant != "default"

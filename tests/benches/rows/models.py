@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from urllib.parse import urlparse
 
-from harness import digits, proc
+from harness import digits, noise, proc
 from harness.children import Child
 from harness.figures import Claim, Row, ratio, spread
 
@@ -175,13 +175,7 @@ def _run(bench, case, side, sets, weights, flat, steps, every):
 def pictures(bench):
     """Pictures of noise in CIFAR's binary form, which both sides read: ours after `data pack`."""
     folder = bench.new_folder()
-    noise, records = 12345, bytearray()
-    for sample in range(256):
-        records.append(sample % 10)
-        for _ in range(3072):
-            noise = (noise * 1103515245 + 12345) & 0x7FFFFFFF
-            records.append(noise >> 16 & 0xFF)
-    (folder / "data_batch_1.bin").write_bytes(records)
+    (folder / "data_batch_1.bin").write_bytes(noise.records(256))
     with Child([bench.binaries / "lockstep", "data", "pack", folder, folder / "packed"]) as pack:
         pack.finish(DEADLINE)
     return folder / "packed", folder / "data_batch_1.bin"

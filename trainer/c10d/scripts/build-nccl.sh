@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Builds liblockstep_nccl.so, through which workers reach CUDA and NCCL. See --help.
 set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+# shellcheck source=wheels.sh
+source "$here/scripts/wheels.sh"
 
 # One wheel a line: requirement, SHA-256, the folder of its headers. They are those that libtorch 2.11.0's wheel was built with.
 wheels="\
@@ -9,9 +12,7 @@ nvidia-cuda-runtime==13.0.96 7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821
 nvidia-cuda-crt==13.0.88 2c8043c7c9e02492716426e9919fc78d2c5b3b2a7a768a88e952676b08aa55a4 nvidia/cu13/include
 nvidia-cuda-cccl==13.0.85 e0da7ad981f3a8aff08241b5bfc1af868742a63e2762f53a5171c492ef242649 nvidia/cu13/include"
 
-cache="${LOCKSTEP_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/lockstep}"
 headers="$cache/cuda-headers-13.0-nccl-2.28.9"
-python="${PYTHON:-python3}"
 
 usage() {
   cat <<USAGE
@@ -29,50 +30,32 @@ where there is a GPU, after libtorch_cuda.so.
 USAGE
 }
 
-die() {
-  echo "build-nccl: error: $1" >&2
-  shift
-  for hint in "$@"; do echo "build-nccl:   $hint" >&2; done
-  exit 1
-}
-
 case "${1:-}" in
   -h | --help) usage; exit 0 ;;
   "" | -*) usage >&2; exit 2 ;;
 esac
 out=$1
-here="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 libtorch="${LIBTORCH:-$(readlink -f "$here/../../.libtorch" || true)}"
 [ -d "$libtorch/include/torch" ] || die "there is no libtorch in '$libtorch'" "run make .libtorch, or set LIBTORCH"
 
 # Downloads the wheels and keeps their headers.
 fetch() {
-  local staging="$headers.partial" pip="$python -m pip" requirement sha256 folder
-  if ! $python -m pip --version >/dev/null 2>&1; then
-    $python -m venv "$cache/pip" || die "'$python' has no pip" "install it (Debian: apt install python3-pip)"
-    pip="$cache/pip/bin/python -m pip"
-  fi
+  local staging="$headers.partial" requirement sha256 folder file
   rm -rf "$staging"
-  mkdir -p "$staging/wheels"
+  mkdir -p "$staging"
   while read -r requirement sha256 folder; do
-    echo "$requirement --hash=sha256:$sha256"
-  done <<< "$wheels" > "$staging/requirements.txt"
-  echo "build-nccl: downloading the headers of CUDA 13.0 and NCCL 2.28.9" >&2
-  $pip download --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary=:all: \
-    --platform manylinux_2_18_x86_64 --platform manylinux2014_x86_64 \
-    --dest "$staging/wheels" --requirement "$staging/requirements.txt" >&2 ||
-    die "pip could not download the wheels (its reason is above)" "without a network: copy $headers from a machine that has it"
-  while read -r requirement sha256 folder; do
-    requirement="${requirement%%==*}"
-    $python - "$staging" "$folder/" "$staging/wheels/${requirement//-/_}"-*.whl <<'PYTHON'
+    # Assigned on its own line: a failure inside $(...) then ends the script.
+    file="$(wheel "$requirement" "$sha256" "$staging/wheel")"
+    $python - "$staging" "$folder/" "$file" <<'PYTHON'
 import sys, zipfile
 
 staging, folder, path = sys.argv[1:]
 with zipfile.ZipFile(path) as wheel:
     wheel.extractall(staging, [name for name in wheel.namelist() if name.startswith(folder)])
 PYTHON
+    rm -rf "$staging/wheel"
   done <<< "$wheels"
-  rm -rf "$staging/wheels" "$headers"
+  rm -rf "$headers"
   mv "$staging" "$headers"
 }
 

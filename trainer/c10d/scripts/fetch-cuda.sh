@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Brings the CUDA half of libtorch 2.11.0 onto this machine. See --help.
 set -euo pipefail
+# shellcheck source=wheels.sh
+source "$(dirname "${BASH_SOURCE[0]}")/wheels.sh"
 
 version=2.11.0
 # One wheel a line: requirement, SHA-256. What torch==2.11.0 names as needed on Linux, without what only Python uses.
@@ -21,16 +23,14 @@ nvidia-nccl-cu13==2.28.9 e4553a30f34195f3fa1da02a6da3d6337d28f2003943aa0a3d247bb
 nvidia-nvjitlink==13.0.88 13a74f429e23b921c1109976abefacc69835f2f433ebd323d3946e11d804e47b
 nvidia-nvshmem-cu13==3.4.5 290f0a2ee94c9f3687a02502f3b9299a9f9fe826e6d0287ee18482e78d495b80"
 
-cache="${LOCKSTEP_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/lockstep}"
 home="$cache/libtorch-$version-cuda"
-python="${PYTHON:-python3}"
 
 usage() {
   cat <<USAGE
 usage: trainer/c10d/scripts/fetch-cuda.sh [--to FOLDER]
 
 Downloads the CUDA half of libtorch $version with the libraries of NVIDIA's that it needs (2.5 GB from PyPI, once), checks
-each wheel's SHA-256, keeps the 3.3 GB that are needed, and prints the folder that belongs into LD_LIBRARY_PATH. A machine that
+each wheel's SHA-256, keeps the 3.1 GB that are needed, and prints the folder that belongs into LD_LIBRARY_PATH. A machine that
 has PyTorch $version needs none of it: there that folder is torch/lib of PyTorch itself.
 
   kept in   $home
@@ -38,13 +38,6 @@ has PyTorch $version needs none of it: there that folder is torch/lib of PyTorch
   --to      lays it out in FOLDER instead, as the image's CUDA variant has it: lockstep/lib and nvidia/
   PYTHON    the Python 3 whose pip downloads the wheels (default: python3)
 USAGE
-}
-
-die() {
-  echo "fetch-cuda: error: $1" >&2
-  shift
-  for hint in "$@"; do echo "fetch-cuda:   $hint" >&2; done
-  exit 1
 }
 
 case "${1:-}:$#" in
@@ -55,52 +48,41 @@ case "${1:-}:$#" in
 esac
 lib="$home/lockstep/lib"
 [ ! -e "$home/.complete" ] || { echo "$lib"; exit 0; }
+[ "$#" = 0 ] || [ ! -e "$home" ] || [ -z "$(ls -A "$home")" ] ||
+  die "$home is there and holds something else" "name a folder that isn't there yet, or remove it"
 [ "$(uname -sm)" = "Linux x86_64" ] || die "the pinned wheels are for Linux x86_64, this is $(uname -sm)"
 
 mkdir -p "$cache" "$(dirname "$home")"
 exec 9> "$cache/.cuda.lock"
 flock 9
 [ ! -e "$home/.complete" ] || { echo "$lib"; exit 0; }
-pip="$python -m pip"
-if ! $python -m pip --version >/dev/null 2>&1; then
-  $python -m venv "$cache/pip" || die "'$python' has no pip" "install it (Debian: apt install python3-pip)"
-  pip="$cache/pip/bin/python -m pip"
-fi
 
 staging="$home.partial"
 rm -rf "$staging"
+# libtorch looks for NVIDIA's libraries in ../../nvidia.
 mkdir -p "$staging/lockstep/lib"
 # One after the other, so that the disk never holds all wheels beside what they hold.
 while read -r requirement sha256; do
-  echo "fetch-cuda: downloading $requirement" >&2
-  echo "$requirement --hash=sha256:$sha256" > "$staging/requirement.txt"
-  $pip download --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary=:all: \
-    --python-version 3.11 --implementation cp --abi cp311 --abi none \
-    --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_25_x86_64 \
-    --platform manylinux_2_18_x86_64 --platform manylinux2014_x86_64 \
-    --dest "$staging/wheels" --requirement "$staging/requirement.txt" >&2 ||
-    die "pip could not download $requirement (its reason is above)"
-  $python - "$staging" "$staging"/wheels/*.whl <<'PYTHON'
+  # Assigned on its own line: a failure inside $(...) then ends the script.
+  file="$(wheel "$requirement" "$sha256" "$staging/wheel")"
+  $python - "$staging" "$file" <<'PYTHON'
 import re, sys, zipfile
 
 # Of torch the half that the CPU has not; of NVIDIA's wheels the libraries, which libtorch looks for beside its own folder.
 torch = re.compile(r"torch/lib/(lib(torch_cuda|torch_cuda_linalg|torch_nvshmem|c10_cuda|caffe2_nvrtc)\.so)$")
 # Not those for several GPUs in one process, nor for RDMA to files, which want more libraries than they bring.
 nvidia = re.compile(r"(nvidia/\w+/lib/lib(?!cusolverMg|cufile_rdma)[^/]*\.so[.\d]*)$")
-staging, *wheels = sys.argv[1:]
-for path in wheels:
-    with zipfile.ZipFile(path) as wheel:
-        for info in wheel.infolist():
-            if found := torch.match(info.filename):
-                info.filename = f"lockstep/lib/{found[1]}"
-            elif not nvidia.match(info.filename):
-                continue
-            wheel.extract(info, staging)
+staging, path = sys.argv[1:]
+with zipfile.ZipFile(path) as wheel:
+    for info in wheel.infolist():
+        if found := torch.match(info.filename):
+            info.filename = f"lockstep/lib/{found[1]}"
+        elif not nvidia.match(info.filename):
+            continue
+        wheel.extract(info, staging)
 PYTHON
-  rm -rf "$staging/wheels"
+  rm -rf "$staging/wheel"
 done <<< "$wheels"
-rm "$staging/requirement.txt"
-# libtorch looks for ../../nvidia beside its own folder.
 rm -rf "$home"
 touch "$staging/.complete"
 mv "$staging" "$home"

@@ -58,6 +58,29 @@ fn the_code_for_gpus_opens_on_a_machine_without_one() {
     assert!(text.contains("libtorch 2.11.0, CUDA 13.0, NCCL 2.28.9"), "{text}");
 }
 
+/// Without them NCCL's collectives return at once, and its watchdog ends the process.
+#[test]
+fn libtorch_finds_its_settings_before_main_and_those_of_the_user_stay() {
+    for (name, value) in [
+        ("TORCH_NCCL_BLOCKING_WAIT", "1"),
+        ("TORCH_NCCL_ENABLE_MONITORING", "0"),
+        ("TORCH_NCCL_RETHROW_CUDA_ERRORS", "0"),
+    ] {
+        let part = |set: Option<&str>| {
+            let mut this = Command::new(std::env::current_exe().unwrap());
+            this.args(["--exact", "part", "--nocapture", "--include-ignored"])
+                .env(PART, "shows its settings");
+            match set {
+                Some(value) => this.env(name, value),
+                None => this.env_remove(name),
+            };
+            passed(&this.output().unwrap())
+        };
+        assert!(part(None).contains(&format!("{name}={value};")), "{name}");
+        assert!(part(Some("7")).contains(&format!("{name}=7;")), "{name}");
+    }
+}
+
 #[test]
 fn what_is_missing_is_named() {
     passed(&in_a_process("lacks libtorch_cuda", &[library()]));
@@ -127,6 +150,13 @@ fn part() {
             // The CPU half goes on as before.
             let sum = tch::Tensor::from_slice(&[1.0f32, 2.0]).sum(tch::Kind::Float);
             assert_eq!(sum.double_value(&[]), 3.0);
+        }
+        Ok("shows its settings") => {
+            // What calls the crate, so that its settings are linked.
+            CudaCode::open().unwrap_err();
+            for (name, value) in std::env::vars() {
+                println!("{name}={value};");
+            }
         }
         Ok("lacks libtorch_cuda") => {
             let error = CudaCode::open().unwrap_err();
