@@ -177,6 +177,7 @@ fn a_tokenizer_of_a_file_gives_the_tokens_that_its_own_library_gives() {
     let recorded = dataset.tokenizer().unwrap();
     assert!(recorded.starts_with("bpe.json sha256:") && tokenizer.made(recorded), "{recorded}");
     assert!(!Tokenizer::Bytes.made(recorded) && !tokenizer.made("bytes"));
+    assert!(!tokenizer.made("bpe.json sha256:00"), "another file of that name");
     assert!(tokenizer.made(&recorded.replace("bpe.json", "renamed.json")));
 
     let mut decoder = tokenizer.decoder();
