@@ -23,7 +23,7 @@ wheels (200 MB, fetched once from PyPI and checked by SHA-256) and linked with n
 where there is a GPU, after libtorch_cuda.so.
 
   kept in   $headers
-            (LOCKSTEP_CACHE or XDG_CACHE_HOME move it; 30 MB)
+            (LOCKSTEP_CACHE or XDG_CACHE_HOME move it; 23 MB)
   LIBTORCH  the libtorch that workers are built with (default: .libtorch in the checkout)
   CXX       the C++ compiler (default: g++)
   PYTHON    the Python 3 whose pip downloads the wheels (default: python3)

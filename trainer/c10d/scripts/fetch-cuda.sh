@@ -30,7 +30,7 @@ usage() {
 usage: trainer/c10d/scripts/fetch-cuda.sh [--to FOLDER]
 
 Downloads the CUDA half of libtorch $version with the libraries of NVIDIA's that it needs (2.5 GB from PyPI, once), checks
-each wheel's SHA-256, keeps the 3.1 GB that are needed, and prints the folder that belongs into LD_LIBRARY_PATH. A machine that
+each wheel's SHA-256, keeps the 3.2 GB that are needed, and prints the folder that belongs into LD_LIBRARY_PATH. A machine that
 has PyTorch $version needs none of it: there that folder is torch/lib of PyTorch itself.
 
   kept in   $home

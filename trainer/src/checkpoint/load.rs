@@ -49,8 +49,7 @@ pub(crate) struct Loading<'a> {
 
 impl Loading<'_> {
     /// Brings all ranks to the same state: that of the checkpoint which the leader chose, or rank 0's initial parameters,
-    /// which may be another run's or
-    /// published ones.
+    /// which may be another run's or published ones.
     ///
     /// Rank 0 alone reads and verifies, and sends the tensors to the others: storage is read once whatever the
     /// world size, a damaged checkpoint is found in one place, and the replicas are equal by construction. The others
