@@ -152,6 +152,11 @@ impl Reporter {
         // A checkpoint has a record of its own; the others tell what nobody else does.
         let soon = event.kind != EventKind::Checkpoint;
         self.sinks.events.push(&json_line(&event), soon);
+        if event.kind == EventKind::Checkpoint {
+            // Steps before it are never measured again, so what they measured mustn't be lost with this agent.
+            self.sinks.metrics.flush();
+            self.sinks.tensorboard.flush();
+        }
         self.sinks.printer.print(Line::Event(event));
     }
 

@@ -28,6 +28,8 @@ struct Shared {
     pending: Mutex<Pending>,
     /// Wakes the task before its time.
     wake: Notify,
+    /// Lines wait that somebody counts on.
+    flushing: AtomicBool,
     closing: AtomicBool,
 }
 
@@ -81,6 +83,12 @@ impl Shelf {
         }
     }
 
+    /// Lets the task write at once what waits.
+    pub(super) fn flush(&self) {
+        self.0.flushing.store(true, Ordering::Release);
+        self.0.wake.notify_one();
+    }
+
     /// Lets the task write the rest and end.
     pub(super) fn close(&self) {
         self.0.closing.store(true, Ordering::Release);
@@ -106,7 +114,8 @@ impl Shared {
     }
 
     fn is_urgent(&self) -> bool {
-        self.closing.load(Ordering::Acquire) || self.lock().bytes.len() >= FULL_BYTES
+        let asked = [&self.closing, &self.flushing].iter().any(|flag| flag.load(Ordering::Acquire));
+        asked || self.lock().bytes.len() >= FULL_BYTES
     }
 
     async fn keep(self: Arc<Self>, mut writer: SegmentWriter) {
@@ -117,6 +126,7 @@ impl Shared {
                 let _ = timeout(FIRST_PAUSE, self.wake.notified()).await;
             }
             let closing = self.closing.load(Ordering::Acquire);
+            self.flushing.store(false, Ordering::Release);
             pause = (pause * 2).min(LONGEST_PAUSE);
             let body = self.take();
             if !body.is_empty() {
@@ -186,6 +196,23 @@ mod tests {
             all.extend_from_slice(&dir.storage().get(&segment.path).await.unwrap());
         }
         assert_eq!(all.len(), "first\nlast\n".len() + 2 * 24 * 3600, "nothing is lost or doubled");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_flushed_is_there_before_its_time() {
+        let dir = RunDir::open("memory://").unwrap();
+        let (shelf, task) = Shelf::start(writer(&dir, METRICS));
+        tokio::spawn(task);
+        sleep(Duration::from_secs(600)).await;
+        shelf.push(b"a\n", false);
+        sleep(Duration::from_millis(1)).await;
+        assert!(objects(&dir, "metrics").await.is_empty());
+        shelf.flush();
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(objects(&dir, "metrics").await.len(), 1);
+        shelf.push(b"b\n", false);
+        sleep(FIRST_PAUSE).await;
+        assert_eq!(objects(&dir, "metrics").await.len(), 1, "one flush is no haste for ever");
     }
 
     #[tokio::test(start_paused = true)]
