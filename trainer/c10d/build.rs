@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-const SOURCES: [&str; 15] = [
+const SOURCES: [&str; 16] = [
     "autocast",
     "average",
     "cross_entropy",
@@ -12,6 +12,7 @@ const SOURCES: [&str; 15] = [
     "gloo",
     "group",
     "guard",
+    "masters",
     "one_shot",
     "optim",
     "random",

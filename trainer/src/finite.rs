@@ -3,6 +3,7 @@
 //! A NaN or an infinity of one rank reaches all of them through the gradient's sum, so all ranks see the same flag and
 //! count the same number of bad steps in a row without any exchange.
 
+use lockstep_c10d::Finiteness;
 use lockstep_job::{NonFinite, NonFinitePolicy};
 
 /// What happens to the step.
@@ -10,6 +11,8 @@ use lockstep_job::{NonFinite, NonFinitePolicy};
 pub(crate) enum Verdict {
     /// Apply the update.
     Apply,
+    /// It is left out for a loss scale that was too large, and is smaller now: no fault.
+    Rescale,
     /// Leave parameters and moments as they are and go on; this is the `in_a_row`-th bad step.
     Skip {
         /// Bad steps since the last good one, this one included.
@@ -41,10 +44,14 @@ impl FiniteGuard {
     }
 
     /// Judges one step by whether the norm of its summed gradient is finite.
-    pub(crate) fn judge(&mut self, finite: bool) -> Verdict {
-        if finite {
-            self.in_a_row = 0;
-            return Verdict::Apply;
+    pub(crate) fn judge(&mut self, found: Finiteness) -> Verdict {
+        match found {
+            Finiteness::Finite => {
+                self.in_a_row = 0;
+                return Verdict::Apply;
+            }
+            Finiteness::Overflow => return Verdict::Rescale,
+            Finiteness::NonFinite => {}
         }
         self.in_a_row = self.in_a_row.saturating_add(1);
         let in_a_row = self.in_a_row;
@@ -52,6 +59,19 @@ impl FiniteGuard {
             NonFinitePolicy::Stop if in_a_row >= self.policy.after => Verdict::Stop { in_a_row },
             NonFinitePolicy::Stop | NonFinitePolicy::Skip => Verdict::Skip { in_a_row },
         }
+    }
+}
+
+/// Names the ranks whose own loss was not finite.
+pub(crate) fn culprits(losses: &[f64]) -> String {
+    let bad: Vec<_> = (losses.iter().enumerate())
+        .filter(|(_, loss)| !loss.is_finite())
+        .map(|(rank, loss)| format!("rank {rank} ({loss})"))
+        .collect();
+    if bad.is_empty() {
+        "the loss itself is finite on all ranks".to_owned()
+    } else {
+        format!("the loss is not finite on {}", bad.join(", "))
     }
 }
 
@@ -65,16 +85,22 @@ mod tests {
         let skip = NonFinite { policy: NonFinitePolicy::Skip, after: 2 };
         let (s1, s2, s3) =
             (Verdict::Skip { in_a_row: 1 }, Verdict::Skip { in_a_row: 2 }, Verdict::Skip { in_a_row: 3 });
+        let (fine, bad, over) = (Finiteness::Finite, Finiteness::NonFinite, Finiteness::Overflow);
         let cases = [
-            (stop, vec![true, true], vec![Verdict::Apply, Verdict::Apply]),
-            (stop, vec![false, true, false], vec![s1, Verdict::Apply, s1]),
-            (stop, vec![false, false], vec![s1, Verdict::Stop { in_a_row: 2 }]),
-            (skip, vec![false, false, false, true], vec![s1, s2, s3, Verdict::Apply]),
+            (stop, vec![fine, fine], vec![Verdict::Apply, Verdict::Apply]),
+            (stop, vec![bad, fine, bad], vec![s1, Verdict::Apply, s1]),
+            (stop, vec![bad, bad], vec![s1, Verdict::Stop { in_a_row: 2 }]),
+            (
+                stop,
+                vec![over, over, over, bad],
+                vec![Verdict::Rescale, Verdict::Rescale, Verdict::Rescale, s1],
+            ),
+            (skip, vec![bad, bad, bad, fine], vec![s1, s2, s3, Verdict::Apply]),
         ];
-        for (policy, finite, expected) in cases {
+        for (policy, steps, expected) in cases {
             let mut guard = FiniteGuard::new(policy, 0);
-            let found: Vec<_> = finite.iter().map(|f| guard.judge(*f)).collect();
-            assert_eq!(found, expected, "{policy:?} {finite:?}");
+            let found: Vec<_> = steps.iter().map(|found| guard.judge(*found)).collect();
+            assert_eq!(found, expected, "{policy:?} {steps:?}");
         }
     }
 }

@@ -60,6 +60,8 @@ pub(crate) struct StepFacts {
     pub(crate) lr: f64,
     /// Norm of its gradient before clipping, on the device.
     pub(crate) grad_norm: Tensor,
+    /// The factor on the loss, where there is one, on the device.
+    pub(crate) loss_scale: Option<Tensor>,
 }
 
 impl LogInterval {
@@ -106,6 +108,7 @@ impl LogInterval {
                 loss: Some(loss),
                 lr: Some(facts.lr),
                 grad_norm: Some(facts.grad_norm.f_double_value(&[])?),
+                loss_scale: facts.loss_scale.as_ref().map(|scale| scale.f_double_value(&[])).transpose()?,
                 samples_per_second: Some(samples_per_second),
                 tokens_per_second: (self.unit == Unit::Token).then(|| items / spent.total()),
                 step_seconds: Some(step_seconds),

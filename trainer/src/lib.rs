@@ -22,6 +22,7 @@ mod calendar;
 mod checkpoint;
 mod clock;
 mod control;
+mod count;
 mod data;
 mod entry;
 mod env;

@@ -76,7 +76,7 @@ impl Sampler {
         };
         let failed = |source| Error::Task { rank: lockstep_run::Rank(0), step: Step(0), source };
         let model = gpt.build(&setup, &vars.root()).map_err(failed)?;
-        TensorFile::parse(MODEL, &weights)?.restore_all(Variables::of(&vars)?.all())?;
+        TensorFile::parse(MODEL, &weights)?.restore_all(Variables::of(&vars, None)?.all())?;
         rng::seed(request.seed)?;
         let (context, tokens) = (gpt.context as usize, request.prompt.clone());
         Ok(Self { request, context, model, device, tokens })
@@ -146,11 +146,11 @@ mod tests {
     fn the_likeliest_is_taken_without_temperature_and_few_are_drawn_from_where_few_are_kept() {
         let logits = Tensor::from_slice(&[0.0f32, 3.0, 1.0, 2.9]);
         assert_eq!(draw(&logits, 0.0, None).unwrap(), 1);
-        rng::seed(3).unwrap();
-        let drawn = |top_k| (0..200).map(|_| draw(&logits, 1.0, top_k).unwrap()).collect::<Vec<_>>();
+        // Other tests draw from the same generator, so no seed helps: the rarest one is one in 42.
+        let drawn = |top_k| (0..2000).map(|_| draw(&logits, 1.0, top_k).unwrap()).collect::<Vec<_>>();
         let (two, all) = (drawn(Some(2)), drawn(None));
         assert!(two.iter().all(|token| [1, 3].contains(token)) && two.contains(&1) && two.contains(&3));
-        assert!((0..4).all(|token| all.contains(&token)), "{all:?}");
+        assert!((0..4).all(|token| all.contains(&token)), "of {}", all.len());
         assert!(drawn(Some(1)).iter().all(|token| *token == 1));
         // A large vocabulary doesn't limit what may be asked for.
         assert!(draw(&logits, 1.0, Some(1000)).is_ok());

@@ -4,18 +4,19 @@ use crate::calendar::Calendar;
 use crate::checkpoint::{Dataset, HostTensor, Saver, Snapshot, State, Versions, rng_states};
 use crate::clock::StepClock;
 use crate::control::{Control, Permit};
+use crate::count::Count;
 use crate::data::{Cursor, EvalSource, Share, TrainSource, same_data};
 use crate::eval::evaluate;
-use crate::finite::{FiniteGuard, Verdict};
+use crate::finite::{FiniteGuard, Verdict, culprits};
 use crate::interval::{LogInterval, StepFacts, Wish};
 use crate::link::Outbox;
 use crate::rank::{RunningBuffers, Variables, World, replicas};
 use crate::recording::Recording;
 use crate::schedule::learning_rate;
 use crate::seed::{Stream, seed_of};
-use crate::task::{Batch, Items, Model, TaskError};
+use crate::task::{Batch, Model, TaskError};
 use crate::{Error, Result, precision};
-use lockstep_c10d::{BucketPlan, Optimizer, Pending, Reducer, WeightAverage, rng};
+use lockstep_c10d::{BucketPlan, Finiteness, LossScale, Optimizer, Pending, Reducer, WeightAverage, rng};
 use lockstep_job::{BadSamples, JobSpec};
 use lockstep_run::link::{Phase, WorkerMsg, WorkerOutcome};
 use lockstep_run::{Activity, Evaluation, Generation, Part, Step};
@@ -39,6 +40,8 @@ pub(crate) struct Trainer {
     pub(crate) reducer: Reducer,
     pub(crate) bucket_plan: BucketPlan,
     pub(crate) optimizer: Box<dyn Optimizer>,
+    /// With numbers of little range.
+    pub(crate) loss_scale: Option<LossScale>,
     pub(crate) average: Option<WeightAverage>,
     pub(crate) dataset: Dataset,
     pub(crate) source: Box<dyn TrainSource>,
@@ -71,8 +74,8 @@ pub(crate) struct Position {
 /// A step whose update may have been left out: nobody has looked yet.
 pub(crate) struct Unjudged {
     step: Step,
-    /// 1 where the gradient is not finite.
-    non_finite: Tensor,
+    /// Whether the gradient is finite, as [`Finiteness::of`] understands it.
+    found: Tensor,
     losses: Vec<Tensor>,
 }
 
@@ -125,20 +128,29 @@ impl Trainer {
             self.end(Part::Data);
             self.tell_skipped(&share);
             let Computed { losses, global_items, running } = self.gradient(step, &share)?;
+            self.variables.lift_gradients()?;
+            if let Some(loss_scale) = &self.loss_scale {
+                loss_scale.unscale(self.variables.parameters())?;
+            }
             let norm = self.variables.parameters().clip_grad_norm(self.job.train.clip_grad_norm)?;
             let learning_rate = learning_rate(&self.job.optimizer, step, self.calendar.total);
             // Not finite on one rank is not finite on all, through the sum: each leaves out the same updates.
             self.optimizer.step(learning_rate, Some(&norm.non_finite))?;
+            self.variables.changed()?;
             if let Some(average) = &mut self.average {
                 average.update(&norm.non_finite)?;
             }
+            let found = match &mut self.loss_scale {
+                Some(loss_scale) => loss_scale.update(&norm.non_finite)?,
+                None => norm.non_finite.shallow_clone(),
+            };
             self.end(Part::Optimizer);
             if let (Some(buffers), Some(sums)) = (&mut self.running, running) {
                 buffers.apply(sums, &norm.non_finite, &self.world, step)?;
                 self.end(Part::Communication);
             }
             let kept = losses.iter().map(Tensor::shallow_clone).collect();
-            self.judge(Some(Unjudged { step, non_finite: norm.non_finite, losses: kept }))?;
+            self.judge(Some(Unjudged { step, found, losses: kept }))?;
             interval.add(losses, share.global_samples, global_items)?;
 
             self.at = Position {
@@ -156,7 +168,14 @@ impl Trainer {
                 self.judge(None)?;
             }
             if self.calendar.log_due(step) {
-                let facts = StepFacts { step, epoch: self.at.epoch, lr: learning_rate, grad_norm: norm.norm };
+                let loss_scale = self.loss_scale.as_ref().map(|scale| scale.scale().shallow_clone());
+                let facts = StepFacts {
+                    step,
+                    epoch: self.at.epoch,
+                    lr: learning_rate,
+                    grad_norm: norm.norm,
+                    loss_scale,
+                };
                 let wish = Wish {
                     save: self.calendar.save_due_by_time(last_save.elapsed()),
                     trace: if self.clock.records() { None } else { self.control.next_trace() },
@@ -218,7 +237,7 @@ impl Trainer {
     ///
     /// Collective.
     fn gradient(&mut self, step: Step, share: &Share) -> Result<Computed> {
-        self.variables.parameters().zero_grad()?;
+        self.variables.zero_grad()?;
         let mut count = self.count(step, share)?;
         let moved = share.batch.moved_to(self.device)?;
         let batch = moved.as_ref().unwrap_or(&share.batch);
@@ -245,7 +264,10 @@ impl Trainer {
             self.end(Part::Communication);
             // A loss is a sum over items; the Reducer divides the ranks' sum by their number.
             let scale = f64::from(self.world.size()) / global_items.max(1) as f64;
-            let loss = sum.f_mul_scalar(scale)?;
+            let mut loss = sum.f_mul_scalar(scale)?;
+            if let Some(loss_scale) = &self.loss_scale {
+                loss = loss_scale.scaled(&loss)?;
+            }
             if let Some(buffers) = &mut self.running {
                 buffers.take(micro_batch.len())?;
             }
@@ -267,13 +289,8 @@ impl Trainer {
     /// Counts the items of the global batch; other ranks are asked where only they know theirs.
     fn count(&self, step: Step, share: &Share) -> Result<Count> {
         let items = self.model.items(&share.batch).map_err(self.task_failed(step))?;
-        Ok(match items {
-            Items::PerSample(each) if !self.may_skip() => Count::Known(each * share.global_samples),
-            items => {
-                let mine = items.of(share.batch.len());
-                Count::Summed(self.world.start_count(COUNTING, step, mine)?)
-            }
-        })
+        let global_samples = (!self.may_skip()).then_some(share.global_samples);
+        Count::start(items, share.batch.len(), global_samples, &self.world, step)
     }
 
     /// Whether ranks may have fewer samples than the order says.
@@ -301,12 +318,11 @@ impl Trainer {
     ///
     /// Collective where the run ends: all ranks count alike, so all get there.
     fn judge(&mut self, newest: Option<Unjudged>) -> Result<()> {
-        let Some(Unjudged { step, non_finite, losses }) = std::mem::replace(&mut self.unjudged, newest)
-        else {
+        let Some(Unjudged { step, found, losses }) = std::mem::replace(&mut self.unjudged, newest) else {
             return Ok(());
         };
-        match self.guard.judge(non_finite.f_double_value(&[])? == 0.0) {
-            Verdict::Apply => Ok(()),
+        match self.guard.judge(Finiteness::of(found.f_double_value(&[])?)) {
+            Verdict::Apply | Verdict::Rescale => Ok(()),
             Verdict::Skip { in_a_row } => {
                 // Once in a long row of bad steps says enough; the first ones are all told.
                 if self.world.is_first() && in_a_row.is_power_of_two() {
@@ -329,11 +345,12 @@ impl Trainer {
     ///
     /// Collective.
     fn evaluate(&mut self, interval: &LogInterval) -> Result<()> {
-        let Some(source) = &mut self.eval else { return Ok(()) };
-        self.variables.sync_buffers(&self.world, self.at.step)?;
-        if let Some(average) = &mut self.average {
-            average.swap()?;
+        if self.eval.is_none() {
+            return Ok(());
         }
+        self.variables.sync_buffers(&self.world, self.at.step)?;
+        self.swap_averages()?;
+        let Some(source) = &mut self.eval else { return Ok(()) };
         let _numbers = precision::begin(self.job.train.precision, self.device)?;
         let results = evaluate(
             self.model.as_ref(),
@@ -343,14 +360,19 @@ impl Trainer {
             &self.world,
             self.at.step,
         )?;
-        if let Some(average) = &mut self.average {
-            average.swap()?;
-        }
+        self.swap_averages()?;
         if self.world.is_first() {
             interval.evaluated(&self.outbox, self.at.step, self.at.epoch, results.clone());
             self.evaluation = Some(Evaluation { step: self.at.step, results });
         }
         Ok(())
+    }
+
+    /// Exchanges the parameters with their averages, where there are such.
+    fn swap_averages(&mut self) -> Result<()> {
+        let Some(average) = &mut self.average else { return Ok(()) };
+        average.swap()?;
+        self.variables.changed()
     }
 
     /// Starts to write a checkpoint, unless the one before is still being written. Training waits for the copy only.
@@ -426,6 +448,7 @@ impl Trainer {
                 cursor: self.at.cursor.clone(),
                 seed,
                 non_finite_in_a_row: self.guard.in_a_row(),
+                loss_scale: self.loss_scale.as_ref().map(LossScale::state).transpose()?,
                 learning_rate: self.at.learning_rate,
                 dataset: self.dataset.clone(),
                 parameter_hash: String::new(),
@@ -441,41 +464,5 @@ impl Trainer {
     fn task_failed(&self, step: Step) -> impl Fn(TaskError) -> Error {
         let rank = self.world.rank();
         move |source| Error::Task { rank, step, source }
-    }
-}
-
-const COUNTING: &str = "counting items";
-
-/// How many items the global batch has.
-enum Count {
-    Known(u64),
-    Summed(Pending),
-}
-
-impl Count {
-    /// The number; waits for it, where the ranks are still adding up.
-    fn total(&mut self, world: &World, step: Step) -> Result<u64> {
-        let total = match std::mem::replace(self, Self::Known(0)) {
-            Self::Known(total) => total,
-            Self::Summed(pending) => {
-                let sum = pending.wait().map_err(world.lost(COUNTING, step))?;
-                sum.f_int64_value(&[0])?.cast_unsigned()
-            }
-        };
-        *self = Self::Known(total);
-        Ok(total)
-    }
-}
-
-/// Names the ranks whose own loss was not finite.
-fn culprits(losses: &[f64]) -> String {
-    let bad: Vec<_> = (losses.iter().enumerate())
-        .filter(|(_, loss)| !loss.is_finite())
-        .map(|(rank, loss)| format!("rank {rank} ({loss})"))
-        .collect();
-    if bad.is_empty() {
-        "the loss itself is finite on all ranks".to_owned()
-    } else {
-        format!("the loss is not finite on {}", bad.join(", "))
     }
 }

@@ -74,7 +74,7 @@ pub fn run(
         vars.set_device(device);
     }
     let running = running.close(device)?;
-    let variables = Variables::of(&vars)?;
+    let variables = Variables::of(&vars, precision::of_parameters(job.train.precision))?;
     let optimizer = optimizer::build(&job.optimizer, variables.parameters())?;
     let average =
         job.train.ema.map(|ema| WeightAverage::new(variables.parameters(), ema.decay)).transpose()?;
@@ -97,16 +97,27 @@ pub fn run(
     if let Some(Resumed { state, .. }) = &resumed {
         same_data::check_checkpoint(&world, &state.dataset, data, &outbox, state.step)?;
     }
+    variables.changed()?;
     let at = resumed.as_ref().map_or_else(|| Position::start(data.start()), |r| Position::of(&r.state));
     control.done(at.step);
 
-    // The recorded plan, so that the bits stay the same whatever this version would choose.
+    // The recorded plan, so that the bits stay the same whatever this version would choose. A job of another precision has other
+    // bits, and may have parameters of several kinds, which no bucket mixes.
+    let computing = variables.computing();
+    let sizes = computing.sizes()?;
     let bucket_plan = match &resumed {
-        Some(resumed) => resumed.state.bucket_plan.clone(),
-        None => variables.parameters().bucket_plan()?,
+        Some(resumed) if resumed.state.bucket_plan.mixes_no_kinds(&sizes) => {
+            resumed.state.bucket_plan.clone()
+        }
+        _ => computing.bucket_plan()?,
     };
+    let loss_scale = precision::loss_scale(
+        job.train.precision,
+        resumed.as_ref().and_then(|r| r.state.loss_scale),
+        device,
+    )?;
     let exchange = precision::exchange(job.train.exchange);
-    let reducer = Reducer::exchanging(world.tensors(), variables.parameters(), &bucket_plan, exchange)
+    let reducer = Reducer::exchanging(world.tensors(), computing, &bucket_plan, exchange)
         .map_err(world.lost("building the reducer", at.step))?;
     let saver = if world.is_first() {
         let writer = Writer { node: start.node, incarnation: start.incarnation, nonce: rand::random() };
@@ -129,6 +140,7 @@ pub fn run(
         reducer,
         bucket_plan,
         optimizer,
+        loss_scale,
         average,
         dataset: data.dataset().clone(),
         source: data.train(&at.cursor)?,

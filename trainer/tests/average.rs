@@ -103,10 +103,17 @@ fn a_checkpoint_without_one_is_where_it_begins() {
 
 #[test]
 fn evaluation_is_of_the_average() {
-    let world = averaging(json!({}));
+    for precision in ["fp32", "bf16-params"] {
+        evaluates_the_average(precision);
+    }
+}
+
+fn evaluates_the_average(precision: &str) {
+    let world = averaging(json!({"train": {"steps": 4, "ema": {"decay": DECAY}, "precision": precision}}));
     let found = world.train().done(4).eval();
     let folder = tempfile::tempdir().unwrap();
-    let of = |file: &str, train: Value| {
+    let of = |file: &str, mut train: Value| {
+        train["precision"] = json!(precision);
         let path = folder.path().join(file);
         std::fs::write(&path, &world.checkpoint(4)[file]).unwrap();
         // A step that moves nothing, after which there is an evaluation.

@@ -75,7 +75,7 @@ fn ranks_without_samples_take_part() {
 
 #[test]
 fn it_resumes_with_the_same_bits() {
-    for (nodes, precision) in [(1, "fp32"), (2, "bf16"), (4, "fp32")] {
+    for (nodes, precision) in [(1, "fp32"), (2, "bf16"), (2, "bf16-params"), (1, "fp16"), (4, "fp32")] {
         // Ranks that are threads share one generator.
         let dropout = if nodes == 1 { 0.2 } else { 0.0 };
         let undisturbed = world(json!({
@@ -163,8 +163,12 @@ fn what_the_model_can_not_read_is_named() {
 /// parameters within 2e-5. In bf16 a number has three digits, and what is rounded differently once is different from then on.
 #[test]
 fn pytorch_learns_the_same_on_1_2_and_4_ranks() {
-    let (fp32, bf16) = (("fp32", 2e-5, 2e-5), ("bf16", 2e-3, 5e-2));
-    for (nodes, (precision, losses_within, parameters_within)) in [(1, fp32), (2, fp32), (4, fp32), (2, bf16)]
+    let (fp32, bf16) = (("fp32", "fp32", 2e-5, 2e-5), ("bf16", "fp32", 2e-3, 5e-2));
+    let params = ("bf16-params", "fp32", 2e-3, 5e-2);
+    // Gradients of a scaled loss are too large to be sent so, and the scale comes down to where they aren't.
+    let (fp16, overflowing) = (("fp16", "fp32", 1e-3, 2e-2), ("fp16", "fp16", 1e-3, 2e-2));
+    for (nodes, (precision, exchange, losses_within, parameters_within)) in
+        [(1, fp32), (2, fp32), (4, fp32), (2, bf16), (2, params), (1, fp16), (2, overflowing)]
     {
         let twin = Twin {
             model: json!({"kind": "gpt2", "options": [2, 4, 32, LENGTH, VOCAB]}),
@@ -176,9 +180,35 @@ fn pytorch_learns_the_same_on_1_2_and_4_ranks() {
         };
         let changes = json!({
             "nodes": nodes, "optimizer": {"lr": 3e-3, "weightDecay": 0.1},
-            "train": {"steps": 50, "microBatch": 8 / nodes, "precision": precision},
+            "train": {"steps": 50, "microBatch": 8 / nodes, "precision": precision, "exchange": exchange},
         });
-        twin::learns_the_same(|| spec(changes.clone()), &twin);
+        let scale = twin::learns_the_same(|| spec(changes.clone()), &twin);
+        let expected = match (precision, exchange) {
+            ("fp16", "fp32") => scale == Some(65536.0),
+            ("fp16", _) => scale.is_some_and(|scale| scale < 65536.0),
+            _ => scale.is_none(),
+        };
+        assert!(expected, "{precision}, sent as {exchange}: {scale:?}");
+    }
+}
+
+/// The number of kinds among the parameters changes with it, and buckets hold one kind.
+#[test]
+fn a_run_goes_on_in_another_precision() {
+    let in_precision = |precision: &str| spec(json!({"nodes": 2, "train": {"precision": precision}}));
+    for (before, after) in [("fp32", "bf16-params"), ("bf16-params", "fp32"), ("bf16", "fp16")] {
+        let broken = World::new(in_precision(before));
+        broken.train_with(|_, control| control.stop_at(Stop { step: Step(10), reason: "test".into() }));
+        let mut world = broken.resume(10);
+        world.run.job = in_precision(after);
+        let losses = world.train().done(STEPS).losses();
+        assert!(losses[9] < losses[0], "{before}, then {after}: {losses:?}");
+        let kinds = |world: &World, step| {
+            let files = world.checkpoint(step);
+            let tensors = safetensors::SafeTensors::deserialize(&files["model.safetensors"]).unwrap();
+            tensors.iter().map(|(_, tensor)| tensor.dtype()).collect::<Vec<_>>()
+        };
+        assert!(kinds(&world, STEPS).iter().all(|kind| *kind == safetensors::Dtype::F32), "{after}");
     }
 }
 

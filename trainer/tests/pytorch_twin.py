@@ -173,6 +173,19 @@ def optimizer_of(job, parameters):
     return {"adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[kind](parameters, lr=0.0, **options)
 
 
+KINDS = {"fp32": None, "bf16": torch.bfloat16, "bf16-params": torch.bfloat16, "fp16": torch.float16}
+
+
+def masters_of(model):
+    """Rounds the matrices of a model, and returns what they were, to be trained."""
+    masters = {}
+    for name, parameter in model.named_parameters():
+        if parameter.dim() >= 2:
+            masters[name] = parameter.detach().clone().requires_grad_()
+            parameter.data = parameter.data.bfloat16()
+    return masters
+
+
 def train(rank, folder, port, answers):
     job = json.load(open(f"{folder}/twin.json"))
     torch.set_num_threads(1)
@@ -182,10 +195,14 @@ def train(rank, folder, port, answers):
     initial = load_file(f"{folder}/initial.safetensors")
     fitting = {k: fit(v, initial[k]) for k, v in model.state_dict().items() if k in initial}
     model.load_state_dict(fitting, strict=False)
+    masters = masters_of(model) if job["precision"] == "bf16-params" else {}
+    trained = {name: masters.get(name, parameter) for name, parameter in model.named_parameters()}
     ddp = DistributedDataParallel(model, broadcast_buffers=False)
     if job["exchange"] != "fp32":
         ddp.register_comm_hook(None, getattr(default_hooks, job["exchange"] + "_compress_hook"))
-    optimizer = optimizer_of(job, model.parameters())
+    optimizer = optimizer_of(job, trained.values())
+    scaler = torch.amp.GradScaler("cpu", enabled=job["precision"] == "fp16")
+    kind = KINDS[job["precision"]]
     batches = load_file(f"{folder}/batches.safetensors")
     losses = []
     for step, lr in enumerate(job["learningRates"]):
@@ -195,19 +212,25 @@ def train(rank, folder, port, answers):
         else:
             labels = batches[job["target"]][step, rank]
         x, labels = x.chunk(parts), labels.chunk(parts)
-        optimizer.zero_grad()
+        ddp.zero_grad()
         total = torch.zeros(())
         for part in range(parts):
             ddp.require_backward_grad_sync = part + 1 == parts
-            with torch.autocast("cpu", torch.bfloat16, enabled=job["precision"] == "bf16"):
+            with torch.autocast("cpu", kind, enabled=kind is not None):
                 loss = F.cross_entropy(ddp(x[part]).flatten(0, -2), labels[part].flatten()) / parts
-            loss.backward()
+            scaler.scale(loss).backward()
             total += loss.detach().float()
+        for name, master in masters.items():
+            master.grad = model.get_parameter(name).grad.float()
+        scaler.unscale_(optimizer)
         if job["clipGradNorm"] is not None:
-            torch.nn.utils.clip_grad_norm_(model.parameters(), job["clipGradNorm"])
+            torch.nn.utils.clip_grad_norm_(trained.values(), job["clipGradNorm"])
         for group in optimizer.param_groups:
             group["lr"] = lr
-        optimizer.step()
+        scaler.step(optimizer)
+        scaler.update()
+        for name, master in masters.items():
+            model.get_parameter(name).data.copy_(master)
         # Running statistics of all ranks: each has moved towards its own batch's from what was the same on all.
         for buffer in model.buffers():
             if buffer.is_floating_point():
@@ -217,11 +240,12 @@ def train(rank, folder, port, answers):
         losses.append(total.item() / world_size)
     if rank == 0:
         with safe_open(f"{folder}/final.safetensors", framework="pt") as ours:
-            state = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+            state = model.state_dict() | {k: v.detach() for k, v in masters.items()}
+            state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
             assert sorted(ours.keys()) == sorted(state), ours.keys()
             found = ((k, v - fit(v, ours.get_tensor(k))) for k, v in state.items())
             differences = [judged(k, difference).abs().max().item() for k, difference in found]
-        answers.put({"losses": losses, "difference": max(differences)})
+        answers.put({"losses": losses, "difference": max(differences), "scale": scaler.get_scale()})
     dist.barrier()
     dist.destroy_process_group()
 

@@ -29,7 +29,7 @@ const TOLERANCE: f64 = 2e-5;
 
 #[test]
 fn pytorch_learns_the_same_on_one_rank_and_on_more() {
-    for (nodes, precision) in [(1, "fp32"), (2, "fp32"), (2, "bf16")] {
+    for (nodes, precision) in [(1, "fp32"), (2, "fp32"), (2, "bf16"), (2, "bf16-params")] {
         let twin = Twin {
             model: json!({"kind": "resnet", "options": [20, 1, 10]}),
             input: "image",

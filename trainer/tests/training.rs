@@ -175,6 +175,26 @@ fn a_gradient_that_the_exchange_makes_infinite_changes_nothing_on_any_rank() {
     }
 }
 
+/// Until the scale of the loss has come down to 1, an overflow is none of the gradient's fault.
+#[test]
+fn in_fp16_the_scale_comes_down_before_a_step_counts_as_bad() {
+    let world = |times: f64| {
+        let train = json!({"steps": 30, "precision": "fp16", "nonFinite": {"policy": "stop", "after": 2}});
+        let mut world = World::new(job(json!({"nodes": 2, "train": train})));
+        world.task = Arc::new(Poison { from: 5, times });
+        world
+    };
+    // 2^16 is halved 16 times; then two steps in a row are too many.
+    for error in world(f64::NAN).train().errors() {
+        assert!(matches!(error, Error::NonFinite { step: Step(22), in_a_row: 2, .. }), "{error}");
+    }
+    // Of a loss that is 64 times as large, the gradient is too large for 2^16, but not for a scale that is somewhat smaller.
+    let outcome = world(64.0).train().done(30);
+    let scales: Vec<_> = outcome.reports().iter().map(|report| report.loss_scale.unwrap()).collect();
+    assert_eq!((scales[3], scales[29] < 65536.0, scales[29] > 1.0), (65536.0, true, true), "{scales:?}");
+    assert!(outcome.messages.iter().flatten().all(|m| !matches!(m, WorkerMsg::Warning(_))));
+}
+
 #[test]
 fn too_many_steps_in_a_row_that_are_not_finite_stop_all_ranks_and_name_the_culprit() {
     let outcome = poisoned(5, json!({"policy": "stop", "after": 3})).train();

@@ -41,7 +41,8 @@ class LinearCrossEntropy : public torch::autograd::Function<LinearCrossEntropy> 
     at::Tensor of_head;
     if (with_gradient) {
       of_hidden = at::zeros_like(hidden);
-      of_head = at::zeros_like(head);
+      // Parts add up in 32 bits, whatever the head is in.
+      of_head = at::zeros_like(head, head.options().dtype(at::kFloat));
     }
     for (int64_t begin = 0; begin < hidden.size(0); begin += rows) {
       const int64_t num = std::min(rows, hidden.size(0) - begin);
@@ -68,7 +69,7 @@ class LinearCrossEntropy : public torch::autograd::Function<LinearCrossEntropy> 
       }
     }
     if (with_gradient) {
-      context->save_for_backward({of_hidden, of_head});
+      context->save_for_backward({of_hidden, of_head.to(head.scalar_type())});
     }
     return loss;
   }

@@ -136,6 +136,12 @@ int ls_clip_grad_norm(LsTensors params, size_t count, double max_norm, at::Tenso
                       at::Tensor** non_finite) noexcept;
 int ls_zero_grad(LsTensors params, size_t count) noexcept;
 
+// masters.cpp: of parameters that are rounded copies of `masters`, in their order.
+int ls_lift_gradients(LsTensors rounded, LsTensors masters, size_t count) noexcept;
+int ls_round_masters(LsTensors rounded, LsTensors masters, size_t count) noexcept;
+// `factor` has no dimensions.
+int ls_scale_gradients(LsTensors params, size_t count, at::Tensor* factor) noexcept;
+
 // average.cpp: averages move by the share `weight` towards the parameters, unless `skip`, without dimensions, holds 1.
 int ls_average_step(LsTensors averages, LsTensors params, size_t count, at::Tensor* skip, double weight) noexcept;
 

@@ -176,6 +176,10 @@ unsafe extern "C" {
     ) -> c_int;
     pub(crate) fn ls_zero_grad(params: Tensors, count: usize) -> c_int;
 
+    pub(crate) fn ls_lift_gradients(rounded: Tensors, masters: Tensors, count: usize) -> c_int;
+    pub(crate) fn ls_round_masters(rounded: Tensors, masters: Tensors, count: usize) -> c_int;
+    pub(crate) fn ls_scale_gradients(params: Tensors, count: usize, factor: *mut C_tensor) -> c_int;
+
     pub(crate) fn ls_average_step(
         averages: Tensors,
         params: Tensors,

@@ -13,6 +13,7 @@
 //! - [`BucketPlan`] and [`Reducer`]: DDP with a bucket layout that never changes, so that a resumed run has the same bits.
 //! - [`Exchange`]: in which numbers gradients go over the network.
 //! - [`AdamW`], [`Sgd`]: fused, their state in plain named tensors. [`Parameters::clip_grad_norm`]: no wait for the device.
+//! - [`Masters`]: parameters in 16 bits beside those in 32 that are trained. [`LossScale`]: what keeps the gradients of fp16 in range.
 //! - [`WeightAverage`]: a moving average of the parameters.
 //! - [`linear_cross_entropy`]: the loss of a language model, without a copy of all its logits.
 //! - [`Autocast`]: matrix products in bf16, by PyTorch's rules.
@@ -50,6 +51,8 @@ mod exchange;
 mod ffi;
 mod group;
 mod loss;
+mod loss_scale;
+mod masters;
 mod memory;
 mod optim;
 mod params;
@@ -69,6 +72,8 @@ pub use group::{
     C10dGroup, GlooGroup, GlooOptions, Listen, NcclGroup, NcclOptions, Pending, ProcessGroup, ReduceOp,
 };
 pub use loss::linear_cross_entropy;
+pub use loss_scale::{Finiteness, LossScale, LossScaleState};
+pub use masters::Masters;
 pub use memory::{release_startup_code, return_freed_buffers};
 pub use optim::{AdamW, AdamWOptions, Decay, Optimizer, Sgd, SgdOptions};
 pub use params::{GradNorm, Parameters};

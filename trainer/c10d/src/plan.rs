@@ -125,6 +125,13 @@ impl BucketPlan {
         self.cap_bytes
     }
 
+    /// Whether each bucket holds parameters of one kind, as far as it holds parameters of these. A plan that was made for others
+    /// may not.
+    pub fn mixes_no_kinds(&self, sizes: &[ParamSize]) -> bool {
+        let kind = |parameter: usize| sizes.get(parameter).map(|size| size.kind);
+        self.buckets.iter().all(|members| members.windows(2).all(|pair| kind(pair[0]) == kind(pair[1])))
+    }
+
     /// Whether the plan can be used for parameters of these sizes; a plan that was read from a checkpoint may be of
     /// another model.
     pub fn check(&self, sizes: &[ParamSize]) -> Result<(), PlanError> {

@@ -98,6 +98,13 @@ pub enum Precision {
     Fp32,
     /// In 16 bits where that gains, as PyTorch's autocast decides; parameters, gradients and updates keep 32.
     Bf16,
+    /// The same, with matrices and their gradients in 16 bits, too: nothing to cast, and half the bytes between ranks. A copy of the
+    /// matrices in 32 bits is trained and saved.
+    #[serde(rename = "bf16-params")]
+    Bf16Params,
+    /// In the 16 bits of fp16 where that gains: more precise than bf16, but with so little range that the loss is scaled up, and
+    /// updates whose gradient overflows are left out. For GPUs without bf16.
+    Fp16,
 }
 
 impl Precision {

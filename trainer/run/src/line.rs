@@ -97,6 +97,7 @@ mod tests {
             loss: Some(0.25),
             lr: None,
             grad_norm: None,
+            loss_scale: Some(65536.0),
             samples_per_second: Some(1e4),
             tokens_per_second: None,
             step_seconds: Some(StepSeconds { data: 1e-3, other: 1.0 / 3.0, ..StepSeconds::default() }),

@@ -23,6 +23,9 @@ pub struct Report {
     /// Norm of the last gradient before clipping.
     #[serde(default, with = "number::option")]
     pub grad_norm: Option<f64>,
+    /// The factor on the loss in the next step, where train.precision is fp16.
+    #[serde(default, with = "number::option")]
+    pub loss_scale: Option<f64>,
     /// Samples of the global batch per second since the last report.
     #[serde(default, with = "number::option")]
     pub samples_per_second: Option<f64>,
@@ -46,6 +49,7 @@ impl Report {
         self.loss = newer.loss.or(self.loss);
         self.lr = newer.lr.or(self.lr);
         self.grad_norm = newer.grad_norm.or(self.grad_norm);
+        self.loss_scale = newer.loss_scale.or(self.loss_scale);
         self.samples_per_second = newer.samples_per_second.or(self.samples_per_second);
         self.tokens_per_second = newer.tokens_per_second.or(self.tokens_per_second);
         if newer.step_seconds.is_some() {

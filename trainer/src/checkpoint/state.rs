@@ -1,7 +1,7 @@
 use super::STATE;
 use crate::data::Cursor;
 use crate::{Error, Result};
-use lockstep_c10d::{BucketPlan, LIBTORCH_VERSION};
+use lockstep_c10d::{BucketPlan, LIBTORCH_VERSION, LossScaleState};
 use lockstep_datasets::Contents;
 use lockstep_run::{FORMAT, Generation, Step};
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,9 @@ pub(crate) struct State {
     /// Updates in a row that were left out because the gradient was not finite, up to this step.
     #[serde(default, skip_serializing_if = "is_none")]
     pub(crate) non_finite_in_a_row: u32,
+    /// What kept gradients in range, where something did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) loss_scale: Option<LossScaleState>,
     /// What was trained on.
     pub(crate) dataset: Dataset,
     /// BLAKE3 of `model.safetensors`, as in the commit record.

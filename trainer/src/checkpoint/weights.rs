@@ -17,7 +17,7 @@ use tch::{Kind, Tensor};
 /// [`Error::Weights`] with everything that does not fit; then nothing is copied.
 pub fn load(files: &[&[u8]], vars: &VarStore, model: &dyn Model) -> Result<()> {
     let numbered = (1..).zip(files).map(|(number, bytes)| (format!("file {number}"), *bytes));
-    load_into(numbered, &Variables::of(vars)?, model)
+    load_into(numbered, &Variables::of(vars, None)?, model)
 }
 
 /// As [`load`], of files with names.

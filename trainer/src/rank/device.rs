@@ -86,10 +86,11 @@ fn settle(cuda: &Cuda, job: &JobSpec, rank: Rank) -> Result<()> {
         found = cuda.versions(),
         "computes on a GPU"
     );
-    if job.train.precision == Precision::Bf16 && !cuda.has_bf16() {
+    let wants_bf16 = matches!(job.train.precision, Precision::Bf16 | Precision::Bf16Params);
+    if wants_bf16 && !cuda.has_bf16() {
         let reason = format!(
-            "train.precision is bf16, which the GPU of rank {rank} ({}) doesn't compute in; use fp32, or a GPU from \
-             Ampere on",
+            "train.precision is bf16, which the GPU of rank {rank} ({}) doesn't compute in; use fp16 or fp32, or a GPU \
+             from Ampere on",
             cuda.name()
         );
         return Err(Error::Job { reason });

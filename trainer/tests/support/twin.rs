@@ -88,8 +88,8 @@ fn batches(
     columns.iter().copied().zip(all.iter().map(stack)).collect()
 }
 
-/// Trains both, and compares the losses of all steps and what comes out.
-pub fn learns_the_same(spec: impl Fn() -> JobSpec, twin: &Twin) {
+/// Trains both, and compares the losses of all steps and what comes out. Returns the last scale of the loss.
+pub fn learns_the_same(spec: impl Fn() -> JobSpec, twin: &Twin) -> Option<f64> {
     let untrained = World::new(spec());
     untrained.train_with(|_, control| control.stop_at(Stop { step: Step(0), reason: "test".into() }));
     let world = World::new(spec());
@@ -114,6 +114,7 @@ pub fn learns_the_same(spec: impl Fn() -> JobSpec, twin: &Twin) {
     let theirs = run_python("pytorch_twin.py", folder.path());
 
     let losses: Vec<f64> = serde_json::from_value(theirs["losses"].clone()).unwrap();
+    let ours_scale = ours.reports().last().and_then(|report| report.loss_scale);
     let ours = ours.losses();
     assert_eq!(losses.len() as u64, steps);
     assert!(ours[steps as usize - 1] < ours[0] / 2.0, "it learns: {ours:?}");
@@ -123,6 +124,10 @@ pub fn learns_the_same(spec: impl Fn() -> JobSpec, twin: &Twin) {
         let difference = (a - b).abs();
         assert!(difference <= twin.losses_within * a.max(1.0), "step {}: {a} here, {b} in PyTorch", step + 1);
     }
+    // Which steps were left out, it tells.
+    let scale = ours_scale.unwrap_or(1.0);
+    assert_eq!(theirs["scale"].as_f64(), Some(scale), "the scale of the loss");
     let difference = theirs["difference"].as_f64().unwrap();
     assert!(difference <= twin.parameters_within, "parameters differ by {difference}");
+    ours_scale
 }

@@ -36,6 +36,7 @@ pub(super) fn scalars(Metric { report, at, .. }: &Metric) -> Vec<u8> {
         ("train/loss", report.loss),
         ("train/lr", report.lr),
         ("train/grad_norm", report.grad_norm),
+        ("train/loss_scale", report.loss_scale),
         ("train/samples_per_second", report.samples_per_second),
         ("train/tokens_per_second", report.tokens_per_second),
     ];

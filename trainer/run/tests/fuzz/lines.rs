@@ -15,6 +15,7 @@ pub(crate) fn report(loss: f64) -> Report {
         loss: Some(loss),
         lr: Some(1e-300),
         grad_norm: Some(f64::INFINITY),
+        loss_scale: Some(0.5),
         samples_per_second: None,
         tokens_per_second: Some(1e6),
         step_seconds: Some(StepSeconds { data: 0.1, communication: f64::NAN, ..StepSeconds::default() }),

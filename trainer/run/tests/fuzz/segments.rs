@@ -22,6 +22,7 @@ fn metric(step: u64, loss: Option<f64>) -> Metric {
         loss,
         lr: Some(1e-3),
         grad_norm: loss,
+        loss_scale: None,
         samples_per_second: Some(123.456),
         tokens_per_second: None,
         step_seconds: Some(StepSeconds { data: 0.1, other: 1e-9, ..StepSeconds::default() }),

@@ -40,7 +40,7 @@ fn the_networks_have_as_many_parameters_as_they_are_known_for() {
         (50, 1000, 25_557_032),
     ] {
         let (vars, _) = built(depth, 3, num_classes);
-        assert_eq!(Variables::of(&vars).unwrap().num_parameters(), expected, "depth {depth}");
+        assert_eq!(Variables::of(&vars, None).unwrap().num_parameters(), expected, "depth {depth}");
     }
 }
 
