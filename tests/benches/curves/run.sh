@@ -31,7 +31,8 @@ curve() {
 }
 
 mkdir -p "$out"
-for name in "${@:-shakespeare cifar}"; do
+[ $# -gt 0 ] || set -- shakespeare cifar
+for name in "$@"; do
   case $name in
     shakespeare)
       steps=$(sed -nE 's/^train: \{ steps: ([0-9]+).*/\1/p' "$root/trainer/examples/shakespeare-gpt.yaml")
