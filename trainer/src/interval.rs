@@ -17,10 +17,27 @@ use tch::Tensor;
 pub(crate) struct LogInterval {
     total: Step,
     unit: Unit,
+    work: Option<Work>,
     loss: Sum,
     steps: u64,
     samples: u64,
     items: u64,
+}
+
+/// How much computing an item is, and how much each rank can do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Work {
+    /// Floating-point operations of an item.
+    pub(crate) flops_per_item: f64,
+    /// Floating-point operations per second of each rank's GPU at most.
+    pub(crate) peak_flops: f64,
+}
+
+impl Work {
+    /// Model FLOP utilisation: which share of what so many ranks can compute at most so many items a second were.
+    fn utilization(self, items_per_second: f64, num_ranks: u32) -> f64 {
+        items_per_second * self.flops_per_item / (self.peak_flops * f64::from(num_ranks))
+    }
 }
 
 /// What rank 0 wants of all ranks. A decision that only one of them can take travels with the sum that is made anyway.
@@ -66,8 +83,8 @@ pub(crate) struct StepFacts {
 
 impl LogInterval {
     /// An empty interval of a model that counts by this unit.
-    pub(crate) fn new(total: Step, unit: Unit) -> Self {
-        Self { total, unit, loss: Sum::default(), steps: 0, samples: 0, items: 0 }
+    pub(crate) fn new(total: Step, unit: Unit, work: Option<Work>) -> Self {
+        Self { total, unit, work, loss: Sum::default(), steps: 0, samples: 0, items: 0 }
     }
 
     /// Takes in a step: this rank's sums of losses, and how many samples and items the global batch had.
@@ -101,7 +118,7 @@ impl LogInterval {
             let samples_per_second = samples / spent.total();
             let (step_seconds, slowest_rank) = of_all(&sums[1 + Wish::LEN..]);
             tracing::info!(step = %facts.step, loss, lr = facts.lr, samples_per_second, "trained");
-            outbox.send(WorkerMsg::Report(Report {
+            outbox.send(WorkerMsg::Report(Box::new(Report {
                 step: facts.step,
                 total_steps: self.total,
                 epoch: facts.epoch,
@@ -111,10 +128,11 @@ impl LogInterval {
                 loss_scale: facts.loss_scale.as_ref().map(|scale| scale.f_double_value(&[])).transpose()?,
                 samples_per_second: Some(samples_per_second),
                 tokens_per_second: (self.unit == Unit::Token).then(|| items / spent.total()),
+                mfu: self.work.map(|work| work.utilization(items / spent.total(), world.size())),
                 step_seconds: Some(step_seconds),
                 slowest_rank,
                 eval: BTreeMap::new(),
-            }));
+            })));
         }
         Ok(Wish::of([sums[1], sums[2], sums[3]]))
     }
@@ -122,7 +140,7 @@ impl LogInterval {
     /// Tells the agent the results of an evaluation.
     pub(crate) fn evaluated(&self, outbox: &Outbox, step: Step, epoch: f64, eval: BTreeMap<String, f64>) {
         let report = Report { step, total_steps: self.total, epoch, eval, ..Report::default() };
-        outbox.send(WorkerMsg::Report(report));
+        outbox.send(WorkerMsg::Report(Box::new(report)));
     }
 }
 
@@ -157,6 +175,12 @@ mod tests {
             clock.end(Part::Communication, begin + Duration::from_millis(10 * step + 10));
         }
         clock.take()
+    }
+
+    #[test]
+    fn what_is_computed_is_a_share_of_what_all_ranks_could() {
+        let work = Work { flops_per_item: 1e9, peak_flops: 1e12 };
+        assert_eq!(work.utilization(800.0, 2), 0.4);
     }
 
     #[test]

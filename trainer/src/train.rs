@@ -8,7 +8,7 @@ use crate::count::Count;
 use crate::data::{Cursor, EvalSource, Share, TrainSource, same_data};
 use crate::eval::evaluate;
 use crate::finite::{FiniteGuard, Verdict, culprits};
-use crate::interval::{LogInterval, StepFacts, Wish};
+use crate::interval::{LogInterval, StepFacts, Wish, Work};
 use crate::link::Outbox;
 use crate::rank::{RunningBuffers, Variables, World, replicas};
 use crate::recording::Recording;
@@ -59,6 +59,8 @@ pub(crate) struct Trainer {
     /// The newest evaluation; rank 0 knows it.
     pub(crate) evaluation: Option<Evaluation>,
     pub(crate) clock: StepClock,
+    /// What computing an item takes, where that and the GPU's peak are known.
+    pub(crate) work: Option<Work>,
 }
 
 /// How far training is.
@@ -108,7 +110,7 @@ impl Trainer {
     /// Collective: all ranks of the generation, from the same state.
     pub(crate) fn run(mut self) -> Result<WorkerOutcome> {
         let patience = self.job.recovery.grace.duration();
-        let mut interval = LogInterval::new(self.calendar.total, self.model.unit());
+        let mut interval = LogInterval::new(self.calendar.total, self.model.unit(), self.work);
         let mut last_save = Instant::now();
         self.enter(Phase::FirstStep);
 

@@ -6,9 +6,10 @@ use crate::clock::StepClock;
 use crate::control::Control;
 use crate::data::{Data, same_data};
 use crate::finite::FiniteGuard;
+use crate::interval::Work;
 use crate::link::Outbox;
 use crate::optimizer;
-use crate::rank::{Compute, Found, Running, Variables, group, hardware};
+use crate::rank::{Compute, Found, Running, Variables, group, hardware, peak_flops};
 use crate::seed::{Stream, seed_of};
 use crate::task::{Setup, Task};
 use crate::train::{Position, Trainer};
@@ -129,6 +130,9 @@ pub fn run(
     } else {
         None
     };
+    let peak = compute.cuda.as_ref().and_then(|cuda| peak_flops(cuda.name(), job.train.precision));
+    let work = model.flops_per_item().zip(peak);
+    let work = work.map(|(flops_per_item, peak_flops)| Work { flops_per_item, peak_flops });
     let trainer = Trainer {
         calendar,
         device,
@@ -159,6 +163,7 @@ pub fn run(
         world,
         job,
         clock: StepClock::new(Instant::now()),
+        work,
     };
     trainer.run().map_err(|error| compute.explain(rank, error))
 }

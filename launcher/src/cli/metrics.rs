@@ -32,8 +32,11 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
 type Measured = fn(&Report) -> Option<f64>;
 
 /// Columns of what not every run measures.
-const OPTIONAL: [(&str, Measured); 2] =
-    [("tokens_per_second", |report| report.tokens_per_second), ("loss_scale", |report| report.loss_scale)];
+const OPTIONAL: [(&str, Measured); 3] = [
+    ("tokens_per_second", |report| report.tokens_per_second),
+    ("mfu", |report| report.mfu),
+    ("loss_scale", |report| report.loss_scale),
+];
 
 fn lines(metrics: &[Metric], separator: &str) -> String {
     let names: BTreeSet<&str> =
@@ -83,14 +86,15 @@ mod tests {
     fn what_was_measured_has_its_columns() {
         let mut measured = metric(2, Some(2.5), &[("accuracy", 0.5)]);
         (measured.report.tokens_per_second, measured.report.loss_scale) = (Some(4096.0), Some(65536.0));
+        measured.report.mfu = Some(0.375);
         let step_seconds = StepSeconds { data: 0.25, communication: 0.5, ..StepSeconds::default() };
         measured.report.step_seconds = Some(step_seconds);
         let text = lines(&[metric(1, None, &[]), measured], ",");
-        let expected = "step,epoch,loss,lr,grad_norm,samples_per_second,generation,tokens_per_second,loss_scale,\
+        let expected = "step,epoch,loss,lr,grad_norm,samples_per_second,generation,tokens_per_second,mfu,loss_scale,\
             step_seconds.data,step_seconds.forward,step_seconds.backward,step_seconds.communication,\
             step_seconds.optimizer,step_seconds.other,eval.accuracy\n\
-            1,0.5,,,,,1,,,,,,,,,\n\
-            2,0.5,2.5,,,,1,4096,65536,0.25,0,0,0.5,0,0,0.5";
+            1,0.5,,,,,1,,,,,,,,,,\n\
+            2,0.5,2.5,,,,1,4096,0.375,65536,0.25,0,0,0.5,0,0,0.5";
         assert_eq!(text, expected);
     }
 }

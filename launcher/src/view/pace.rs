@@ -58,7 +58,7 @@ mod tests {
         let slowest = slowest_work.map(|work_seconds| SlowestRank { rank: Rank(3), work_seconds });
         serde_json::from_value(serde_json::json!({
             "name": "digits", "run_dir": "runs/digits", "phase": "running", "step": 1, "total_steps": 9, "loss": null,
-            "eval": {}, "samples_per_second": null, "tokens_per_second": null, "step_seconds": seconds,
+            "eval": {}, "samples_per_second": null, "tokens_per_second": null, "mfu": null, "step_seconds": seconds,
             "slowest_rank": slowest, "eta_seconds": null, "generation": 1, "restarts": 0, "nodes": [1, 1],
             "last_checkpoint": null, "time_to_first_step_seconds": null, "why": null,
         }))

@@ -21,6 +21,7 @@ pub(super) fn details(facts: &Facts) -> String {
     words.extend(progress.eval.iter().map(|(name, value)| format!("eval.{} {value:.3}", plain_line(name))));
     words.extend(progress.samples_per_second.map(|s| format!("{} samples/s", thousands(s))));
     words.extend(progress.tokens_per_second.map(|t| format!("{} tokens/s", thousands(t))));
+    words.extend(progress.mfu.map(|share| format!("{:.0} % MFU", 100.0 * share)));
     words.extend(facts.eta().map(|eta| format!("eta {}", coarse(eta))));
     words.extend(
         facts.checkpoint.map(|(step, at)| format!("checkpoint {step} ({} ago)", coarse(at.elapsed()))),
@@ -109,8 +110,9 @@ mod tests {
     fn a_model_of_tokens_tells_them_beside_samples() {
         let mut facts = Facts::default();
         let (samples_per_second, tokens_per_second) = (Some(312.0), Some(79_872.0));
-        facts.on_report(Report { samples_per_second, tokens_per_second, ..Report::default() });
-        assert_eq!(details(&facts), "312 samples/s  79.9k tokens/s");
+        let mfu = Some(0.412);
+        facts.on_report(Report { samples_per_second, tokens_per_second, mfu, ..Report::default() });
+        assert_eq!(details(&facts), "312 samples/s  79.9k tokens/s  41 % MFU");
     }
 
     #[test]

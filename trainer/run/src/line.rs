@@ -100,6 +100,7 @@ mod tests {
             loss_scale: Some(65536.0),
             samples_per_second: Some(1e4),
             tokens_per_second: None,
+            mfu: Some(0.25),
             step_seconds: Some(StepSeconds { data: 1e-3, other: 1.0 / 3.0, ..StepSeconds::default() }),
             slowest_rank: Some(SlowestRank { rank: Rank(1), work_seconds: 0.5 }),
             eval: [("accuracy".to_owned(), 0.5)].into(),

@@ -41,7 +41,7 @@ pub enum WorkerMsg {
         op: StoreOp,
     },
     /// Rank 0: one logging interval or evaluation.
-    Report(Report),
+    Report(Box<Report>),
     /// Rank 0: a checkpoint was committed.
     CheckpointCommitted {
         /// Its step.

@@ -32,6 +32,10 @@ pub struct Report {
     /// The same in tokens, where the model counts tokens.
     #[serde(default, with = "number::option")]
     pub tokens_per_second: Option<f64>,
+    /// Model FLOP utilisation since the last report: the share of what the ranks' GPUs can compute at most that the model's
+    /// own operations were. Where both are known.
+    #[serde(default, with = "number::option")]
+    pub mfu: Option<f64>,
     /// What the time since the last report went to.
     #[serde(default)]
     pub step_seconds: Option<StepSeconds>,
@@ -52,6 +56,7 @@ impl Report {
         self.loss_scale = newer.loss_scale.or(self.loss_scale);
         self.samples_per_second = newer.samples_per_second.or(self.samples_per_second);
         self.tokens_per_second = newer.tokens_per_second.or(self.tokens_per_second);
+        self.mfu = newer.mfu.or(self.mfu);
         if newer.step_seconds.is_some() {
             (self.step_seconds, self.slowest_rank) = (newer.step_seconds, newer.slowest_rank);
         }
@@ -75,6 +80,9 @@ pub struct Progress {
     /// The same in tokens, where the model counts tokens.
     #[serde(with = "number::option")]
     pub tokens_per_second: Option<f64>,
+    /// Model FLOP utilisation of the last interval, where it is known.
+    #[serde(default, with = "number::option")]
+    pub mfu: Option<f64>,
     /// What the time of the last interval went to.
     pub step_seconds: Option<StepSeconds>,
     /// Which rank worked longest in the last interval, where there are several.
@@ -87,13 +95,14 @@ pub struct Progress {
 impl From<Report> for Progress {
     fn from(report: Report) -> Self {
         let Report { step, total_steps, loss, samples_per_second, tokens_per_second, eval, .. } = report;
-        let Report { step_seconds, slowest_rank, .. } = report;
+        let Report { mfu, step_seconds, slowest_rank, .. } = report;
         Self {
             step,
             total_steps: Some(total_steps),
             loss,
             samples_per_second,
             tokens_per_second,
+            mfu,
             step_seconds,
             slowest_rank,
             eval,
@@ -110,6 +119,7 @@ impl Progress {
         self.loss = later.loss.or(self.loss);
         self.samples_per_second = later.samples_per_second.or(self.samples_per_second);
         self.tokens_per_second = later.tokens_per_second.or(self.tokens_per_second);
+        self.mfu = later.mfu.or(self.mfu);
         if later.step_seconds.is_some() {
             (self.step_seconds, self.slowest_rank) = (later.step_seconds, later.slowest_rank);
         }
@@ -180,7 +190,7 @@ mod tests {
         let step_seconds = Some(StepSeconds { data: 0.5, ..StepSeconds::default() });
         let slowest_rank = Some(SlowestRank { rank: Rank(1), work_seconds: 0.5 });
         let tokens_per_second = Some(1e3);
-        Report { tokens_per_second, step_seconds, slowest_rank, ..interval(step, 3.0, 10.0) }
+        Report { tokens_per_second, mfu: Some(0.4), step_seconds, slowest_rank, ..interval(step, 3.0, 10.0) }
     }
 
     #[test]

@@ -70,6 +70,9 @@ pub struct RunStatus {
     /// The same in tokens, where the model counts tokens.
     #[serde(with = "number::option")]
     pub tokens_per_second: Option<f64>,
+    /// Model FLOP utilisation of the last interval: the share of what the ranks' GPUs can compute at most. Where it is known.
+    #[serde(with = "number::option")]
+    pub mfu: Option<f64>,
     /// What the time of the last interval went to.
     pub step_seconds: Option<StepSeconds>,
     /// Which rank worked longest in the last interval, where there are several.
@@ -243,6 +246,7 @@ fn fold(records: &Records, answer: &Answer) -> RunStatus {
         eval: known.eval,
         samples_per_second: known.samples_per_second,
         tokens_per_second: known.tokens_per_second,
+        mfu: known.mfu,
         step_seconds: known.step_seconds,
         slowest_rank: known.slowest_rank,
         eta_seconds: eta,

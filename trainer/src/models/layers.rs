@@ -20,6 +20,11 @@ impl Linear {
         })
     }
 
+    /// Multiplications for one input.
+    pub(super) fn num_weights(&self) -> usize {
+        self.weight.numel()
+    }
+
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor, TaskError> {
         Ok(x.f_linear(&self.weight, Some(&self.bias))?)
     }

@@ -57,6 +57,13 @@ pub trait Model {
         Unit::Sample
     }
 
+    /// Floating-point operations that a forward and a backward pass take for one item, without what is computed again to save
+    /// memory: of matrix products and convolutions, 2 for each multiplication with an addition, and twice as many backward as
+    /// forward. With the peak of the GPUs, where it is known, they make the model FLOP utilisation. Default: unknown.
+    fn flops_per_item(&self) -> Option<f64> {
+        None
+    }
+
     /// The parameter that a tensor of published weights is for; none for what is to be left out. Default: the one of the same
     /// name.
     fn parameter_of(&self, published: &str) -> Option<String> {

@@ -296,7 +296,7 @@ impl Driver {
             WorkerMsg::Held { ask, started } => {
                 self.handle(machine::Event::WorkerHeld { generation, rank, ask, started })
             }
-            WorkerMsg::Report(report) => self.on_report(generation, report),
+            WorkerMsg::Report(report) => self.on_report(generation, *report),
             WorkerMsg::CheckpointCommitted { step, uri, num_bytes, seconds } => {
                 let text = format!("checkpoint {step} committed, {num_bytes} bytes, {uri}");
                 let event = self.reporter.here(generation, EventKind::Checkpoint, text);

@@ -39,6 +39,7 @@ pub(super) fn scalars(Metric { report, at, .. }: &Metric) -> Vec<u8> {
         ("train/loss_scale", report.loss_scale),
         ("train/samples_per_second", report.samples_per_second),
         ("train/tokens_per_second", report.tokens_per_second),
+        ("train/mfu", report.mfu),
     ];
     let train = named.into_iter().filter_map(|(tag, value)| Some((tag.to_owned(), value?)));
     let step_seconds = report.step_seconds.into_iter();

@@ -18,6 +18,7 @@ pub(crate) fn report(loss: f64) -> Report {
         loss_scale: Some(0.5),
         samples_per_second: None,
         tokens_per_second: Some(1e6),
+        mfu: Some(0.25),
         step_seconds: Some(StepSeconds { data: 0.1, communication: f64::NAN, ..StepSeconds::default() }),
         slowest_rank: Some(SlowestRank { rank: Rank(3), work_seconds: 1e-3 }),
         eval: [("accuracy".to_owned(), 0.5), ("worst".to_owned(), f64::NEG_INFINITY)].into(),

@@ -35,7 +35,7 @@ fn from_workers() -> Vec<WorkerMsg> {
     let mut all = vec![
         WorkerMsg::Hello { pid: 4711, local_rank: 1 },
         WorkerMsg::Heartbeat { step: Step(300), phase: Phase::Evaluating },
-        WorkerMsg::Report(report(0.1)),
+        WorkerMsg::Report(report(0.1).into()),
         WorkerMsg::CheckpointCommitted { step: Step(1), uri: "s3://b/c".into(), num_bytes: 9, seconds: 0.5 },
         WorkerMsg::CheckpointProblem { step: Step(1), text: "it is damaged".into() },
         WorkerMsg::Held { ask: 1, started: Step(u64::MAX) },
@@ -110,6 +110,7 @@ fn replies() -> Vec<Reply> {
             loss: Some(f64::NAN),
             samples_per_second: None,
             tokens_per_second: None,
+            mfu: Some(0.25),
             step_seconds: report(0.1).step_seconds,
             slowest_rank: None,
             eval: report(0.1).eval,

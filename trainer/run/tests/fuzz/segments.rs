@@ -25,6 +25,7 @@ fn metric(step: u64, loss: Option<f64>) -> Metric {
         loss_scale: None,
         samples_per_second: Some(123.456),
         tokens_per_second: None,
+        mfu: Some(0.25),
         step_seconds: Some(StepSeconds { data: 0.1, other: 1e-9, ..StepSeconds::default() }),
         slowest_rank: Some(SlowestRank { rank: Rank(0), work_seconds: 0.1 }),
         eval: [("accuracy".to_owned(), 0.1)].into(),

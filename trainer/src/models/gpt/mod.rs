@@ -44,8 +44,8 @@ impl Task for Gpt {
     fn build(&self, setup: &Setup<'_>, root: &nn::Path<'_>) -> Result<Box<dyn Model>, TaskError> {
         let shape = Shape::of(self, setup.vocab)?;
         let windows = Windows { context: shape.context, vocab: shape.vocab, device: setup.device };
-        windows.length(setup.columns)?;
-        Ok(Box::new(Transformer::new(self, shape, windows, root)?))
+        let flops = shape.flops(self, windows.length(setup.columns)?);
+        Ok(Box::new(Transformer::new(self, shape, windows, flops, root)?))
     }
 }
 
@@ -63,10 +63,18 @@ struct Transformer {
     head: Tensor,
     dropout: Dropout,
     tied: bool,
+    /// Of a token.
+    flops: f64,
 }
 
 impl Transformer {
-    fn new(spec: &Gpt, shape: Shape, windows: Windows, root: &nn::Path<'_>) -> Result<Self, TaskError> {
+    fn new(
+        spec: &Gpt,
+        shape: Shape,
+        windows: Windows,
+        flops: f64,
+        root: &nn::Path<'_>,
+    ) -> Result<Self, TaskError> {
         let names = shape.layout.names();
         let body = root / names.body;
         let vocab = [shape.vocab, shape.padded_vocab, shape.width];
@@ -98,7 +106,7 @@ impl Transformer {
             false => layers::embedding(&(root / HEAD), vocab)?,
         };
         let dropout = Dropout(spec.dropout);
-        Ok(Self { shape, windows, embedding, positions, blocks, norm, head, dropout, tied: spec.tied })
+        Ok(Self { shape, windows, embedding, positions, blocks, norm, head, dropout, tied: spec.tied, flops })
     }
 
     /// What the logits are made of.
@@ -146,6 +154,10 @@ impl Model for Transformer {
 
     fn unit(&self) -> Unit {
         Unit::Token
+    }
+
+    fn flops_per_item(&self) -> Option<f64> {
+        Some(self.flops)
     }
 
     fn parameter_of(&self, published: &str) -> Option<String> {

@@ -58,6 +58,19 @@ impl Shape {
     pub(super) fn kv_width(&self) -> i64 {
         self.kv_heads * self.head_size
     }
+
+    /// Floating-point operations of a forward and a backward pass for one token, of windows of `length`. Attention counts as
+    /// if every token saw the whole window, as usual, though it sees half of it.
+    ///
+    /// Source: Chowdhery and others, PaLM, appendix B.
+    pub(super) fn flops(&self, spec: &Gpt, length: i64) -> f64 {
+        let width = self.width;
+        let attention = 2 * width * width + 2 * width * self.kv_width();
+        let num_matrices = if spec.activation == GptActivation::Swiglu { 3 } else { 2 };
+        let block = attention + num_matrices * width * self.mlp_width;
+        let layers = i64::from(spec.layers);
+        (6 * (layers * block + width * self.vocab) + 12 * layers * width * length) as f64
+    }
 }
 
 fn round_up(size: i64) -> i64 {

@@ -131,6 +131,30 @@ fn sizes_follow_from_the_job_and_the_data() {
     assert!(matches!(of(Gpt { heads: 7, ..Gpt::default() }, Some(1)), Err(TaskError::Config { .. })));
 }
 
+/// GPT-2's smallest has 123.7 million parameters without those of positions and norms, each of which multiplies once a token; and
+/// 12 layers that attend over 1024 tokens. TinyLlama has 1034 million, and 22 layers.
+#[test]
+fn a_token_takes_6_operations_for_each_weight_and_12_for_each_number_that_is_attended_to() {
+    let gpt2 = Gpt { layers: 12, heads: 12, width: 768, context: 1024, vocab: Some(50257), ..Gpt::default() };
+    let tiny_llama = Gpt {
+        layers: 22,
+        heads: 32,
+        kv_heads: Some(4),
+        width: 2048,
+        mlp_width: Some(5632),
+        context: 2048,
+        vocab: Some(32000),
+        ..llama()
+    };
+    for (spec, length, weights, attended) in
+        [(gpt2, 1024, 123.5e6, 12 * 768), (tiny_llama, 2048, 1034e6, 22 * 2048)]
+    {
+        let expected = 6.0 * weights + 12.0 * (attended * length) as f64;
+        let found = Shape::of(&spec, None).unwrap().flops(&spec, length);
+        assert!((found / expected - 1.0).abs() < 0.002, "{found:e}, not {expected:e}");
+    }
+}
+
 #[test]
 fn a_column_that_holds_no_windows_is_described() {
     let windows = Windows { context: 8, vocab: 50, device: Device::Cpu };

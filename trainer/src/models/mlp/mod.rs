@@ -68,6 +68,10 @@ impl Model for Classifier {
         Ok(Outputs::new([(classify::LOGITS, self.logits(batch, false)?)]))
     }
 
+    fn flops_per_item(&self) -> Option<f64> {
+        Some(6.0 * self.layers.iter().map(Linear::num_weights).sum::<usize>() as f64)
+    }
+
     fn score(&self, outputs: &Outputs, batch: &Batch) -> Result<Score, TaskError> {
         classify::score(outputs, batch, self.num_classes)
     }

@@ -6,6 +6,7 @@
 //! strides in a bottleneck's middle convolution.
 
 mod block;
+mod flops;
 #[cfg(test)]
 mod tests;
 
@@ -59,8 +60,8 @@ impl Task for Resnet {
     fn build(&self, setup: &Setup<'_>, root: &nn::Path<'_>) -> Result<Box<dyn Model>, TaskError> {
         let num_classes = classify::num_classes(setup)?;
         let shape = Shape::of(self.depth)?;
-        let num_channels = match setup.columns.column(IMAGE)?.size()[..] {
-            [_, channels, _, _] => channels,
+        let (num_channels, sides) = match setup.columns.column(IMAGE)?.size()[..] {
+            [_, channels, height, width] => (channels, [height, width]),
             ref other => {
                 let sides = other.get(1..).unwrap_or_default();
                 let reason = format!("it has shape {sides:?}, but a picture is [channels, height, width]");
@@ -83,7 +84,8 @@ impl Task for Resnet {
         }
         let out = Linear::new(&(root / "fc"), inputs, num_classes)?;
         let (has_large_stem, smoothing) = (shape.has_large_stem, self.label_smoothing);
-        Ok(Box::new(Network { conv, norm, has_large_stem, blocks, out, num_classes, smoothing }))
+        let flops = shape.flops(num_channels, sides, num_classes);
+        Ok(Box::new(Network { conv, norm, has_large_stem, blocks, out, num_classes, smoothing, flops }))
     }
 }
 
@@ -96,6 +98,8 @@ struct Network {
     out: Linear,
     num_classes: i64,
     smoothing: f64,
+    /// Of a picture.
+    flops: f64,
 }
 
 impl Network {
@@ -132,6 +136,10 @@ impl Model for Network {
 
     fn predict(&self, batch: &Batch) -> Result<Outputs, TaskError> {
         Ok(Outputs::new([(classify::LOGITS, self.logits(batch, false)?)]))
+    }
+
+    fn flops_per_item(&self) -> Option<f64> {
+        Some(self.flops)
     }
 
     fn score(&self, outputs: &Outputs, batch: &Batch) -> Result<Score, TaskError> {
