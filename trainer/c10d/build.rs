@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-const SOURCES: [&str; 16] = [
+const SOURCES: [&str; 17] = [
     "autocast",
     "average",
     "cross_entropy",
@@ -21,6 +21,7 @@ const SOURCES: [&str; 16] = [
     "reducer",
     "exchange",
     "store",
+    "transfer",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

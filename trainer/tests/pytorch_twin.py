@@ -243,7 +243,8 @@ def train(rank, folder, port, answers):
             state = model.state_dict() | {k: v.detach() for k, v in masters.items()}
             state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
             assert sorted(ours.keys()) == sorted(state), ours.keys()
-            found = ((k, v - fit(v, ours.get_tensor(k))) for k, v in state.items())
+            # Of a tensor's largest number, where that is above 1: a variance may be any.
+            found = ((k, (v - fit(v, ours.get_tensor(k))) / max(1.0, v.abs().max().item())) for k, v in state.items())
             differences = [judged(k, difference).abs().max().item() for k, difference in found]
         answers.put({"losses": losses, "difference": max(differences), "scale": scaler.get_scale()})
     dist.barrier()

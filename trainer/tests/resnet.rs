@@ -27,25 +27,37 @@ fn spec(changes: Value) -> JobSpec {
 /// PyTorch's, and from some step on, a last bit turns a ReLU on or off, which grows: after 20 steps it is 4e-5.
 const TOLERANCE: f64 = 2e-5;
 
+fn twin(losses_within: f64, parameters_within: f64) -> Twin {
+    Twin {
+        model: json!({"kind": "resnet", "options": [20, 1, 10]}),
+        input: "image",
+        target: Some("label"),
+        optimizer: json!({"kind": "sgd", "options": {"momentum": 0.9, "weight_decay": 1e-4, "nesterov": true}}),
+        losses_within,
+        parameters_within,
+    }
+}
+
 #[test]
 fn pytorch_learns_the_same_on_one_rank_and_on_more() {
     for (nodes, precision) in [(1, "fp32"), (2, "fp32"), (2, "bf16"), (2, "bf16-params")] {
-        let twin = Twin {
-            model: json!({"kind": "resnet", "options": [20, 1, 10]}),
-            input: "image",
-            target: Some("label"),
-            optimizer: json!({"kind": "sgd", "options": {"momentum": 0.9, "weight_decay": 1e-4, "nesterov": true}}),
-            losses_within: TOLERANCE,
-            parameters_within: TOLERANCE,
-        };
-        twin::learns_the_same(
-            || {
-                spec(
-                    json!({"nodes": nodes, "train": {"steps": 12, "clipGradNorm": 1.0, "precision": precision}}),
-                )
-            },
-            &twin,
-        );
+        let train = json!({"steps": 12, "clipGradNorm": 1.0, "precision": precision});
+        let job = || spec(json!({"nodes": nodes, "train": train}));
+        twin::learns_the_same(job, &twin(TOLERANCE, TOLERANCE));
+    }
+}
+
+#[test]
+#[ignore = "minutes; `make test-full` runs it"]
+fn pytorch_learns_the_same_in_50_steps_on_1_2_and_4_ranks() {
+    for nodes in [1, 2, 4] {
+        for precision in ["fp32", "bf16", "bf16-params"] {
+            let train =
+                json!({"steps": 50, "microBatch": 8 / nodes, "clipGradNorm": 1.0, "precision": precision});
+            let job = || spec(json!({"nodes": nodes, "train": train}));
+            eprintln!("{nodes} ranks, {precision}:");
+            twin::learns_the_same(job, &twin(5e-2, 5e-2));
+        }
     }
 }
 

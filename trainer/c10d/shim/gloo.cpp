@@ -61,12 +61,24 @@ std::shared_ptr<gloo::transport::Device> listen_on(const char* host, const char*
 
 }  // namespace
 
-int ls_group_new_gloo(const LsStore* store, int rank, int world_size, const char* host, const char* interface,
-                      int threads, int64_t form_timeout_ms, int64_t collective_timeout_ms, LsGroup** out) noexcept {
+struct LsDevice {
+  std::shared_ptr<gloo::transport::Device> device;
+};
+
+int ls_device_new(const char* host, const char* interface, LsDevice** out) noexcept {
+  return lockstep::guard([&] { *out = new LsDevice{listen_on(host, interface)}; });
+}
+
+void ls_device_free(LsDevice* device) noexcept {
+  lockstep::guard([&] { delete device; });
+}
+
+int ls_group_new_gloo(const LsStore* store, int rank, int world_size, const LsDevice* device, int threads,
+                      int64_t form_timeout_ms, int64_t collective_timeout_ms, LsGroup** out) noexcept {
   return lockstep::guard([&] {
     auto options = c10d::ProcessGroupGloo::Options::create(milliseconds(form_timeout_ms));
     options->threads = threads;
-    options->devices.push_back(listen_on(host, interface));
+    options->devices.push_back(device->device);
     c10::intrusive_ptr<c10d::Backend> gloo =
         c10::make_intrusive<c10d::ProcessGroupGloo>(store->store, rank, world_size, std::move(options));
     gloo->setTimeout(milliseconds(collective_timeout_ms));

@@ -57,9 +57,12 @@ int ls_sink_fill(void* sink, LsBytes value) noexcept;
 int ls_store_new(const LsStoreTable* table, void* context, LsStore** out) noexcept;
 void ls_store_free(LsStore* store) noexcept;
 
-// gloo.cpp: one of `host` and `interface` names where this rank listens, the other is null.
-int ls_group_new_gloo(const LsStore* store, int rank, int world_size, const char* host, const char* interface,
-                      int threads, int64_t form_timeout_ms, int64_t collective_timeout_ms, LsGroup** out) noexcept;
+// gloo.cpp: a device listens. One of `host` and `interface` names where, the other is null.
+typedef struct LsDevice LsDevice;
+int ls_device_new(const char* host, const char* interface, LsDevice** out) noexcept;
+void ls_device_free(LsDevice* device) noexcept;
+int ls_group_new_gloo(const LsStore* store, int rank, int world_size, const LsDevice* device, int threads,
+                      int64_t form_timeout_ms, int64_t collective_timeout_ms, LsGroup** out) noexcept;
 
 // group.cpp: each waits until its operation is complete, unless a comment says otherwise.
 
@@ -171,6 +174,9 @@ typedef struct LsReads LsReads;
 int ls_reads_new(LsReads** out) noexcept;
 int ls_reads_count(const LsReads* reads, uint64_t* count) noexcept;
 void ls_reads_free(LsReads* reads) noexcept;
+
+// transfer.cpp: doesn't wait for the device. The caller owns the new tensor.
+int ls_to_gpu(at::Tensor* tensor, int device_index, at::Tensor** out) noexcept;
 
 // random.cpp: the default CPU generator. The caller owns the new tensor.
 int ls_rng_seed(uint64_t seed) noexcept;

@@ -16,7 +16,7 @@ macro_rules! opaque {
         pub(crate) struct $name { _opaque: [u8; 0], _not_send: std::marker::PhantomData<*mut u8> }
     )*};
 }
-opaque!(LsStore LsGroup LsReducer LsWork LsReads LsAutocast);
+opaque!(LsStore LsDevice LsGroup LsReducer LsWork LsReads LsAutocast);
 
 /// libtorch refused: a wrong shape, a wrong dtype, no memory. What the other codes tell apart needs no telling here.
 pub(crate) const LS_TORCH: c_int = 1;
@@ -91,12 +91,17 @@ unsafe extern "C" {
     ) -> c_int;
     pub(crate) fn ls_store_free(store: *mut LsStore);
 
+    pub(crate) fn ls_device_new(
+        host: *const c_char,
+        interface: *const c_char,
+        out: *mut *mut LsDevice,
+    ) -> c_int;
+    pub(crate) fn ls_device_free(device: *mut LsDevice);
     pub(crate) fn ls_group_new_gloo(
         store: *const LsStore,
         rank: c_int,
         world_size: c_int,
-        host: *const c_char,
-        interface: *const c_char,
+        device: *const LsDevice,
         threads: c_int,
         form_timeout_ms: i64,
         collective_timeout_ms: i64,
@@ -211,6 +216,8 @@ unsafe extern "C" {
     pub(crate) fn ls_reads_count(reads: *const LsReads, count: *mut u64) -> c_int;
     pub(crate) fn ls_reads_free(reads: *mut LsReads);
 
+    pub(crate) fn ls_to_gpu(tensor: *mut C_tensor, device_index: c_int, out: *mut *mut C_tensor) -> c_int;
+
     pub(crate) fn ls_rng_seed(seed: u64) -> c_int;
     pub(crate) fn ls_rng_state(out: *mut *mut C_tensor) -> c_int;
     pub(crate) fn ls_rng_set_state(state: *mut C_tensor) -> c_int;
@@ -316,6 +323,7 @@ macro_rules! freed_by {
 }
 freed_by! {
     LsStore: ls_store_free,
+    LsDevice: ls_device_free,
     LsGroup: ls_group_free,
     LsReducer: ls_reducer_free,
     LsWork: ls_work_free,

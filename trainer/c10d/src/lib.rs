@@ -18,6 +18,7 @@
 //! - [`linear_cross_entropy`]: the loss of a language model, without a copy of all its logits.
 //! - [`Autocast`]: matrix products in bf16, by PyTorch's rules.
 //! - [`recompute`]: activations that backward computes again instead of finding them kept.
+//! - [`to_device`]: a copy on a GPU that nobody waits for.
 //! - [`Reads`]: counts how often a thread waits for a device to read a number.
 //! - [`rng`]: the generator's state, for checkpoints.
 //!
@@ -62,6 +63,7 @@ mod recompute;
 mod reducer;
 pub mod rng;
 mod store;
+mod transfer;
 
 pub use autocast::Autocast;
 pub use average::WeightAverage;
@@ -82,6 +84,7 @@ pub use reads::Reads;
 pub use recompute::recompute;
 pub use reducer::Reducer;
 pub use store::{MemoryStore, PrefixStore, Store, StoreError};
+pub use transfer::to_device;
 
 /// The version of libtorch that this was built against, such as `2.11.0`. The bits of a run may differ between versions.
 pub const LIBTORCH_VERSION: &str = env!("LIBTORCH_VERSION");

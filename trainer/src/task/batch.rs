@@ -1,4 +1,5 @@
 use super::TaskError;
+use lockstep_c10d::to_device;
 use std::ops::Range;
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -48,14 +49,14 @@ impl Batch {
     }
 
     /// The same samples where the model is; none where they are there already, on the CPU.
-    pub(crate) fn moved_to(&self, device: Device) -> Result<Option<Batch>, TchError> {
+    pub(crate) fn moved_to(&self, device: Device) -> crate::Result<Option<Batch>> {
         if device == Device::Cpu { Ok(None) } else { self.to_device(device).map(Some) }
     }
 
-    /// A copy of the columns on a device, beside those on the CPU.
-    pub(crate) fn to_device(&self, device: Device) -> Result<Batch, TchError> {
-        let moved = map(&self.columns, |t| t.f_to_device(device))?;
-        let on_host = Some(map(&self.columns, |t| Ok(t.shallow_clone()))?);
+    /// A copy of the columns on a device, beside those on the CPU. Doesn't wait for it.
+    pub(crate) fn to_device(&self, device: Device) -> crate::Result<Batch> {
+        let moved = map(&self.columns, |t| to_device(t, device))?;
+        let on_host = Some(map(&self.columns, |t| Ok::<_, TchError>(t.shallow_clone()))?);
         let (unreadable, samples) = (self.unreadable.clone(), self.samples.clone());
         Ok(Batch { columns: moved, on_host, unreadable, samples })
     }
@@ -109,10 +110,10 @@ impl Batch {
     }
 }
 
-fn map(
+fn map<E>(
     columns: &[(String, Tensor)],
-    f: impl Fn(&Tensor) -> Result<Tensor, TchError>,
-) -> Result<Vec<(String, Tensor)>, TchError> {
+    f: impl Fn(&Tensor) -> Result<Tensor, E>,
+) -> Result<Vec<(String, Tensor)>, E> {
     columns.iter().map(|(name, tensor)| Ok((name.clone(), f(tensor)?))).collect()
 }
 

@@ -21,7 +21,7 @@ pub struct Twin {
     pub optimizer: Value,
     /// How far losses may differ, relative to them where they are above 1.
     pub losses_within: f64,
-    /// How far any parameter or buffer may differ in the end.
+    /// How far any parameter or buffer may differ in the end, relative to the largest of its tensor where that is above 1.
     pub parameters_within: f64,
 }
 

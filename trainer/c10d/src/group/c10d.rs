@@ -9,6 +9,7 @@ use std::time::Duration;
 use tch::{Device, Tensor};
 
 use super::ReduceOp;
+use super::sockets::Sockets;
 use super::tensors::{require_dense, require_reducible};
 use crate::ffi::{self, LsGroup, LsReducer, LsWork, Owned, Raised, check, raw, raw_list};
 use crate::{Error, Result};
@@ -27,6 +28,8 @@ pub(crate) struct Shared {
     /// Held for the whole of each operation: c10d numbers its collectives without a lock of its own.
     state: Mutex<State>,
     aborted: OnceLock<String>,
+    /// Of a group on CPUs with several ranks; set once it is formed.
+    sockets: OnceLock<Sockets>,
 }
 
 /// The C++ objects. A reducer keeps the group's connections open, so an abort has to reach both.
@@ -108,13 +111,18 @@ impl Shared {
         result
     }
 
+    /// Takes over the connections, to end them with an abort.
+    pub(super) fn hold(&self, sockets: Sockets) {
+        let _ = self.sockets.set(sockets);
+    }
+
     fn abort(&self, reason: &str) {
         let _ = self.aborted.set(reason.to_owned());
         match self.state.try_lock() {
             Ok(mut state) => state.close(),
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().close(),
-            // An operation is running: it closes the group when it returns.
-            Err(TryLockError::WouldBlock) => {}
+            // An operation is running: without connections it fails now, and closes the group.
+            Err(TryLockError::WouldBlock) => self.sockets.get().into_iter().for_each(Sockets::shut),
         }
     }
 }
@@ -122,7 +130,8 @@ impl Shared {
 impl C10dGroup {
     pub(super) fn new(rank: usize, world_size: usize, device: Device, group: Owned<LsGroup>) -> Self {
         let state = Mutex::new(State { reducers: Vec::new(), group: Some(group) });
-        Self { shared: Arc::new(Shared { rank, world_size, device, state, aborted: OnceLock::new() }) }
+        let (aborted, sockets) = (OnceLock::new(), OnceLock::new());
+        Self { shared: Arc::new(Shared { rank, world_size, device, state, aborted, sockets }) }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

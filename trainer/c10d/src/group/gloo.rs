@@ -5,8 +5,9 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tch::Device;
+use tch::{Device, Tensor};
 
+use super::sockets::{self, Sockets};
 use super::{C10dGroup, milliseconds, passes_on, ranks};
 use crate::ffi::{self, Owned, Raised};
 use crate::store::BridgedStore;
@@ -88,24 +89,39 @@ impl GlooGroup {
 
         let deadline = Instant::now() + options.form_timeout;
         let store = BridgedStore::new(store, deadline).map_err(|raised| raised.torch("GlooGroup::form"))?;
-        // SAFETY: the store is live; `name` lives through the call, and the pointers into it are NUL-terminated or null,
-        // never both null.
+        let failed = |raised| form_error(&store, rank, world_size, &options.listen, raised);
+        // SAFETY: `name` lives through the call, and the pointers into it are NUL-terminated or null, never both null.
+        let listen = || Owned::make(|out| unsafe { ffi::ls_device_new(host, interface, out) });
+        let (device, port) = sockets::listener_of(listen).map_err(failed)?;
+        // SAFETY: the store and the device are live.
         let group = Owned::make(|out| unsafe {
             ffi::ls_group_new_gloo(
                 store.as_ptr(),
                 c_rank,
                 c_world_size,
-                host,
-                interface,
+                device.as_ptr(),
                 threads,
                 milliseconds(options.form_timeout),
                 milliseconds(options.collective_timeout),
                 out,
             )
         });
-        let group = group.map_err(|raised| form_error(&store, rank, world_size, &options.listen, raised))?;
-        Ok(Self { group: C10dGroup::new(rank, world_size, Device::Cpu, group) })
+        let group = C10dGroup::new(rank, world_size, Device::Cpu, group.map_err(failed)?);
+        if world_size > 1 {
+            let ports = ports(&group, port.unwrap_or(0))?;
+            group.shared().hold(Sockets::of_group(port.unwrap_or(0), &ports));
+        }
+        Ok(Self { group })
     }
+}
+
+/// On which ports the ranks listen.
+fn ports(group: &C10dGroup, own: u16) -> Result<Vec<u16>> {
+    let failed = |error| Error::torch("GlooGroup::form", error);
+    let own = Tensor::f_from_slice(&[i64::from(own)]).map_err(failed)?;
+    let all = Vec::<i64>::try_from(group.all_gather(&own)?.f_view([-1]).map_err(failed)?).map_err(failed)?;
+    // 0 is where a rank could not tell.
+    Ok(all.into_iter().filter_map(|port| u16::try_from(port).ok()).filter(|port| *port != 0).collect())
 }
 
 /// What libtorch names in an error that came once it listened: a rank went away while the others connected to it.

@@ -4,6 +4,7 @@ mod c10d;
 mod gloo;
 mod nccl;
 mod passes_on;
+mod sockets;
 mod tensors;
 
 use std::ffi::c_int;
@@ -87,7 +88,7 @@ pub trait ProcessGroup: Debug + Send + Sync {
     fn barrier(&self, deadline: Duration) -> Result<()>;
 
     /// Ends the group on this rank, for a reason that later calls repeat: closes its connections, so that the others
-    /// fail. A collective that another thread is in is not interrupted; its connections are closed when it returns.
+    /// fail. A collective that another thread is in fails at once. Doesn't wait for that.
     fn abort(&self, reason: &str);
 
     /// Why the group was aborted, if it was.
