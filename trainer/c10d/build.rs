@@ -4,9 +4,10 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-const SOURCES: [&str; 15] = [
+const SOURCES: [&str; 16] = [
     "autocast",
     "average",
+    "batch_norm",
     "cross_entropy",
     "environment",
     "gloo",

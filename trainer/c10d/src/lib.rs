@@ -15,6 +15,7 @@
 //! - [`AdamW`], [`Sgd`]: fused, their state in plain named tensors. [`Parameters::clip_grad_norm`]: no wait for the device.
 //! - [`WeightAverage`]: a moving average of the parameters.
 //! - [`linear_cross_entropy`]: the loss of a language model, without a copy of all its logits.
+//! - [`synced_batch_norm`]: a batch normalisation by the samples of all ranks.
 //! - [`Autocast`]: matrix products in bf16, by PyTorch's rules.
 //! - [`recompute`]: activations that backward computes again instead of finding them kept.
 //! - [`Reads`]: counts how often a thread waits for a device to read a number.
@@ -43,6 +44,7 @@
 
 mod autocast;
 mod average;
+mod batch_norm;
 pub mod conformance;
 mod cuda;
 mod error;
@@ -62,6 +64,7 @@ mod store;
 
 pub use autocast::Autocast;
 pub use average::WeightAverage;
+pub use batch_norm::synced_batch_norm;
 pub use cuda::{Cuda, CudaCode, CudaMemory, CudaMissing, Place};
 pub use error::{Error, Result};
 pub use exchange::Exchange;

@@ -3,6 +3,7 @@
 mod device;
 pub(crate) mod group;
 pub(crate) mod hardware;
+mod peers;
 pub(crate) mod replicas;
 mod running;
 mod variables;
@@ -10,6 +11,7 @@ mod world;
 
 pub(crate) use device::Compute;
 pub use device::Found;
+pub(crate) use peers::Peers;
 pub(crate) use running::RunningBuffers;
 pub use running::{Running, Tracked};
 pub(crate) use variables::Variables;
