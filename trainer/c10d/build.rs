@@ -4,9 +4,10 @@
 use std::error::Error;
 use std::path::{Path, PathBuf};
 
-const SOURCES: [&str; 17] = [
+const SOURCES: [&str; 18] = [
     "autocast",
     "average",
+    "batch_norm",
     "cross_entropy",
     "environment",
     "gloo",

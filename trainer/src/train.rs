@@ -273,14 +273,14 @@ impl Trainer {
             if let Some(buffers) = &mut self.running {
                 buffers.take(micro_batch.len())?;
             }
+            let lost = self.world.lost("the backward pass", step);
             if i + 1 < micro_batches.len() {
-                self.reducer.accumulate(&loss)?;
+                self.reducer.accumulate(&loss).map_err(lost)?;
                 self.end(Part::Backward);
             } else {
                 running =
                     self.running.as_ref().map(|buffers| buffers.start(&self.world, step)).transpose()?;
-                let exposed =
-                    self.reducer.backward(&loss).map_err(self.world.lost("the backward pass", step))?;
+                let exposed = self.reducer.backward(&loss).map_err(lost)?;
                 self.clock.end_reduced(exposed, Instant::now());
             }
             losses.push(sum.f_detach()?);
@@ -464,7 +464,11 @@ impl Trainer {
     }
 
     fn task_failed(&self, step: Step) -> impl Fn(TaskError) -> Error {
-        let rank = self.world.rank();
-        move |source| Error::Task { rank, step, source }
+        let (rank, lost) = (self.world.rank(), self.world.lost("the forward pass", step));
+        move |source| match source {
+            // Of a layer that asks the other ranks.
+            TaskError::C10d(e) if e.is_group_lost() => lost(e),
+            source => Error::Task { rank, step, source },
+        }
     }
 }

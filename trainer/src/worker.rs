@@ -74,6 +74,9 @@ pub fn run(
         let _no_grad = tch::no_grad_guard();
         vars.set_device(device);
     }
+    if let Some(peers) = running.asked().filter(|_| world.size() > 1) {
+        peers.tell(group::form_another("peers", &job, &start, &store, &compute)?);
+    }
     let running = running.close(device)?;
     let variables = Variables::of(&vars, precision::of_parameters(job.train.precision))?;
     let optimizer = optimizer::build(&job.optimizer, variables.parameters())?;

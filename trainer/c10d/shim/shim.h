@@ -168,6 +168,25 @@ typedef struct {
 // Takes `context` over, also when it fails: `release` is called on it in the end. The caller owns the new tensor.
 int ls_recompute(const LsBlockTable* table, void* context, at::Tensor* input, at::Tensor** out) noexcept;
 
+// batch_norm.cpp: a batch normalisation by the samples of all ranks.
+
+// Each channel's mean and biased variance, and how many numbers a channel has: [2 channels + 1] of f32. The caller owns the new
+// tensor.
+int ls_batch_norm_stats(at::Tensor* input, at::Tensor** out) noexcept;
+
+// Replaces numbers by their sum over the ranks. Returns 0, or says with ls_sink_fill what went wrong: LS_TORCH where the call was
+// refused, and another code where the ranks are lost.
+typedef struct {
+  int (*sum)(void* context, at::Tensor* numbers, void* problem);
+  void (*release)(void* context);
+} LsPeersTable;
+
+// `of_ranks` is [ranks, 2 channels + 1]: what ls_batch_norm_stats made on each. Writes the mean and the unbiased variance of all.
+// Takes `context` over, also when it fails: `release` is called on it in the end. Backward calls `sum`, once, on whichever thread
+// that runs. The caller owns the new tensor.
+int ls_batch_norm(const LsPeersTable* table, void* context, at::Tensor* input, at::Tensor* weight, at::Tensor* bias,
+                  at::Tensor* of_ranks, at::Tensor* mean, at::Tensor* variance, double eps, at::Tensor** out) noexcept;
+
 // reads.cpp: from now on counts, on this thread, how often a number is read back from a tensor's device. The caller ends
 // that with the counter's free.
 typedef struct LsReads LsReads;

@@ -20,7 +20,12 @@ opaque!(LsStore LsDevice LsGroup LsReducer LsWork LsReads LsAutocast);
 
 /// libtorch refused: a wrong shape, a wrong dtype, no memory. What the other codes tell apart needs no telling here.
 pub(crate) const LS_TORCH: c_int = 1;
+/// c10d's own network, timeout and backend errors.
+pub(crate) const LS_DISTRIBUTED: c_int = 3;
 pub(crate) const LS_FOREIGN: c_int = 4;
+
+/// The reduction that adds up.
+pub(crate) const LS_SUM: c_int = 0;
 
 #[repr(C)]
 pub(crate) struct LsKey {
@@ -49,6 +54,12 @@ pub(crate) struct LsStoreTable {
 #[repr(C)]
 pub(crate) struct LsBlockTable {
     pub(crate) forward: extern "C" fn(*mut c_void, *mut C_tensor, *mut *mut C_tensor, *mut c_void) -> c_int,
+    pub(crate) release: extern "C" fn(*mut c_void),
+}
+
+#[repr(C)]
+pub(crate) struct LsPeersTable {
+    pub(crate) sum: extern "C" fn(*mut c_void, *mut C_tensor, *mut c_void) -> c_int,
     pub(crate) release: extern "C" fn(*mut c_void),
 }
 
@@ -209,6 +220,20 @@ unsafe extern "C" {
         table: *const LsBlockTable,
         context: *mut c_void,
         input: *mut C_tensor,
+        out: *mut *mut C_tensor,
+    ) -> c_int;
+
+    pub(crate) fn ls_batch_norm_stats(input: *mut C_tensor, out: *mut *mut C_tensor) -> c_int;
+    pub(crate) fn ls_batch_norm(
+        table: *const LsPeersTable,
+        context: *mut c_void,
+        input: *mut C_tensor,
+        weight: *mut C_tensor,
+        bias: *mut C_tensor,
+        of_ranks: *mut C_tensor,
+        mean: *mut C_tensor,
+        variance: *mut C_tensor,
+        eps: f64,
         out: *mut *mut C_tensor,
     ) -> c_int;
 

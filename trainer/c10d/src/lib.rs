@@ -16,6 +16,7 @@
 //! - [`Masters`]: parameters in 16 bits beside those in 32 that are trained. [`LossScale`]: what keeps the gradients of fp16 in range.
 //! - [`WeightAverage`]: a moving average of the parameters.
 //! - [`linear_cross_entropy`]: the loss of a language model, without a copy of all its logits.
+//! - [`synced_batch_norm`]: a batch normalisation by the samples of all ranks.
 //! - [`Autocast`]: matrix products in bf16, by PyTorch's rules.
 //! - [`recompute`]: activations that backward computes again instead of finding them kept.
 //! - [`to_device`]: a copy on a GPU that nobody waits for.
@@ -45,6 +46,7 @@
 
 mod autocast;
 mod average;
+mod batch_norm;
 pub mod conformance;
 mod cuda;
 mod error;
@@ -67,6 +69,7 @@ mod transfer;
 
 pub use autocast::Autocast;
 pub use average::WeightAverage;
+pub use batch_norm::synced_batch_norm;
 pub use cuda::{Cuda, CudaCode, CudaMemory, CudaMissing, Place};
 pub use error::{Error, Result};
 pub use exchange::Exchange;

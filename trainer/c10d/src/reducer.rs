@@ -86,11 +86,12 @@ impl Reducer {
         Ok(Self { shared, id, not_send: PhantomData })
     }
 
-    /// Backward of a micro batch whose gradients are only added up on this rank.
+    /// Backward of a micro batch whose gradients are only added up on this rank. No collective, but for layers that are one.
     ///
     /// # Errors
     ///
-    /// A refusal of libtorch aborts the group: the other ranks would wait for this one in vain.
+    /// A refusal of libtorch aborts the group: the other ranks would wait for this one in vain. So does a layer that has lost a peer, as
+    /// [`Error::PeerLost`].
     pub fn accumulate(&mut self, loss: &Tensor) -> Result<()> {
         require_scalar("accumulate", loss)?;
         // SAFETY: the tensor lives through the call. The reducer is not told to expect gradients, so its hooks do nothing.

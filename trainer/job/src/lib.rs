@@ -51,7 +51,9 @@ pub use kubernetes::{
 };
 pub use limits::Limits;
 pub use log::{Level, Log};
-pub use models::{Activation, Custom, Gpt, GptActivation, Mlp, Model, Norm, Positions, Recompute, Resnet};
+pub use models::{
+    Activation, BatchNorm, Custom, Gpt, GptActivation, Mlp, Model, Norm, Positions, Recompute, Resnet,
+};
 pub use optimizer::{Decay, Optimizer};
 pub use parse::{OnThisMachine, Resolved, parse, resolve};
 pub use problem::{Location, Place, Problem, Problems};

@@ -48,6 +48,21 @@ fn a_residual_network_has_one_of_the_known_depths() {
 }
 
 #[test]
+fn a_job_that_says_nothing_of_normalisations_is_recorded_as_before() {
+    let of = |more: &str| {
+        let text = HEAD.replace("kind: mlp", &format!("kind: resnet{more}"));
+        let job = parse(&Source { path: "j.yaml".into(), text }, &[]).unwrap();
+        serde_json::to_value(job.model).unwrap().get("batchNorm").cloned()
+    };
+    assert_eq!((of(""), of(", batchNorm: perRank")), (None, None));
+    assert_eq!(of(", batchNorm: synced"), Some("synced".into()));
+    assert_eq!(
+        problems("{ kind: resnet, batchNorm: global }"),
+        ["model.batchNorm is `global`, but must be perRank or synced | write perRank or synced"]
+    );
+}
+
+#[test]
 fn a_transformer_can_read_the_windows_of_the_data() {
     let of = |context: u32| {
         let data = "data: { format: tokens, window: 64, train: { uri: d } }";

@@ -1,7 +1,9 @@
 //! Layers that several models are made of, with the names and the initial values of PyTorch's.
 
-use crate::rank::{Running, Tracked};
+use crate::rank::{Peers, Running, Tracked};
 use crate::task::TaskError;
+use lockstep_c10d::synced_batch_norm;
+use lockstep_job as job;
 use tch::{Tensor, nn};
 
 /// Weight `[out, in]` and bias `[out]`, both uniform in ±1/√in as in `torch.nn.Linear`.
@@ -59,14 +61,16 @@ impl Conv {
     }
 }
 
-/// Batch normalisation of images. While training each rank normalises by its own micro batch, as PyTorch's DDP does; the
-/// running statistics are those of all ranks.
+/// Batch normalisation of images. While training each rank normalises by its own micro batch, as PyTorch's DDP does, or all by theirs
+/// together; the running statistics are those of all ranks in any case.
 #[derive(Debug)]
 pub(super) struct BatchNorm {
     weight: Tensor,
     bias: Tensor,
     mean: Tracked,
     variance: Tracked,
+    /// With whom it is synchronised.
+    peers: Option<Peers>,
 }
 
 const BATCH_NORM_EPS: f64 = 1e-5;
@@ -79,6 +83,7 @@ impl BatchNorm {
         running: &Running,
         num_channels: i64,
         scale: f64,
+        form: job::BatchNorm,
     ) -> Result<Self, TaskError> {
         let shape = [num_channels];
         let track = |name, initial| running.track(path, name, &shape, initial, BATCH_NORM_MOMENTUM);
@@ -87,11 +92,19 @@ impl BatchNorm {
             bias: path.f_zeros("bias", &shape)?,
             mean: track("running_mean", 0.0)?,
             variance: track("running_var", 1.0)?,
+            peers: (form == job::BatchNorm::Synced).then(|| running.peers()),
         })
     }
 
     /// Shape: `[len, channels, height, width]`, before and after.
+    ///
+    /// Collective where it is synchronised and trains, as is its backward pass: also over no samples, whose ranks take part.
     pub(super) fn forward(&self, x: &Tensor, is_training: bool) -> Result<Tensor, TaskError> {
+        let staged = (&self.mean.staged, &self.variance.staged);
+        if is_training && let Some(group) = self.peers.as_ref().and_then(Peers::group) {
+            let (weight, bias) = (&self.weight, &self.bias);
+            return Ok(synced_batch_norm(group, x, weight, bias, staged.0, staged.1, BATCH_NORM_EPS)?);
+        }
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
         let norm = |mean: &Tensor, variance: &Tensor, is_training, momentum| {
             x.f_batch_norm(
@@ -106,7 +119,6 @@ impl BatchNorm {
             )
         };
         // Of no samples there are no statistics; the running ones normalise nothing, and parameters stay in the graph.
-        let staged = (&self.mean.staged, &self.variance.staged);
         Ok(match is_training && x.size()[0] > 0 {
             // With a momentum of 1 libtorch leaves just this batch's statistics there.
             true => norm(staged.0, staged.1, true, 1.0)?,

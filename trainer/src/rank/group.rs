@@ -5,7 +5,7 @@ use super::device::{Compute, Found};
 use crate::link::Outbox;
 use crate::{Error, Result};
 use lockstep_c10d::{
-    GlooGroup, GlooOptions, Listen, NcclGroup, NcclOptions, PrefixStore, ProcessGroup, Store,
+    Cuda, GlooGroup, GlooOptions, Listen, NcclGroup, NcclOptions, PrefixStore, ProcessGroup, Store,
 };
 use lockstep_job::JobSpec;
 use lockstep_run::link::{Start, WorkerMsg};
@@ -25,33 +25,80 @@ pub(crate) fn form(
     found: Found,
     outbox: &Outbox,
 ) -> Result<(World, Compute)> {
-    let options = GlooOptions {
-        listen: Listen::Host(start.host.clone()),
-        form_timeout: job.recovery.form.duration(),
-        collective_timeout: job.recovery.collective().duration(),
-        ..GlooOptions::default()
-    };
-    let (rank, size) = (start.rank, start.world_size);
-    let prefixed = |prefix: &str| Arc::new(PrefixStore::new(prefix, Arc::clone(store)));
-    let group = GlooGroup::form(prefixed("group"), rank.0 as usize, size as usize, &options);
-    let control: Arc<dyn ProcessGroup> = Arc::new(group.map_err(lost(rank))?);
-    let world = World::new(rank, size, control);
+    let control = Former { job, start, store }.on_cpus("group", GlooOptions::default().threads)?;
+    let world = World::new(start.rank, start.world_size, control);
 
     let has_gpu = if found.has_gpu() { 1.0 } else { 0.0 };
     let of_rank = world.gather("choosing the device", Step(0), has_gpu)?;
     let of_rank: Vec<bool> = of_rank.into_iter().map(|has| has > 0.0).collect();
-    let (compute, warning) = found.agree(rank, &of_rank);
+    let (compute, warning) = found.agree(start.rank, &of_rank);
     if let Some(warning) = warning {
         outbox.send(WorkerMsg::Warning(warning));
     }
-    let Some(cuda) = &compute.cuda else { return Ok((world, compute)) };
-    let options = NcclOptions {
-        form_timeout: job.recovery.form.duration(),
-        collective_timeout: job.recovery.collective().duration(),
-    };
-    let group = NcclGroup::form(prefixed("nccl"), rank.0 as usize, size as usize, cuda, &options);
-    let tensors: Arc<dyn ProcessGroup> = Arc::new(group.map_err(lost(rank))?);
-    Ok((world.with_tensors(tensors), compute))
+    match &compute.cuda {
+        None => Ok((world, compute)),
+        Some(cuda) => {
+            let tensors = Former { job, start, store }.on_gpus("nccl", cuda)?;
+            Ok((world.with_tensors(tensors), compute))
+        }
+    }
+}
+
+/// A group of all ranks on what they compute on, beside those that there are.
+///
+/// Collective: all ranks of the generation.
+pub(crate) fn form_another(
+    name: &str,
+    job: &JobSpec,
+    start: &Start,
+    store: &Arc<dyn Store>,
+    compute: &Compute,
+) -> Result<Arc<dyn ProcessGroup>> {
+    let former = Former { job, start, store };
+    match &compute.cuda {
+        // One operation at a time.
+        None => former.on_cpus(name, 1),
+        Some(cuda) => former.on_gpus(name, cuda),
+    }
+}
+
+/// What groups are formed by. Each has a name of its own.
+struct Former<'a> {
+    job: &'a JobSpec,
+    start: &'a Start,
+    store: &'a Arc<dyn Store>,
+}
+
+impl Former<'_> {
+    fn on_cpus(&self, name: &str, threads: usize) -> Result<Arc<dyn ProcessGroup>> {
+        let options = GlooOptions {
+            listen: Listen::Host(self.start.host.clone()),
+            form_timeout: self.job.recovery.form.duration(),
+            collective_timeout: self.job.recovery.collective().duration(),
+            threads,
+        };
+        let (rank, size) = self.ranks();
+        let group = GlooGroup::form(self.keys(name), rank, size, &options);
+        Ok(Arc::new(group.map_err(lost(self.start.rank))?))
+    }
+
+    fn on_gpus(&self, name: &str, cuda: &Cuda) -> Result<Arc<dyn ProcessGroup>> {
+        let options = NcclOptions {
+            form_timeout: self.job.recovery.form.duration(),
+            collective_timeout: self.job.recovery.collective().duration(),
+        };
+        let (rank, size) = self.ranks();
+        let group = NcclGroup::form(self.keys(name), rank, size, cuda, &options);
+        Ok(Arc::new(group.map_err(lost(self.start.rank))?))
+    }
+
+    fn keys(&self, name: &str) -> Arc<dyn Store> {
+        Arc::new(PrefixStore::new(name, Arc::clone(self.store)))
+    }
+
+    fn ranks(&self) -> (usize, usize) {
+        (self.start.rank.0 as usize, self.start.world_size as usize)
+    }
 }
 
 fn lost(rank: Rank) -> impl Fn(lockstep_c10d::Error) -> Error {

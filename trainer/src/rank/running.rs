@@ -3,19 +3,22 @@
 //! A forward pass only stages what it saw. Once a step the ranks average that, weighted by their samples, and the buffers
 //! change with the update: they are equal on all ranks at every step, and a step that is left out leaves them alone, too.
 
-use super::World;
+use super::{Peers, World};
 use crate::Result;
 use crate::task::TaskError;
 use lockstep_c10d::Pending;
 use lockstep_run::Step;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use tch::{Device, Kind, Tensor, nn};
 
 const AVERAGING: &str = "averaging running statistics";
 
 /// Where a model registers such buffers while it is built.
 #[derive(Debug, Default)]
-pub struct Running(RefCell<Vec<Slot>>);
+pub struct Running {
+    slots: RefCell<Vec<Slot>>,
+    peers: OnceCell<Peers>,
+}
 
 /// A buffer, and where a forward pass puts what it saw.
 #[derive(Debug)]
@@ -51,13 +54,23 @@ impl Running {
         let value = path.add(name, Tensor::f_full(shape, initial, options)?, false);
         let staged = Tensor::f_zeros(shape, options)?;
         let slot = Slot { value: value.shallow_clone(), staged: staged.shallow_clone(), momentum };
-        self.0.borrow_mut().push(slot);
+        self.slots.borrow_mut().push(slot);
         Ok(Tracked { value, staged })
+    }
+
+    /// Asks for the other ranks, whose forward passes a layer is to see as well.
+    pub(crate) fn peers(&self) -> Peers {
+        self.peers.get_or_init(Peers::default).clone()
+    }
+
+    /// Who was asked for; none where no layer did.
+    pub(crate) fn asked(&self) -> Option<&Peers> {
+        self.peers.get()
     }
 
     /// Lays all buffers beside one another, so that a step changes them at once. Handles on them stay what they are.
     pub(crate) fn close(self, device: Device) -> Result<Option<RunningBuffers>> {
-        let mut slots = self.0.into_inner();
+        let mut slots = self.slots.into_inner();
         if slots.is_empty() {
             return Ok(None);
         }

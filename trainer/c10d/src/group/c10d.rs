@@ -74,6 +74,8 @@ impl State {
     }
 }
 
+const IN_USE: &str = "the group is in use: give what communicates in backward a group of its own";
+
 impl Shared {
     pub(crate) fn rank(&self) -> usize {
         self.rank
@@ -90,7 +92,35 @@ impl Shared {
         operation: &'static str,
         call: impl FnOnce(&mut State) -> Result<T, Failure>,
     ) -> Result<T> {
-        let mut state = self.lock();
+        self.run_in(self.lock(), operation, call)
+    }
+
+    /// The same, but refuses where another operation is running: it may be the one that this is called from.
+    pub(crate) fn try_run<T>(
+        &self,
+        operation: &'static str,
+        call: impl FnOnce(&mut State) -> Result<T, Failure>,
+    ) -> Result<T> {
+        let state = match self.state.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                // Whoever aborts takes the lock, too.
+                return Err(match self.aborted.get() {
+                    Some(reason) => Error::Aborted { operation, reason: reason.clone() },
+                    None => Error::invalid(operation, IN_USE),
+                });
+            }
+        };
+        self.run_in(state, operation, call)
+    }
+
+    fn run_in<T>(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        operation: &'static str,
+        call: impl FnOnce(&mut State) -> Result<T, Failure>,
+    ) -> Result<T> {
         if let Some(reason) = self.aborted.get() {
             state.close();
             return Err(Error::Aborted { operation, reason: reason.clone() });
@@ -263,7 +293,7 @@ impl fmt::Debug for Pending {
 
 fn number(op: ReduceOp) -> c_int {
     match op {
-        ReduceOp::Sum => 0,
+        ReduceOp::Sum => ffi::LS_SUM,
         ReduceOp::Avg => 1,
         ReduceOp::Min => 2,
         ReduceOp::Max => 3,

@@ -6,7 +6,7 @@ mod resnet;
 
 pub use gpt::{Gpt, GptActivation, Norm, Positions, Recompute};
 pub use mlp::{Activation, Mlp};
-pub use resnet::Resnet;
+pub use resnet::{BatchNorm, Resnet};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

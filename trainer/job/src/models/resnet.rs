@@ -18,6 +18,28 @@ pub struct Resnet {
     /// Whether each residual branch begins at nothing, by a zero as the weight of its last normalisation. Default: false.
     #[serde(default)]
     pub zero_init_residual: bool,
+    /// Of which samples each normalisation takes mean and variance in training. Default: perRank.
+    #[serde(default, skip_serializing_if = "BatchNorm::is_default")]
+    pub batch_norm: BatchNorm,
+}
+
+/// Of which samples a batch normalisation takes mean and variance.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub enum BatchNorm {
+    /// of each rank's own micro batch, as PyTorch's DDP
+    #[default]
+    PerRank,
+    /// of the micro batches of all ranks together, as PyTorch's SyncBatchNorm; ranks wait for one another twice in each layer
+    Synced,
+}
+
+impl BatchNorm {
+    // Records of jobs that say nothing of it stay as they were.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Resnet {

@@ -68,7 +68,8 @@ impl Block {
         for (i, (inputs, outputs, kernel, stride)) in convs.into_iter().enumerate() {
             let conv = Conv::new(&(path / format!("conv{}", i + 1)), inputs, outputs, kernel, stride)?;
             let scale = if model.zero_init_residual && i == last { 0.0 } else { 1.0 };
-            let norm = BatchNorm::new(&(path / format!("bn{}", i + 1)), running, outputs, scale)?;
+            let norm =
+                BatchNorm::new(&(path / format!("bn{}", i + 1)), running, outputs, scale, model.batch_norm)?;
             branch.push((conv, norm));
         }
         let shortcut = match (stride == 1 && inputs == outputs, form.projects) {
@@ -76,7 +77,8 @@ impl Block {
             (false, true) => {
                 let path = path / "downsample";
                 let conv = Conv::new(&(&path / 0), inputs, outputs, 1, stride)?;
-                Shortcut::Projected(conv, BatchNorm::new(&(&path / 1), running, outputs, 1.0)?)
+                let norm = BatchNorm::new(&(&path / 1), running, outputs, 1.0, model.batch_norm)?;
+                Shortcut::Projected(conv, norm)
             }
             (false, false) => Shortcut::Padded { stride, more: outputs - inputs },
         };

@@ -70,7 +70,7 @@ impl Task for Resnet {
         };
         let (kernel, stride) = if shape.has_large_stem { (7, 2) } else { (3, 1) };
         let conv = Conv::new(&(root / "conv1"), num_channels, shape.width, kernel, stride)?;
-        let norm = BatchNorm::new(&(root / "bn1"), setup.running, shape.width, 1.0)?;
+        let norm = BatchNorm::new(&(root / "bn1"), setup.running, shape.width, 1.0, self.batch_norm)?;
         let (mut blocks, mut inputs) = (Vec::new(), shape.width);
         for (stage, count) in shape.blocks.iter().enumerate() {
             let path = root / format!("layer{}", stage + 1);

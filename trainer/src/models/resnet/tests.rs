@@ -1,7 +1,12 @@
 use super::*;
 use crate::rank::{Running, Variables};
+use lockstep_job::BatchNorm;
 use serde_json::Value;
 use tch::nn::VarStore;
+
+fn of(depth: u32) -> Resnet {
+    Resnet { depth, label_smoothing: 0.0, zero_init_residual: false, batch_norm: BatchNorm::PerRank }
+}
 
 fn built(depth: u32, num_channels: i64, num_classes: i64) -> (VarStore, Box<dyn Model>) {
     let vars = VarStore::new(Device::Cpu);
@@ -16,7 +21,7 @@ fn built(depth: u32, num_channels: i64, num_classes: i64) -> (VarStore, Box<dyn 
         device: Device::Cpu,
         running: &running,
     };
-    let resnet = Resnet { depth, label_smoothing: 0.0, zero_init_residual: false };
+    let resnet = of(depth);
     let model = resnet.build(&setup, &vars.root()).unwrap();
     running.close(Device::Cpu).unwrap();
     (vars, model)
@@ -70,7 +75,7 @@ fn a_picture_without_channels_is_told() {
         device: Device::Cpu,
         running: &running,
     };
-    let resnet = Resnet { depth: 20, label_smoothing: 0.0, zero_init_residual: false };
+    let resnet = of(20);
     let error = resnet.build(&setup, &vars.root()).err().unwrap().to_string();
     assert!(error.contains("[64], but a picture is [channels, height, width]"), "{error}");
 }
@@ -85,7 +90,7 @@ fn every_layer_keeps_a_pixels_channels_side_by_side() {
     }
     let vars = VarStore::new(Device::Cpu);
     let running = Running::default();
-    let model = Resnet { depth: 20, label_smoothing: 0.0, zero_init_residual: false };
+    let model = of(20);
     let blocks = [(8, 1, false), (16, 2, true), (16, 2, false)].map(|(width, stride, projects)| {
         let path = vars.root() / format!("{width} {projects}");
         let form = Form { kind: Kind::Basic, projects };

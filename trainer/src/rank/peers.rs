@@ -1,0 +1,25 @@
+use lockstep_c10d::ProcessGroup;
+use std::cell::OnceCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The other ranks, for layers that ask them in the middle of a pass. Known once the model is built, as a group is formed for that
+/// only where a layer has asked for one.
+///
+/// It is a group of its own: the Reducer's is held by the Reducer while backward runs, and what layers wait for isn't to stand behind
+/// gradients in a queue.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Peers(Rc<OnceCell<Arc<dyn ProcessGroup>>>);
+
+impl Peers {
+    /// The group on the model's device; none where a rank has nobody to ask.
+    pub(crate) fn group(&self) -> Option<&dyn ProcessGroup> {
+        self.0.get().map(AsRef::as_ref)
+    }
+
+    /// Tells all that have asked.
+    pub(crate) fn tell(&self, group: Arc<dyn ProcessGroup>) {
+        // There is one generation in a process, and it has one group for this.
+        let _ = self.0.set(group);
+    }
+}
