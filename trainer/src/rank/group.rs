@@ -1,7 +1,7 @@
 //! Makes the groups of a generation, from its members in their order. Nothing else knows how that is done.
 
 use super::World;
-use super::device::{Compute, Found};
+use super::device::{Compute, Found, place};
 use crate::link::Outbox;
 use crate::{Error, Result};
 use lockstep_c10d::{
@@ -9,7 +9,7 @@ use lockstep_c10d::{
 };
 use lockstep_job::JobSpec;
 use lockstep_run::link::{Start, WorkerMsg};
-use lockstep_run::{Rank, Step};
+use lockstep_run::{GpuUuid, Rank, Step};
 use std::sync::Arc;
 
 /// Meets the other ranks through `store`, and agrees with them on what all compute on.
@@ -45,6 +45,7 @@ pub(crate) fn form(
         outbox.send(WorkerMsg::Warning(warning));
     }
     let Some(cuda) = &compute.cuda else { return Ok((world, compute)) };
+    outbox.send(WorkerMsg::Computes { gpu: place(start).uuid().map(GpuUuid) });
     let options = NcclOptions {
         form_timeout: job.recovery.form.duration(),
         collective_timeout: job.recovery.collective().duration(),

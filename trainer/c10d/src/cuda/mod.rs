@@ -49,6 +49,14 @@ pub struct Place {
     pub index: u32,
 }
 
+impl Place {
+    /// What the driver calls the GPU there, or the slice of one, in every process and on every machine: 16 bytes. None where it
+    /// doesn't tell. Asks the driver and nothing else.
+    pub fn uuid(self) -> Option<[u8; 16]> {
+        driver::uuid(self.index)
+    }
+}
+
 /// A GPU's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CudaMemory {
