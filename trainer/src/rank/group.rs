@@ -47,7 +47,8 @@ pub(crate) fn form(
     let Some(cuda) = &compute.cuda else { return Ok((world, compute)) };
     outbox.send(WorkerMsg::Computes { gpu: place(start).uuid().map(GpuUuid) });
     let options = NcclOptions {
-        form_timeout: job.recovery.form.duration(),
+        // NCCL looks at the machine first. Within the agent's own budget, so that this rank says what it waited for.
+        form_timeout: job.recovery.first_step_budget.duration() / 2,
         collective_timeout: job.recovery.collective().duration(),
     };
     let group = NcclGroup::form(prefixed("nccl"), rank.0 as usize, size as usize, cuda, &options);

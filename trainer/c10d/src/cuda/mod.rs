@@ -194,12 +194,15 @@ impl Cuda {
         self.code.functions.seed(self.index, seed)
     }
 
+    /// Connects to the other ranks, on whichever thread it is called. Blocks until they have come.
     pub(crate) fn new_group(
         &self,
         store: &BridgedStore,
         ranks: (c_int, c_int),
         timeout: Duration,
     ) -> Result<Owned<LsGroup>, Raised> {
+        // Else CUDA would take the first GPU for this thread's own.
+        self.code.functions.bind(self.index)?;
         self.code.functions.new_group(store, ranks, self.index, milliseconds(timeout))
     }
 }
