@@ -155,6 +155,7 @@ pub(crate) fn recorded(newest: &Membership, metrics: &[Metric]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Generation, Report};
 
     #[test]
     fn a_uuid_reads_as_the_driver_writes_it() {
@@ -163,6 +164,34 @@ mod tests {
         assert_eq!((uuid.0[0], uuid.0[15], uuid.to_string().as_str()), (0x5a, 0x0c, text));
         for bad in ["", "5a1b", "GPU-5a1b9c00-0102-0304-0506-0708090a0b0c"] {
             assert!(bad.parse::<GpuUuid>().unwrap_err().contains("32 hexadecimal digits"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn gpu_seconds_are_those_of_the_record_or_of_later_metrics() {
+        let record = |gpu_seconds: Option<f64>| -> Membership {
+            let writer = serde_json::json!({ "node": 0, "incarnation": 1, "nonce": 0 });
+            serde_json::from_value(serde_json::json!({
+                "runUid": "r", "generation": 2, "writer": writer, "launch": "a", "at": "1970-01-01T00:00:00Z", "reason": "",
+                "gpuSeconds": gpu_seconds, "kind": "ended", "outcome": { "state": "done" }, "previous": 1,
+            }))
+            .unwrap()
+        };
+        let metric = |gpu_seconds| Metric {
+            report: Report::default(),
+            generation: Generation(1),
+            at: jiff::Timestamp::UNIX_EPOCH,
+            gpu_seconds,
+        };
+        for (of_record, of_metrics, expected) in [
+            (None, &[None, None][..], None),
+            (None, &[Some(1.0), Some(2.0)], Some(2.0)),
+            (Some(8.0), &[], Some(8.0)),
+            (Some(8.0), &[Some(7.0), None], Some(8.0)),
+            (Some(8.0), &[Some(7.0), Some(9.0)], Some(9.0)),
+        ] {
+            let metrics: Vec<_> = of_metrics.iter().copied().map(metric).collect();
+            assert_eq!(recorded(&record(of_record), &metrics), expected, "{of_record:?} {of_metrics:?}");
         }
     }
 }
