@@ -20,14 +20,14 @@ help: ## show this help
 	@trainer/c10d/scripts/fetch-libtorch.sh
 
 .PHONY: build
-build: .libtorch ## build lockstep, lockstep-agent and lockstep-worker into target/dist
-	$(WITH_LIBTORCH) $(CARGO) build --release --locked -p lockstep -p lockstep-agent -p lockstep-trainer
-	trainer/image/strip.sh $(DIST) $(BIN)/lockstep $(BIN)/lockstep-agent $(BIN)/lockstep-worker
+build: .libtorch ## build lockstep, lockstep-agent, lockstep-gpu and lockstep-worker into target/dist
+	$(WITH_LIBTORCH) $(CARGO) build --release --locked -p lockstep -p lockstep-agent -p lockstep-gpu -p lockstep-trainer
+	trainer/image/strip.sh $(DIST) $(BIN)/lockstep $(BIN)/lockstep-agent $(BIN)/lockstep-gpu $(BIN)/lockstep-worker
 
 # What an image needs, without the launcher.
 .PHONY: worker
 worker: .libtorch
-	$(WITH_LIBTORCH) $(CARGO) build --release --locked -p lockstep-trainer
+	$(WITH_LIBTORCH) $(CARGO) build --release --locked -p lockstep-gpu -p lockstep-trainer
 
 # What workers reach CUDA and NCCL through, beside the programs' folders, where they look for it.
 NCCL := $(TARGET)/lib/liblockstep_nccl.so

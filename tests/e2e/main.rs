@@ -8,6 +8,7 @@ mod command;
 mod data;
 mod examples;
 mod family;
+mod gpus;
 mod hints;
 mod hostile;
 mod local;

@@ -255,6 +255,26 @@ def gpt2_figures(check):
     return answer
 
 
+def gpu_figures(check):
+    """lockstep-gpu tells of the GPUs that nvidia-smi does, and a run counts its GPU-seconds."""
+    needs_gpu(check)
+    with subprocess.Popen([check.target / "release/lockstep-gpu"], stdout=subprocess.PIPE, text=True) as helper:
+        line = json.loads(helper.stdout.readline())
+        helper.kill()
+    if "missing" in line:
+        raise Failed(line["missing"])
+    ours = sorted((gpu["uuid"], gpu["name"]) for gpu in line["gpus"])
+    listed = subprocess.run(["nvidia-smi", "--query-gpu=uuid,name", "--format=csv,noheader"], text=True, capture_output=True,
+                            check=True).stdout
+    theirs = sorted(tuple(row.split(", ", 1)) for row in listed.strip().split("\n"))
+    if ours != theirs:
+        raise Failed(f"lockstep-gpu tells of {ours}, nvidia-smi of {theirs}")
+    seconds = check.ask("status", check.train("digits", HERE / "data/digits"))["gpu_seconds"]
+    if not seconds:
+        raise Failed(f"the run counted {seconds} GPU-seconds")
+    return {"gpu_seconds": round(seconds, 1), "untold": [name for name, value in line["gpus"][0].items() if value is None]}
+
+
 def tokens(check, count):
     """The first tokens of Shakespeare as a bare file, which both sides read."""
     folder = check.new() / "tokens"
@@ -287,7 +307,8 @@ def needs_gpu(check):
         raise CouldNot("no GPU")
 
 
-PARTS = [found, gloo_contract, code_opens, nccl_contract, digits, resnet_twin, gpt_twin, same_bytes, other_device, gpt2_figures]
+PARTS = [found, gloo_contract, code_opens, nccl_contract, digits, resnet_twin, gpt_twin, same_bytes, other_device, gpt2_figures,
+         gpu_figures]
 
 
 def main():

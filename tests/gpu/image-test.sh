@@ -22,6 +22,7 @@ lay_out() {
   cp -al "$half"/. "$root/opt/lockstep/lib/"
   cp -al "${half%/lockstep/lib}/nvidia" "$root/opt/nvidia"
   cp "$library" "$root/opt/lockstep/lib/"
+  mv "$root/opt/lockstep-cuda/bin/lockstep-gpu" "$root/opt/lockstep/bin/"
   mkdir -p "$root"/{proc,dev,data,run}
   cp -r "$checkout/datasets/digits" "$root/data/"
   chown 65532 "$root/run"
@@ -44,6 +45,8 @@ nothing_is_missing() {
 
 worker_starts() { inside /opt/lockstep/bin/lockstep-worker --version | grep -q "libtorch 2.11.0"; }
 
+gpu_program_starts() { inside /opt/lockstep/bin/lockstep-gpu | grep -q '"missing":"libnvidia-ml.so.1 of NVIDIA'; }
+
 # train DEVICE: one node's agent, as a pod has it
 train() {
   local device=$1
@@ -64,6 +67,7 @@ check "the CUDA variant is laid out" lay_out
 [[ $failed == 0 ]] || exit 1
 check "each library finds what it needs, but for the driver" nothing_is_missing
 check "the worker starts without a GPU" worker_starts
+check "what watches GPUs starts, and says what is missing" gpu_program_starts
 check "it trains on CPUs where nobody promised a GPU" trains_on_cpus
 check "a pod that was promised one says what is missing" says_what_is_missing
 verdict

@@ -20,7 +20,7 @@ mkdir -p "$out/data"
 staging="$(mktemp -d)"
 trap 'rm -rf "$staging"' EXIT
 mkdir -p "$staging/target/release/deps" "$staging/target/lib"
-cp "$bin/lockstep" "$bin/lockstep-agent" "$bin/lockstep-worker" "$staging/target/release/"
+cp "$bin/lockstep" "$bin/lockstep-agent" "$bin/lockstep-gpu" "$bin/lockstep-worker" "$staging/target/release/"
 cp "$library" "$staging/target/lib/"
 while read -r name path; do
   strip --strip-all -o "$staging/target/release/deps/$name" "$path"

@@ -9,6 +9,7 @@ allowed() {
     lockstep-render) echo lockstep-job ;;
     lockstep-storage-testing) echo lockstep-storage ;;
     lockstep-datasets | lockstep-run) echo lockstep-storage ;;
+    lockstep-gpu) echo lockstep-run lockstep-storage ;;
     lockstep-agent) echo lockstep-job lockstep-run lockstep-storage ;;
     lockstep) echo lockstep-job lockstep-render lockstep-run lockstep-storage lockstep-datasets ;;
     lockstep-trainer) echo lockstep-c10d lockstep-datasets lockstep-job lockstep-run lockstep-storage ;;

@@ -7,9 +7,9 @@ usage() {
 usage: trainer/image/root.sh programs BIN OUT
        trainer/image/root.sh system WORKER OUT
 
-programs   puts lockstep-agent, lockstep-worker and libtorch's CPU half under OUT/opt/lockstep. BIN is where the programs
-           are; the agent that needs no C library is beside it, in x86_64-unknown-linux-gnu/release, where
-           \`make static-agent\` puts it.
+programs   puts lockstep-agent, lockstep-worker and libtorch's CPU half under OUT/opt/lockstep, and what only the image for
+           GPUs has, lockstep-gpu, under OUT/opt/lockstep-cuda. BIN is where the programs are; the agent that needs no C
+           library is beside it, in x86_64-unknown-linux-gnu/release, where \`make static-agent\` puts it.
 system     puts what WORKER needs of this Debian under OUT: libraries, certificates, the user 65532; and as
            var/lib/dpkg/status.d the packages that these are from, by which scanners know them.
 USAGE
@@ -37,16 +37,17 @@ libtorch_of() {
 }
 
 programs() {
-  local bin=$1 at=$2/opt/lockstep program library libraries libtorch agent=$1/../x86_64-unknown-linux-gnu/release/lockstep-agent
-  for program in "$agent" "$bin/lockstep-worker"; do
+  local bin=$1 at=$2/opt/lockstep for_gpus=$2/opt/lockstep-cuda program library libraries libtorch agent=$1/../x86_64-unknown-linux-gnu/release/lockstep-agent
+  for program in "$agent" "$bin/lockstep-worker" "$bin/lockstep-gpu"; do
     [[ -x $program ]] || die "$program is not built" "run make worker static-agent, or name another folder"
   done
   libraries=$(resolved "$bin/lockstep-worker")
   libtorch=$(libtorch_of "$libraries")
-  mkdir -p "$at/bin" "$at/lib"
+  mkdir -p "$at/bin" "$at/lib" "$for_gpus/bin"
   for program in "$agent" "$bin/lockstep-worker"; do
     objcopy --strip-all "$program" "$at/bin/$(basename "$program")"
   done
+  objcopy --strip-all "$bin/lockstep-gpu" "$for_gpus/bin/lockstep-gpu"
   grep "^$libtorch/" <<<"$libraries" | while read -r library; do cp -L "$library" "$at/lib/"; done
 }
 

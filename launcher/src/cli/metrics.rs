@@ -72,7 +72,7 @@ mod tests {
     fn metric(step: u64, loss: Option<f64>, eval: &[(&str, f64)]) -> Metric {
         let eval = eval.iter().map(|(k, v)| (k.to_string(), *v)).collect();
         let report = Report { step: Step(step), epoch: 0.5, loss, eval, ..Report::default() };
-        Metric { report, generation: Generation(1), at: jiff::Timestamp::UNIX_EPOCH }
+        Metric { report, generation: Generation(1), at: jiff::Timestamp::UNIX_EPOCH, gpu_seconds: None }
     }
 
     #[test]

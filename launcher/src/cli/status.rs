@@ -3,7 +3,7 @@ use crate::outage::Outage;
 use crate::output::{say, tell};
 use crate::plain::{plain, plain_line};
 use crate::runs::{self, PlaceArgs, Run, RunArg};
-use crate::view::{coarse, pace, phase_name, thousands};
+use crate::view::{coarse, gpus, pace, phase_name, thousands};
 use crate::{Context, Exit, Format, block_on, output};
 use clap_complete::engine::ArgValueCandidates;
 use console::Term;
@@ -53,7 +53,7 @@ fn show(args: &Args, context: &Context, all: &[RunStatus], screen: Option<&Term>
         true => {
             "no runs; start one with: lockstep launch -f JOB.yaml, or with --local on this machine".into()
         }
-        false => described(args, table(all, wide), all),
+        false => described(args, table(all, wide), all, wide),
     };
     match (screen, &args.run, all.first()) {
         (Some(screen), ..) => {
@@ -68,10 +68,11 @@ fn show(args: &Args, context: &Context, all: &[RunStatus], screen: Option<&Term>
     Ok(())
 }
 
-/// The table; below it, of one run that was asked for by name, what sets its pace.
-fn described(args: &Args, table: String, all: &[RunStatus]) -> String {
-    let pace = args.run.as_ref().and_then(|_| pace(all.first()?));
-    std::iter::once(table).chain(pace).collect::<Vec<_>>().join("\n")
+/// The table; below it, of one run that was asked for by name, what sets its pace, and where there is room what its GPUs do.
+fn described(args: &Args, table: String, all: &[RunStatus], wide: bool) -> String {
+    let one = args.run.as_ref().and(all.first());
+    let gpus = one.filter(|_| wide).and_then(gpus);
+    std::iter::once(table).chain(one.and_then(pace)).chain(gpus).collect::<Vec<_>>().join("\n")
 }
 
 async fn watch(args: &Args, context: &Context) -> anyhow::Result<Exit> {
@@ -121,7 +122,7 @@ async fn changed(board: &mut Option<Board<'_>>) -> anyhow::Result<()> {
 
 /// A status without what changes by itself.
 fn timeless(status: &RunStatus) -> RunStatus {
-    let mut status = RunStatus { eta_seconds: None, ..status.clone() };
+    let mut status = RunStatus { eta_seconds: None, gpus: vec![], gpu_seconds: None, ..status.clone() };
     status.last_checkpoint.iter_mut().for_each(|checkpoint| checkpoint.age_seconds = 0);
     status
 }
@@ -206,7 +207,7 @@ fn table(all: &[RunStatus], wide: bool) -> String {
     let mut heading =
         vec!["RUN", "PHASE", "NODES", "STEP", "LOSS", "EVAL", "ETA", "CKPT", "GEN", "RESTARTS", "WHY"];
     if wide {
-        heading.splice(10..10, ["SAMPLES/S", "TOKENS/S", "FIRST STEP", "RUN DIR"]);
+        heading.splice(10..10, ["SAMPLES/S", "TOKENS/S", "FIRST STEP", "GPU TIME", "RUN DIR"]);
     }
     output::columns(&heading, all.iter().map(|status| row(status, wide)))
 }
@@ -234,6 +235,7 @@ fn row(s: &RunStatus, wide: bool) -> Vec<String> {
         row.push(s.samples_per_second.map_or_else(dash, thousands));
         row.push(s.tokens_per_second.map_or_else(dash, thousands));
         row.push(s.time_to_first_step_seconds.map_or_else(dash, |seconds| format!("{seconds:.2}s")));
+        row.push(s.gpu_seconds.map_or_else(dash, |seconds| age(seconds as i64)));
         row.push(plain_line(&s.run_dir).into_owned());
     }
     row.push(plain_line(s.why.as_deref().unwrap_or_default()).into_owned());

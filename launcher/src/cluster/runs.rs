@@ -189,6 +189,8 @@ pub(super) fn describe(name: &str, job: &Job, situation: &Situation, told: &Told
         nodes: (situation.started, situation.nodes),
         last_checkpoint,
         time_to_first_step_seconds: told.first_step_seconds,
+        gpus: told.gpus.iter().filter(|_| phase == RunPhase::Running).cloned().collect(),
+        gpu_seconds: told.gpu_seconds,
         why,
     }
 }

@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp as LineTime;
 use lockstep_run::link::Phase;
 use lockstep_run::segment::{Event, EventKind};
 use lockstep_run::status::CheckpointStatus;
-use lockstep_run::{Generation, Line, Progress, Saved, Step, eta_seconds};
+use lockstep_run::{Generation, GpuOfNode, Line, Progress, Saved, Step, eta_seconds};
 
 /// The newest of everything that agents told.
 #[derive(Debug, Default)]
@@ -20,6 +20,8 @@ pub(super) struct Told {
     pub(super) last: Option<Event>,
     pub(super) waiting: Option<String>,
     checkpoint: Option<Saved>,
+    pub(super) gpus: Vec<GpuOfNode>,
+    pub(super) gpu_seconds: Option<f64>,
     /// The first report of this generation, from which the speed follows, and the newest one.
     begun: Option<(Generation, Step, LineTime)>,
     newest: Option<(Step, LineTime)>,
@@ -44,6 +46,9 @@ impl Told {
                     self.progress.merge(report);
                 }
             }
+            Some(Line::Gpus { gpu_seconds, gpus, .. }) => {
+                (self.gpus, self.gpu_seconds) = (gpus, Some(gpu_seconds))
+            }
             Some(Line::Event(event)) => self.take_event(event),
             Some(Line::Waiting { reason, .. }) => self.waiting = Some(reason),
             Some(Line::Log { .. }) | None => {}
@@ -64,7 +69,11 @@ impl Told {
                 self.checkpoint = event.step.map(|step| Saved { step, uri, at });
             }
             EventKind::Formed => self.waiting = None,
-            EventKind::Lost | EventKind::Stopping | EventKind::Ended | EventKind::Warning => {
+            EventKind::Lost
+            | EventKind::Stopping
+            | EventKind::Ended
+            | EventKind::Warning
+            | EventKind::Gpu => {
                 self.last = Some(event);
             }
             EventKind::Joined | EventKind::CheckpointProblem | EventKind::Cluster => {}
@@ -106,7 +115,7 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lockstep_run::Report;
+    use lockstep_run::{Gpu, NodeId, Report};
 
     /// Rank 0's report of a step, `at` seconds after the first line.
     fn report(generation: u64, step: u64, at: i64) -> LogLine {
@@ -128,6 +137,17 @@ mod tests {
         // A fault, and the steps since the last checkpoint once more.
         assert_eq!(after(report(2, 150, 60)), None);
         assert_eq!(after(report(2, 350, 70)), Some(32.5));
+    }
+
+    #[test]
+    fn the_leaders_last_word_on_gpus_is_known() {
+        let gpu = |power| GpuOfNode { node: NodeId(1), gpu: Gpu { power: Some(power), ..Gpu::default() } };
+        let mut told = Told::default();
+        for (power, gpu_seconds) in [(600, 8.0), (613, 16.0)] {
+            let line = Line::Gpus { generation: Generation(1), gpu_seconds, gpus: vec![gpu(power)] };
+            told.take(&LogLine { text: line.to_text(), ..report(1, 1, 0) });
+        }
+        assert_eq!((told.gpus, told.gpu_seconds), (vec![gpu(613)], Some(16.0)));
     }
 
     #[test]

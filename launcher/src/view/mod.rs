@@ -2,6 +2,7 @@
 
 mod facts;
 mod follow;
+mod gpus;
 mod pace;
 mod printer;
 mod queue;
@@ -9,6 +10,7 @@ mod text;
 
 use facts::Facts;
 pub(crate) use follow::Followed;
+pub(crate) use gpus::gpus;
 pub(crate) use pace::pace;
 pub(crate) use text::{coarse, phase_name, thousands};
 
@@ -57,7 +59,7 @@ impl View {
     pub(crate) fn on_line(&mut self, line: Option<Line>, raw: &str) {
         match line {
             None => self.log(format!("  {}", plain_line(raw))),
-            Some(Line::Standing { .. }) => {}
+            Some(Line::Standing { .. } | Line::Gpus { .. }) => {}
             Some(Line::Log { .. }) if !self.logs => {}
             Some(Line::Log { rank, text }) => {
                 self.log(format!("{} {}", self.dim.apply_to(format!("[rank {rank}]")), plain_line(&text)));
@@ -77,7 +79,10 @@ impl View {
                 self.facts.on_event(&event);
                 if let Some((head, text)) = text::event(&event) {
                     let style = match event.kind {
-                        EventKind::Lost | EventKind::CheckpointProblem | EventKind::Warning => &self.warn,
+                        EventKind::Lost
+                        | EventKind::CheckpointProblem
+                        | EventKind::Warning
+                        | EventKind::Gpu => &self.warn,
                         _ => &self.dim,
                     };
                     self.event(format!("  {}  {}", style.apply_to(head), plain_line(&text)));

@@ -38,6 +38,7 @@ pub(super) fn event(event: &Event) -> Option<(&'static str, String)> {
         EventKind::Lost => "lost",
         EventKind::CheckpointProblem => "checkpoint",
         EventKind::Warning | EventKind::Cluster => "warning",
+        EventKind::Gpu => "gpu",
         EventKind::Stopping => "stopping",
     };
     let text = match event.kind {

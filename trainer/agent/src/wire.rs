@@ -4,7 +4,7 @@
 //! the first message. Records travel as their JSON text.
 
 use lockstep_run::link::{Phase, StoreOp, StoreReply, TraceOrder, WorkerOutcome};
-use lockstep_run::{Generation, Incarnation, MOST_RANKS_OF_A_NODE, NodeId, Rank, Step};
+use lockstep_run::{Generation, Gpu, Incarnation, MOST_RANKS_OF_A_NODE, NodeId, Rank, Step};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -115,6 +115,13 @@ pub enum MemberMsg {
     Stop {
         /// By whom or what.
         cause: String,
+    },
+    /// What the GPUs of my workers do.
+    Gpus {
+        /// The workers' generation.
+        generation: Generation,
+        /// All of this node.
+        gpus: Vec<Gpu>,
     },
 }
 

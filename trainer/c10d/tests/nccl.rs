@@ -100,7 +100,9 @@ fn driver(version: i32, count: i32) -> tempfile::TempDir {
     let code = format!(
         "int cuInit(unsigned flags) {{ return flags != 0; }}\n\
          int cuDriverGetVersion(int* out) {{ *out = {version}; return 0; }}\n\
-         int cuDeviceGetCount(int* out) {{ *out = {count}; return 0; }}\n"
+         int cuDeviceGetCount(int* out) {{ *out = {count}; return 0; }}\n\
+         int cuDeviceGet(int* out, int index) {{ *out = 40 + index; return index >= {count}; }}\n\
+         int cuDeviceGetUuid_v2(char* out, int device) {{ for (int i = 0; i < 16; i++) out[i] = device + i; return 0; }}\n"
     );
     std::fs::write(&source, code).unwrap();
     let library = folder.path().join("libcuda.so.1");
@@ -128,6 +130,12 @@ fn what_a_driver_lacks_is_named() {
     for (said, words) in expected {
         assert!(said.contains(words), "no {words:?} in: {said}");
     }
+}
+
+#[test]
+fn a_gpu_is_named_as_the_driver_names_it_everywhere() {
+    let driver = driver(13_000, 2);
+    passed(&in_a_process("names its GPU", &[driver.path().to_owned()]));
 }
 
 #[test]
@@ -177,6 +185,11 @@ fn part() {
         }
         Ok("says what is missing") => {
             println!("{}", Cuda::open(Place { local_rank: 1, index: 1 }).unwrap_err());
+        }
+        Ok("names its GPU") => {
+            let uuid = |index| Place { local_rank: 0, index }.uuid();
+            assert_eq!(uuid(1), Some(std::array::from_fn(|at| 41 + at as u8)));
+            assert_eq!(uuid(2), None, "there is none");
         }
         Ok("conformance") => {
             let cuda = Cuda::open(Place { local_rank: 0, index: 0 }).unwrap();

@@ -4,8 +4,11 @@
 
 use crate::channel::Channel;
 use crate::link::Phase;
-use crate::{ControlKey, Error, Generation, Membership, Progress, Result, RunDir, RunUid};
+use crate::{
+    ControlKey, Error, Generation, Gpu, Membership, NodeId, Progress, Result, RunDir, RunUid, number,
+};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// First message on every connection, after the handshake: who speaks.
@@ -40,6 +43,11 @@ pub struct Live {
     pub progress: Progress,
     /// Nodes that are here.
     pub nodes_ready: u32,
+    /// What GPUs do, by node; none where workers compute on none, or nobody can tell.
+    pub gpus: BTreeMap<NodeId, Vec<Gpu>>,
+    /// GPU-seconds that the run has used; none where it has used none.
+    #[serde(with = "number::option")]
+    pub gpu_seconds: Option<f64>,
 }
 
 /// An agent's answer.

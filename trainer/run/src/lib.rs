@@ -13,6 +13,7 @@ pub mod code;
 pub mod control;
 mod dir;
 mod error;
+mod gpu;
 mod ids;
 pub mod layout;
 mod line;
@@ -30,6 +31,7 @@ pub mod temporary;
 
 pub use dir::{ControlKey, RunDir};
 pub use error::Error;
+pub use gpu::{Gpu, GpuLine, GpuOfNode, GpuUuid, Slowdown};
 pub use ids::{Generation, Incarnation, NodeId, Rank, RunUid, Step};
 pub use line::{Line, STANDING_EVERY, Saved};
 pub use progress::{Progress, Report, eta_seconds};

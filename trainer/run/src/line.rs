@@ -4,7 +4,7 @@
 
 use crate::link::Phase;
 use crate::segment::Event;
-use crate::{Generation, Rank, Report, Step};
+use crate::{Generation, GpuOfNode, Rank, Report, Step, number};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -52,6 +52,16 @@ pub enum Line {
         /// What rank 0 last reported; a command reports nothing.
         progress: Option<Report>,
     },
+    /// The leader: what GPUs do. Said once a minute, and with each [`Line::Standing`].
+    Gpus {
+        /// The generation.
+        generation: Generation,
+        /// GPU-seconds that the run has used.
+        #[serde(with = "number")]
+        gpu_seconds: f64,
+        /// In node order.
+        gpus: Vec<GpuOfNode>,
+    },
     /// Something happened.
     Event(Event),
     /// What the agent has been waiting for, and for how long.
@@ -86,7 +96,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{SlowestRank, StepSeconds};
+    use crate::{Gpu, NodeId, Slowdown, SlowestRank, StepSeconds};
 
     #[test]
     fn lines_read_back_and_other_text_is_left_alone() {
@@ -114,7 +124,11 @@ mod tests {
             checkpoint: None,
             progress: None,
         };
-        for line in [line, standing] {
+        let gpu =
+            Gpu { index: Some(3), xids: vec![79], slowed_by: vec![Slowdown::PowerCap], ..Gpu::default() };
+        let gpus = vec![GpuOfNode { node: NodeId(1), gpu }];
+        let gpus = Line::Gpus { generation: Generation(1), gpu_seconds: 0.5, gpus };
+        for line in [line, standing, gpus] {
             assert_eq!(Line::parse(&line.to_text()), Some(line));
         }
         for other in ["", "loss 0.3", "{\"lockstep\"", "{\"a\":1}"] {

@@ -4,7 +4,9 @@
 //! [`WorkerMsg::Hello`], and gets [`AgentMsg::Start`]. From then on each side sends whenever it has something to say.
 //! A closed socket means that the other side is gone: the worker then leaves at once.
 
-use crate::{Error, Generation, NodeId, Provenance, Rank, Recorded, Report, Result, RunUid, StartFrom, Step};
+use crate::{
+    Error, Generation, GpuUuid, NodeId, Provenance, Rank, Recorded, Report, Result, RunUid, StartFrom, Step,
+};
 use bytes::{Bytes, BytesMut};
 use futures::{SinkExt, StreamExt};
 use serde::de::DeserializeOwned;
@@ -73,6 +75,11 @@ pub enum WorkerMsg {
         number: u64,
         /// What this rank did.
         recorded: Recorded,
+    },
+    /// All ranks agreed to compute on GPUs, and this one takes its own.
+    Computes {
+        /// What the driver calls it; none where it doesn't tell.
+        gpu: Option<GpuUuid>,
     },
     /// Something a user must know.
     Warning(String),

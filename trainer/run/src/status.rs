@@ -5,8 +5,8 @@ use crate::link::Phase;
 use crate::number;
 use crate::segment::{EVENTS, EventKind, Metric};
 use crate::{
-    Body, Commit, CommitRef, Generation, Membership, Outcome, Progress, Result, RunDir, SlowestRank, Step,
-    StepSeconds, eta_seconds,
+    Body, Commit, CommitRef, Generation, GpuOfNode, Membership, Outcome, Progress, Result, RunDir,
+    SlowestRank, Step, StepSeconds, eta_seconds, gpu,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -92,6 +92,12 @@ pub struct RunStatus {
     /// start of the first agent, except in what `launch` says of a start that it saw.
     #[serde(with = "number::option")]
     pub time_to_first_step_seconds: Option<f64>,
+    /// What GPUs do, in node order; none where workers compute on none, or nobody can tell.
+    #[serde(default)]
+    pub gpus: Vec<GpuOfNode>,
+    /// GPU-seconds that the run has used; none where it has used none.
+    #[serde(default, with = "number::option")]
+    pub gpu_seconds: Option<f64>,
     /// Why it is as it is.
     pub why: Option<String>,
 }
@@ -236,6 +242,8 @@ fn fold(records: &Records, answer: &Answer) -> RunStatus {
         let seconds = last.at.duration_since(first.at).as_secs_f64();
         eta_seconds(first.report.step, last.report.step, last.report.total_steps, seconds)
     });
+    let gpus = live.map_or_else(Vec::new, |live| GpuOfNode::all(&live.gpus));
+    let recorded = newest.as_ref().and_then(|newest| gpu::recorded(newest, metrics));
     RunStatus {
         name: String::new(),
         run_dir: String::new(),
@@ -255,6 +263,8 @@ fn fold(records: &Records, answer: &Answer) -> RunStatus {
         nodes: (live.map_or(0, |l| l.nodes_ready), formed.as_ref().map_or(0, |m| m.members().len() as u32)),
         last_checkpoint: None,
         time_to_first_step_seconds: *first_step_seconds,
+        gpus,
+        gpu_seconds: live.and_then(|live| live.gpu_seconds).or(recorded),
         why,
     }
 }

@@ -47,6 +47,7 @@ fn record(generation: u64, body: Body) -> Membership {
         restarts: None,
         launch_restarts: 0,
         root: None,
+        gpu_seconds: None,
         at: jiff::Timestamp::UNIX_EPOCH,
         reason: String::new(),
         body,

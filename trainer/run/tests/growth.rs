@@ -35,6 +35,7 @@ fn formed(generation: u64, start_from: StartFrom) -> Membership {
         restarts: Some(generation as u32 - 1),
         launch_restarts: generation as u32 - 1,
         root: Some(Generation(1)),
+        gpu_seconds: None,
         at: jiff::Timestamp::UNIX_EPOCH,
         reason: String::new(),
         body: Body::Formed {
@@ -56,7 +57,8 @@ fn metric(step: u64) -> Vec<u8> {
         eval: [("accuracy".to_owned(), 0.5)].into(),
         ..Report::default()
     };
-    let metric = Metric { report, generation: Generation(1), at: jiff::Timestamp::UNIX_EPOCH };
+    let metric =
+        Metric { report, generation: Generation(1), at: jiff::Timestamp::UNIX_EPOCH, gpu_seconds: None };
     let mut line = serde_json::to_vec(&metric).unwrap();
     line.push(b'\n');
     line

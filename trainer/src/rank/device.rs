@@ -32,9 +32,8 @@ impl Found {
         if job.device == Wanted::Cpu {
             return Ok(Self::default());
         }
-        let place = Place { local_rank: start.local_rank, index: start.gpus.first + start.local_rank };
         let promised = start.gpus.promised > 0;
-        let found = Self::of(Cuda::open(place), start.rank, job.device, promised)?;
+        let found = Self::of(Cuda::open(place(start)), start.rank, job.device, promised)?;
         if let Some(cuda) = &found.cuda {
             settle(cuda, job, start.rank)?;
         }
@@ -75,6 +74,11 @@ impl Found {
         };
         (Compute::default(), warning)
     }
+}
+
+/// Which of its node's GPUs a rank takes.
+pub(crate) fn place(start: &Start) -> Place {
+    Place { local_rank: start.local_rank, index: start.gpus.first + start.local_rank }
 }
 
 /// Makes the GPU compute as the job wants it.

@@ -1,7 +1,7 @@
 //! Makes the groups of a generation, from its members in their order. Nothing else knows how that is done.
 
 use super::World;
-use super::device::{Compute, Found};
+use super::device::{Compute, Found, place};
 use crate::link::Outbox;
 use crate::{Error, Result};
 use lockstep_c10d::{
@@ -9,7 +9,7 @@ use lockstep_c10d::{
 };
 use lockstep_job::JobSpec;
 use lockstep_run::link::{Start, WorkerMsg};
-use lockstep_run::{Rank, Step};
+use lockstep_run::{GpuUuid, Rank, Step};
 use std::sync::Arc;
 
 /// Meets the other ranks through `store`, and agrees with them on what all compute on.
@@ -38,6 +38,7 @@ pub(crate) fn form(
     match &compute.cuda {
         None => Ok((world, compute)),
         Some(cuda) => {
+            outbox.send(WorkerMsg::Computes { gpu: place(start).uuid().map(GpuUuid) });
             let tensors = Former { job, start, store }.on_gpus("nccl", cuda)?;
             Ok((world.with_tensors(tensors), compute))
         }
@@ -84,7 +85,8 @@ impl Former<'_> {
 
     fn on_gpus(&self, name: &str, cuda: &Cuda) -> Result<Arc<dyn ProcessGroup>> {
         let options = NcclOptions {
-            form_timeout: self.job.recovery.form.duration(),
+            // NCCL looks at the machine first. Within the agent's own budget, so that this rank says what it waited for.
+            form_timeout: self.job.recovery.first_step_budget.duration() / 2,
             collective_timeout: self.job.recovery.collective().duration(),
         };
         let (rank, size) = self.ranks();

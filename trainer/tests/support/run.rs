@@ -67,6 +67,7 @@ impl Run {
             restarts: None,
             launch_restarts: 0,
             root: None,
+            gpu_seconds: None,
             run_uid: RunUid("test".into()),
             generation: Generation(self.generation),
             writer: Writer { node: NodeId(0), incarnation: Incarnation(1), nonce: 0 },

@@ -9,7 +9,7 @@ mod local;
 use crate::cluster::ClusterArgs;
 use crate::output::{Unprinted, patiently, say};
 use crate::plain::plain_line;
-use crate::view::phase_name;
+use crate::view::{coarse, phase_name};
 use crate::{Context, Exit, Failure, block_on, environment, shell};
 use dry_run::DryRun;
 use job::JobArgs;
@@ -17,7 +17,7 @@ use lockstep_job::{JobSpec, Resume};
 use lockstep_run::status::{RunPhase, RunStatus};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Launch a job, or carry on with it
 ///
@@ -148,6 +148,9 @@ fn summary(status: &RunStatus) -> String {
     let mut tail = Vec::new();
     tail.extend(status.last_checkpoint.as_ref().map(|c| format!("checkpoint  {}", c.uri)));
     tail.push(format!("restarts {}", status.restarts));
+    tail.extend(
+        status.gpu_seconds.map(|s| format!("gpu time {}", coarse(Duration::from_secs_f64(s.max(0.0))))),
+    );
     tail.extend(status.time_to_first_step_seconds.map(|s| format!("time to first step {s:.2}s")));
     format!("{}\n  {}", head.join("  "), tail.join("   "))
 }

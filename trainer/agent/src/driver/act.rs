@@ -37,6 +37,7 @@ impl Driver {
             Action::ToMember { node, msg } => self.to_member(node, msg),
             Action::StartWorkers(record) => self.start_workers(&record),
             Action::KillWorkers { mercy } => {
+                self.gpus.stop(self.now());
                 let (workers, done, facts) = (self.workers.take(), self.done.clone(), self.facts.clone());
                 let recovery = &facts.job.recovery;
                 // Lockstep's own workers have nothing to save; a user's command may.
@@ -64,8 +65,9 @@ impl Driver {
             }
             Action::Propose(proposal) => {
                 let (facts, done, reporter) = (self.facts.clone(), self.done.clone(), self.reporter.clone());
+                let counted = self.gpus.counted(self.now());
                 tokio::spawn(async move {
-                    let event = match propose(&facts, proposal).await {
+                    let event = match propose(&facts, proposal, counted).await {
                         Ok(record) => {
                             if record.writer == facts.writer {
                                 reporter.tidy(record.members());
@@ -97,6 +99,7 @@ impl Driver {
         self.restarts = record.restarts.unwrap_or(self.restarts);
         let of_rank_0 = ranks.contains(&Rank(0)).then_some(phase);
         self.reporter.started(record.generation, self.restarts, of_rank_0);
+        self.begin_gpus(record);
         let sockets = self.sockets.path();
         match Workers::start(&self.facts.program, starts, sockets, &self.heard, &self.reporter) {
             Ok(workers) => self.workers = Some(workers),

@@ -1,6 +1,7 @@
 //! Acts on what the state machine says: one loop, one queue for each source, nothing in it blocks.
 
 mod act;
+mod gpus;
 mod last_words;
 mod look;
 mod propose;
@@ -77,6 +78,7 @@ struct Driver {
     heard: mpsc::Sender<Heard>,
     done: mpsc::UnboundedSender<Done>,
     live: Live,
+    gpus: gpus::Gpus,
     first_step_known: bool,
     /// How often a fault made a new generation.
     restarts: u32,
@@ -172,6 +174,7 @@ impl Driver {
             }
         }
         self.look_for_requests();
+        self.look_at_gpus();
         let trouble = self.machine.trouble().map(str::to_owned);
         let idle = self.workers.is_none() || trouble.is_some();
         let reason = match trouble {
@@ -215,6 +218,7 @@ impl Driver {
                 MemberMsg::Store { generation, rank, id, op } => {
                     self.serve_store(generation, Caller { node: who.node, rank, id }, op);
                 }
+                MemberMsg::Gpus { generation, gpus } => self.on_gpus(generation, who.node, gpus),
                 msg => self.handle(machine::Event::FromMember {
                     node: who.node,
                     incarnation: who.incarnation,
@@ -262,6 +266,8 @@ impl Driver {
             (Request::Status, true) => {
                 self.live.generation = self.machine.leads().unwrap_or_default();
                 self.live.nodes_ready = self.members.len() as u32 + 1;
+                let now = self.now();
+                (self.live.gpus, self.live.gpu_seconds) = (self.gpus.of_nodes(now), self.gpus.seconds(now));
                 Reply::Status(Box::new(self.live.clone()))
             }
             (Request::Cancel { cause }, true) => {
@@ -309,6 +315,7 @@ impl Driver {
                 self.reporter.tell(Event { step: Some(step), ..event });
             }
             WorkerMsg::Traced { number, recorded } => self.on_traced(generation, rank, number, recorded),
+            WorkerMsg::Computes { gpu } => self.on_computes(generation, gpu),
             WorkerMsg::Warning(text) => self.reporter.event(generation, EventKind::Warning, text),
             // Both belong to the connection, which deals with them itself.
             WorkerMsg::Hello { .. } | WorkerMsg::Finished(_) => {}
@@ -343,7 +350,8 @@ impl Driver {
 
     fn on_report(&mut self, generation: Generation, report: Report) {
         self.live.progress.merge(report.clone());
-        self.reporter.progress(generation, self.restarts, self.saved.clone(), report);
+        let gpu_seconds = self.gpus.seconds(self.now());
+        self.reporter.progress(generation, self.restarts, self.saved.clone(), gpu_seconds, report);
     }
 
     fn on_traced(&self, generation: Generation, rank: Rank, number: u64, recorded: Recorded) {

@@ -9,8 +9,13 @@ use serde_json::Value;
 
 /// Completes a proposal with what it starts from, and tries to commit it; returns the record that holds.
 ///
-/// Reads the newest records and no others, whatever the run has been through.
-pub(super) async fn propose(facts: &Facts, proposal: Proposal) -> Result<Membership> {
+/// Reads the newest records and no others, whatever the run has been through. `counted` are the GPU-seconds of the run up to the
+/// end of a generation, where this agent took part in one.
+pub(super) async fn propose(
+    facts: &Facts,
+    proposal: Proposal,
+    counted: Option<(Generation, Option<f64>)>,
+) -> Result<Membership> {
     let newest = facts.dir.newest_membership().await?;
     let formed = match newest.clone() {
         Some(newest) => facts.dir.last_formed(newest).await?,
@@ -49,6 +54,11 @@ pub(super) async fn propose(facts: &Facts, proposal: Proposal) -> Result<Members
         } => Some(proposal.generation),
         _ => newest.as_ref().and_then(|m| m.root),
     };
+    let gpu_seconds = match (counted, &formed, &newest) {
+        (Some((generation, seconds)), Some(formed), _) if formed.generation == generation => seconds,
+        (_, _, Some(newest)) => facts.dir.gpu_seconds(newest).await?,
+        (_, _, None) => None,
+    };
     let record = Membership {
         run_uid: facts.run_uid.clone(),
         generation: proposal.generation,
@@ -58,6 +68,7 @@ pub(super) async fn propose(facts: &Facts, proposal: Proposal) -> Result<Members
         restarts: Some(restarts.saturating_add(again)),
         launch_restarts: launch_restarts.saturating_add(again),
         root,
+        gpu_seconds,
         at: Timestamp::now(),
         reason,
         body,
@@ -158,6 +169,7 @@ mod tests {
             restarts: None,
             launch_restarts: 0,
             root: None,
+            gpu_seconds: None,
             at: Timestamp::UNIX_EPOCH,
             reason: "launched".to_owned(),
             body: Body::Formed { members, leader, start_from, job, restart },

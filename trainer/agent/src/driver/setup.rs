@@ -111,6 +111,7 @@ pub(super) async fn start(
         heard,
         done,
         live: Live { generation: known, ..Live::default() },
+        gpus: Default::default(),
         waiting: (String::new(), started, Duration::ZERO),
         chores: started,
         exit: None,

@@ -378,6 +378,7 @@ impl Sim {
             restarts: None,
             launch_restarts: 0,
             root: None,
+            gpu_seconds: None,
             at: jiff::Timestamp::UNIX_EPOCH,
             reason: proposal.reason.unwrap_or_default(),
             body,

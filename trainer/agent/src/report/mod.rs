@@ -59,6 +59,8 @@ struct Sinks {
 #[derive(Debug, Default)]
 struct Standing {
     line: Option<Line>,
+    /// What all GPUs do, where this node leads and there are any.
+    gpus: Option<Line>,
     unsaid: u32,
 }
 
@@ -105,9 +107,16 @@ impl Reporter {
     }
 
     /// A logging interval or an evaluation.
-    pub fn progress(&self, generation: Generation, restarts: u32, checkpoint: Option<Saved>, report: Report) {
+    pub fn progress(
+        &self,
+        generation: Generation,
+        restarts: u32,
+        checkpoint: Option<Saved>,
+        gpu_seconds: Option<f64>,
+        report: Report,
+    ) {
         let sinks = &self.sinks;
-        let metric = Metric { report: report.clone(), generation, at: Timestamp::now() };
+        let metric = Metric { report: report.clone(), generation, at: Timestamp::now(), gpu_seconds };
         sinks.metrics.push(&json_line(&metric), false);
         sinks.tensorboard.push(&tfevents::scalars(&metric), false);
         let mut standing = sinks.standing();
@@ -126,8 +135,14 @@ impl Reporter {
     pub fn started(&self, generation: Generation, restarts: u32, phase: Option<Phase>) {
         let line = |phase| Line::Standing { generation, restarts, phase, checkpoint: None, progress: None };
         let mut standing = self.sinks.standing();
-        standing.line = phase.map(line);
+        (standing.line, standing.gpus) = (phase.map(line), None);
         self.sinks.say(&mut standing);
+    }
+
+    /// What all GPUs of the run do.
+    pub fn gpus(&self, line: Line) {
+        self.sinks.standing().gpus = Some(line.clone());
+        self.sinks.printer.print(line);
     }
 
     /// Something that the state machine noticed.
@@ -240,7 +255,10 @@ impl Sinks {
 
     fn say(&self, standing: &mut Standing) {
         standing.unsaid = 0;
-        standing.line.iter().for_each(|line| self.printer.print(line.clone()));
+        [&standing.line, &standing.gpus]
+            .into_iter()
+            .flatten()
+            .for_each(|line| self.printer.print(line.clone()));
     }
 }
 

@@ -62,9 +62,11 @@ impl Printer {
                 }
                 queue.log_bytes += text.len();
             }
-            Line::Progress { .. } | Line::Standing { .. } => {
+            Line::Progress { .. } | Line::Standing { .. } | Line::Gpus { .. } => {
                 if queue.reports >= MOST_REPORTS {
-                    let is_report = |l: &Line| matches!(l, Line::Progress { .. } | Line::Standing { .. });
+                    let is_report = |l: &Line| {
+                        matches!(l, Line::Progress { .. } | Line::Standing { .. } | Line::Gpus { .. })
+                    };
                     if let Some(oldest) = queue.lines.iter().position(is_report) {
                         queue.lines.remove(oldest);
                         queue.reports -= 1;
@@ -154,7 +156,7 @@ impl Queue {
                     bytes += text.len();
                     self.log_bytes = self.log_bytes.saturating_sub(text.len());
                 }
-                Line::Progress { .. } | Line::Standing { .. } => {
+                Line::Progress { .. } | Line::Standing { .. } | Line::Gpus { .. } => {
                     self.reports = self.reports.saturating_sub(1);
                 }
                 _ => {}

@@ -75,7 +75,8 @@ mod tests {
             eval: [("accuracy".to_owned(), 0.75)].into(),
             ..Report::default()
         };
-        let metric = Metric { report, generation: Generation(1), at: jiff::Timestamp::UNIX_EPOCH };
+        let metric =
+            Metric { report, generation: Generation(1), at: jiff::Timestamp::UNIX_EPOCH, gpu_seconds: None };
         let bytes = scalars(&metric);
         let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
         assert_eq!(bytes.len(), length + 16);

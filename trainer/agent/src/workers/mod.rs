@@ -25,6 +25,8 @@ use tokio::sync::mpsc;
 #[derive(Debug)]
 pub struct Workers {
     generation: Generation,
+    /// Workers of all nodes.
+    world_size: u32,
     by_rank: BTreeMap<Rank, Worker>,
 }
 
@@ -40,9 +42,9 @@ impl Workers {
         heard: &mpsc::Sender<Heard>,
         reporter: &Reporter,
     ) -> anyhow::Result<Self> {
-        let mut workers = Self { generation: Generation(0), by_rank: BTreeMap::new() };
+        let mut workers = Self { generation: Generation(0), world_size: 0, by_rank: BTreeMap::new() };
         for (start, contract) in starts {
-            workers.generation = start.generation;
+            (workers.generation, workers.world_size) = (start.generation, start.world_size);
             let rank = start.rank;
             let worker = Worker::start(program, start, &contract, sockets, heard.clone(), reporter)?;
             workers.by_rank.insert(rank, worker);
@@ -53,6 +55,16 @@ impl Workers {
     /// The generation that they belong to.
     pub fn generation(&self) -> Generation {
         self.generation
+    }
+
+    /// How many they are.
+    pub fn num_here(&self) -> usize {
+        self.by_rank.len()
+    }
+
+    /// How many there are on all nodes.
+    pub fn num_in_all(&self) -> u32 {
+        self.world_size
     }
 
     /// Sends to every worker.

@@ -83,6 +83,7 @@ fn committed(proposal: Proposal) -> Membership {
         restarts: None,
         launch_restarts: 0,
         root: None,
+        gpu_seconds: None,
         at: jiff::Timestamp::UNIX_EPOCH,
         reason: proposal.reason.unwrap_or_default(),
         body,

@@ -4,7 +4,7 @@ use crate::support::{corpus, current, framed, received, sent, wait};
 use lockstep_agent::wire::{Beat, Introduction, LeaderMsg, MemberMsg, Offer};
 use lockstep_fuzzing::fuzz;
 use lockstep_run::link::{Failure, FailureKind, Phase, StoreOp, StoreReply, TraceOrder, WorkerOutcome};
-use lockstep_run::{Generation, Incarnation, MOST_RANKS_OF_A_NODE, NodeId, Rank, Step};
+use lockstep_run::{Generation, Gpu, Incarnation, MOST_RANKS_OF_A_NODE, NodeId, Rank, Slowdown, Step};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -17,6 +17,8 @@ fn from_members() -> Vec<MemberMsg> {
     let offer = || Offer { address: "10.0.0.1:29500".into(), num_ranks: 8, free_port: 31_000 };
     let failure = Failure { kind: FailureKind::PeerLost, message: "rank 1 closed the connection".into() };
     let finished = |outcome| MemberMsg::Finished { generation: G, rank: R, outcome };
+    let gpu =
+        Gpu { index: Some(3), xids: vec![79], slowed_by: vec![Slowdown::HardwareThermal], ..Gpu::default() };
     vec![
         MemberMsg::Join { offer: offer(), known: G, stop: None },
         MemberMsg::Join { offer: offer(), known: Generation(0), stop: Some("SIGTERM".into()) },
@@ -28,6 +30,7 @@ fn from_members() -> Vec<MemberMsg> {
         finished(WorkerOutcome::Failed(failure)),
         MemberMsg::Lost { generation: G, rank: R, cause: "killed by SIGKILL".into() },
         MemberMsg::Stop { cause: "SIGTERM".into() },
+        MemberMsg::Gpus { generation: G, gpus: vec![gpu] },
     ]
 }
 

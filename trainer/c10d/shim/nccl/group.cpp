@@ -33,7 +33,7 @@ int lsn_group_new_nccl(const LsStore* store, int rank, int world_size, int devic
         new LsGroup{std::move(group), milliseconds(timeout_ms), /*abort_when_freed=*/true});
     try {
       nccl->eagerConnectSingleDevice(device);
-      // NCCL connects in the background: who has heard from all ranks is connected.
+      // It connects here, or in the background with TORCH_NCCL_USE_COMM_NONBLOCKING: who has heard from all ranks is connected.
       std::vector<at::Tensor> tensors{at::ones({1}, at::TensorOptions(device))};
       made->group->allreduce(tensors)->wait();
     } catch (...) {

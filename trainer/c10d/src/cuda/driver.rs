@@ -36,6 +36,27 @@ pub(super) fn count_gpus() -> Result<u32, CudaMissing> {
     }
 }
 
+/// What the driver calls a GPU, or a slice of one, in every process and on every machine; none where it doesn't tell.
+pub(super) fn uuid(index: u32) -> Option<[u8; 16]> {
+    // SAFETY: as above.
+    let library = unsafe { Library::open(Some("libcuda.so.1"), RTLD_NOW | RTLD_LOCAL) };
+    let library = ManuallyDrop::new(library.ok()?);
+    let start = function::<unsafe extern "C" fn(c_uint) -> c_int>(&library, "cuInit").ok()?;
+    let device =
+        function::<unsafe extern "C" fn(*mut c_int, c_int) -> c_int>(&library, "cuDeviceGet").ok()?;
+    let tell =
+        function::<unsafe extern "C" fn(*mut [u8; 16], c_int) -> c_int>(&library, "cuDeviceGetUuid_v2")
+            .ok()?;
+    let (mut handle, mut uuid) = (0, [0; 16]);
+    // SAFETY: 0 is the one value that its flags may have; it may be called again.
+    succeeded("cuInit", unsafe { start(0) }).ok()?;
+    // SAFETY: it writes one int, to a place that lives through the call.
+    succeeded("cuDeviceGet", unsafe { device(&mut handle, index.cast_signed()) }).ok()?;
+    // SAFETY: it writes 16 bytes, to a place that lives through the call.
+    succeeded("cuDeviceGetUuid_v2", unsafe { tell(&mut uuid, handle) }).ok()?;
+    Some(uuid)
+}
+
 /// What a function tells that writes one number.
 fn number(library: &Library, name: &'static str) -> Result<c_int, CudaMissing> {
     let tell = function::<unsafe extern "C" fn(*mut c_int) -> c_int>(library, name)?;
@@ -46,7 +67,7 @@ fn number(library: &Library, name: &'static str) -> Result<c_int, CudaMissing> {
 }
 
 fn function<F: Copy>(library: &Library, name: &'static str) -> Result<F, CudaMissing> {
-    // SAFETY: both types that this is called with are those of the driver API's functions of these names.
+    // SAFETY: the types that this is called with are those of the driver API's functions of these names.
     let found = unsafe { library.get::<F>(name.as_bytes()) };
     found.map(|symbol| *symbol).map_err(|error| CudaMissing::Driver { reason: reason(&error) })
 }

@@ -49,6 +49,14 @@ pub struct Place {
     pub index: u32,
 }
 
+impl Place {
+    /// What the driver calls the GPU there, or the slice of one, in every process and on every machine: 16 bytes. None where it
+    /// doesn't tell. Asks the driver and nothing else.
+    pub fn uuid(self) -> Option<[u8; 16]> {
+        driver::uuid(self.index)
+    }
+}
+
 /// A GPU's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CudaMemory {
@@ -186,12 +194,15 @@ impl Cuda {
         self.code.functions.seed(self.index, seed)
     }
 
+    /// Connects to the other ranks, on whichever thread it is called. Blocks until they have come.
     pub(crate) fn new_group(
         &self,
         store: &BridgedStore,
         ranks: (c_int, c_int),
         timeout: Duration,
     ) -> Result<Owned<LsGroup>, Raised> {
+        // Else CUDA would take the first GPU for this thread's own.
+        self.code.functions.bind(self.index)?;
         self.code.functions.new_group(store, ranks, self.index, milliseconds(timeout))
     }
 }

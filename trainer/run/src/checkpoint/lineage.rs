@@ -149,6 +149,7 @@ mod tests {
                 restarts: None,
                 launch_restarts: 0,
                 root: None,
+                gpu_seconds: None,
                 at,
                 reason: String::new(),
                 body,

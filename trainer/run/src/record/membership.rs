@@ -29,6 +29,9 @@ pub struct Membership {
     /// The generation at which this lineage began from nothing. None in format 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<Generation>,
+    /// GPU-seconds that the run had used before; none where it had used none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu_seconds: Option<f64>,
     /// When.
     pub at: Timestamp,
     /// Why the generation before ended, in words a user understands.

@@ -11,7 +11,7 @@ mod writer;
 pub use series::{EVENTS, LOGS, METRICS, Owner, SHELVES, Segment, Series, Shelf, TENSORBOARD, shelve};
 pub use writer::{MERGE_AFTER, MERGE_BYTES, SegmentWriter};
 
-use crate::{Generation, NodeId, Rank, Report, Step};
+use crate::{Generation, NodeId, Rank, Report, Step, number};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -26,6 +26,9 @@ pub struct Metric {
     pub generation: Generation,
     /// When.
     pub at: Timestamp,
+    /// GPU-seconds that the run had used by then; none where it had used none.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "number::option")]
+    pub gpu_seconds: Option<f64>,
 }
 
 /// Something that happened, in words.
@@ -70,6 +73,8 @@ pub enum EventKind {
     CheckpointProblem,
     /// Steps were skipped or training said something that a user must know.
     Warning,
+    /// A GPU has an error, or is slowed down.
+    Gpu,
     /// A stop was asked for.
     Stopping,
     /// The run ended.
@@ -86,7 +91,7 @@ pub fn merge_metrics(lines: impl IntoIterator<Item = Metric>) -> Vec<Metric> {
             Some(old) if old.generation > line.generation => {}
             Some(old) if old.generation == line.generation => {
                 old.report.join(line.report);
-                old.at = old.at.max(line.at);
+                (old.at, old.gpu_seconds) = (old.at.max(line.at), line.gpu_seconds.or(old.gpu_seconds));
             }
             _ => {
                 by_step.insert(line.report.step, line);
@@ -102,7 +107,7 @@ mod tests {
 
     fn metric(step: u64, generation: u64, loss: Option<f64>) -> Metric {
         let report = Report { step: Step(step), total_steps: Step(9), loss, ..Report::default() };
-        Metric { report, generation: Generation(generation), at: Timestamp::UNIX_EPOCH }
+        Metric { report, generation: Generation(generation), at: Timestamp::UNIX_EPOCH, gpu_seconds: None }
     }
 
     #[test]

@@ -5,7 +5,9 @@ use crate::support::{corpus, current};
 use lockstep_fuzzing::fuzz_text;
 use lockstep_run::link::Phase;
 use lockstep_run::segment::{Event, EventKind};
-use lockstep_run::{Generation, Line, NodeId, Rank, Report, Saved, SlowestRank, Step, StepSeconds};
+use lockstep_run::{
+    Generation, Gpu, GpuOfNode, Line, NodeId, Rank, Report, Saved, Slowdown, SlowestRank, Step, StepSeconds,
+};
 
 pub(crate) fn report(loss: f64) -> Report {
     Report {
@@ -39,6 +41,19 @@ pub(crate) fn event() -> Event {
     }
 }
 
+pub(crate) fn gpu() -> Gpu {
+    let (index, power, slowed_by) = (Some(3), Some(613), vec![Slowdown::PowerCap, Slowdown::HardwareThermal]);
+    Gpu {
+        index,
+        uuid: "GPU-1".into(),
+        name: "NVIDIA H200".into(),
+        power,
+        xids: vec![79],
+        slowed_by,
+        ..Gpu::default()
+    }
+}
+
 fn samples() -> Vec<(&'static str, Vec<u8>)> {
     let (generation, restarts) = (Generation(1), 2);
     let saved = || Some(Saved { step: Step(2), uri: "s3://b/c".into(), at: at() });
@@ -54,6 +69,14 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
         ("nan", Line::Progress { generation, restarts, checkpoint: None, report: report(f64::NAN) }),
         ("standing", standing(Some(report(2.0)))),
         ("command", standing(None)),
+        (
+            "gpus",
+            Line::Gpus {
+                generation,
+                gpu_seconds: 0.1,
+                gpus: vec![GpuOfNode { node: NodeId(1), gpu: gpu() }],
+            },
+        ),
         ("event", Line::Event(event())),
         ("waiting", Line::Waiting { reason: "node 1".into(), seconds: 5 }),
         ("log", Line::Log { rank: Rank(0), text: "{\"lockstep\":\"log\"} \u{1b}[0m".into() }),

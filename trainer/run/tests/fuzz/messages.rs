@@ -1,6 +1,6 @@
 //! Messages of the link and of the control channel, which are postcard.
 
-use crate::lines::report;
+use crate::lines::{gpu, report};
 use crate::samples::{CHECKPOINT, provenance, trace};
 use crate::support::{Waiter, corpus, current};
 use lockstep_fuzzing::fuzz;
@@ -10,7 +10,7 @@ use lockstep_run::link::{
     WorkerOutcome,
 };
 use lockstep_run::{
-    Generation, Incarnation, NodeId, Progress, Rank, RunUid, StartFrom, Step, WarmFrom, WeightsFile,
+    Generation, GpuUuid, Incarnation, NodeId, Progress, Rank, RunUid, StartFrom, Step, WarmFrom, WeightsFile,
     WeightsFrom,
 };
 use serde::Serialize;
@@ -40,6 +40,8 @@ fn from_workers() -> Vec<WorkerMsg> {
         WorkerMsg::CheckpointProblem { step: Step(1), text: "it is damaged".into() },
         WorkerMsg::Held { ask: 1, started: Step(u64::MAX) },
         WorkerMsg::Traced { number: 300, recorded: trace().recorded },
+        WorkerMsg::Computes { gpu: Some(GpuUuid([0xff; 16])) },
+        WorkerMsg::Computes { gpu: None },
         WorkerMsg::Warning("é".into()),
         WorkerMsg::Finished(WorkerOutcome::Done { step: Step(30) }),
         WorkerMsg::Finished(WorkerOutcome::Stopped { step: Step(30) }),
@@ -116,6 +118,8 @@ fn replies() -> Vec<Reply> {
             eval: report(0.1).eval,
         },
         nodes_ready: 2,
+        gpus: [(NodeId(1), vec![gpu()])].into(),
+        gpu_seconds: Some(0.5),
     };
     vec![Reply::Status(Box::new(live)), Reply::Accepted, Reply::NotLeader]
 }

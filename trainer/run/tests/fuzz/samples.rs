@@ -89,6 +89,7 @@ fn membership(body: Body) -> Membership {
         restarts: Some(1),
         launch_restarts: 1,
         root: Some(Generation(1)),
+        gpu_seconds: Some(1.5),
         at: at(),
         reason: "node 1 is lost: its agent was silent for 3 s".into(),
         body,

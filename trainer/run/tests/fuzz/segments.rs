@@ -30,7 +30,7 @@ fn metric(step: u64, loss: Option<f64>) -> Metric {
         slowest_rank: Some(SlowestRank { rank: Rank(0), work_seconds: 0.1 }),
         eval: [("accuracy".to_owned(), 0.1)].into(),
     };
-    Metric { report, generation: Generation(1), at: at() }
+    Metric { report, generation: Generation(1), at: at(), gpu_seconds: loss }
 }
 
 fn owner() -> Owner {

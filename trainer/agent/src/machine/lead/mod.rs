@@ -218,7 +218,7 @@ impl Machine {
                 }
             }
             // Served beside the machine: requests to the key-value store change no membership.
-            MemberMsg::Store { .. } => {}
+            MemberMsg::Store { .. } | MemberMsg::Gpus { .. } => {}
         }
     }
 
