@@ -49,7 +49,7 @@ mod tests {
     fn each_gpu_has_a_line() {
         let status = json!({
             "name": "gpt", "run_dir": "runs/gpt", "phase": "running", "step": 1, "total_steps": 9, "loss": null, "eval": {},
-            "samples_per_second": null, "tokens_per_second": null, "step_seconds": null, "slowest_rank": null,
+            "samples_per_second": null, "tokens_per_second": null, "mfu": null, "step_seconds": null, "slowest_rank": null,
             "eta_seconds": null, "generation": 1, "restarts": 0, "nodes": [2, 2], "last_checkpoint": null,
             "time_to_first_step_seconds": null, "why": null, "gpu_seconds": 7.5,
             "gpus": [
