@@ -64,8 +64,9 @@ test: test-binaries nccl python stores ## all tests (needs no network once libto
 	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) RUST_TEST_THREADS=$(TEST_THREADS) $(WITH_LIBTORCH) $(CARGO) test $(WORKSPACE) --exclude lockstep-cluster-tests
 
 .PHONY: test-full
-test-full: build test ## the same, and the crate that `lockstep new` writes: built outside the checkout, and trained
+test-full: build test ## the same, the crate that `lockstep new` writes, and whole twins in PyTorch: 1, 2 and 4 ranks, each precision
 	tests/scripts/new-crate.sh --bin $(DIST)
+	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) $(WITH_LIBTORCH) $(CARGO) test --release --locked -p lockstep-trainer --test gpt --test resnet -- --ignored --nocapture
 
 .PHONY: soak-fuzz
 soak-fuzz: .libtorch ## every fuzz target for LOCKSTEP_FUZZ_SECONDS (default: 60), with the number of its inputs

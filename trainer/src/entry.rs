@@ -5,7 +5,7 @@ use crate::link::Link;
 use crate::models;
 use crate::rank::Found;
 use crate::task::Task;
-use crate::worker::{self, Context};
+use crate::worker::{Orders, Worker};
 use crate::{Error, Result, data, env, log, sample};
 use lockstep_c10d::LIBTORCH_VERSION;
 use lockstep_job::{AgentExit, JobSpec, Model, Recovery};
@@ -80,8 +80,8 @@ fn start(choose: impl FnOnce(&Model) -> Choice) -> ExitCode {
         let model = job.model.as_ref().ok_or_else(|| Error::Job { reason: "it has no model".to_owned() })?;
         let (task, config) = choose(model)?;
         let data = data::open(&job, &start, task.columns())?;
-        let context = Context { job, start, control, outbox, store, found };
-        worker::run(task.as_ref(), &config, data.as_ref(), context)
+        let mut worker = Worker::new(task.as_ref(), &config, job, found);
+        worker.serve(data.as_ref(), Orders { start, control, outbox, store })
     };
     // Unwind safe: nothing that the training thread worked on is used again, but for the link, which is whole.
     let outcome = catch_unwind(AssertUnwindSafe(train)).unwrap_or_else(|_| Err(panics.last()));

@@ -31,6 +31,7 @@ mod eval;
 mod finite;
 mod interval;
 mod link;
+mod live;
 mod log;
 mod meter;
 mod models;
@@ -55,4 +56,4 @@ pub use rank::{Found, Running, Tracked};
 pub use task::{Batch, Items, Model, Outputs, Score, Setup, Task, TaskError, Unit};
 /// The tch whose tensors this crate takes: a task that uses this one can't have another version.
 pub use tch;
-pub use worker::{Context, run};
+pub use worker::{Orders, Worker};

@@ -1,7 +1,7 @@
 //! The training loop. All that happens to a step is in this file, in the order in which it happens.
 
 use crate::calendar::Calendar;
-use crate::checkpoint::{Dataset, HostTensor, Saver, Snapshot, State, Versions, rng_states};
+use crate::checkpoint::{Dataset, Held, HostTensor, Saver, Snapshot, State, Versions, rng_states};
 use crate::clock::StepClock;
 use crate::control::{Control, Permit};
 use crate::count::Count;
@@ -10,23 +10,24 @@ use crate::eval::evaluate;
 use crate::finite::{FiniteGuard, Verdict, culprits};
 use crate::interval::{LogInterval, StepFacts, Wish, Work};
 use crate::link::Outbox;
-use crate::rank::{RunningBuffers, Variables, World, replicas};
+use crate::rank::{AVERAGING, Replica, World, replicas};
 use crate::recording::Recording;
 use crate::schedule::learning_rate;
 use crate::seed::{Stream, seed_of};
-use crate::task::{Batch, Model, TaskError};
+use crate::task::{Batch, TaskError};
 use crate::{Error, Result, precision};
-use lockstep_c10d::{BucketPlan, Finiteness, LossScale, Optimizer, Pending, Reducer, WeightAverage, rng};
+use lockstep_c10d::{BucketPlan, Finiteness, LossScale, Pending, Reducer, rng};
 use lockstep_job::{BadSamples, JobSpec};
 use lockstep_run::link::{Phase, WorkerMsg, WorkerOutcome};
 use lockstep_run::{Activity, Evaluation, Generation, Part, Step};
+use std::collections::BTreeMap;
 use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
 use tch::{Device, Tensor};
 
 /// One rank with all that it needs to train. [`crate::worker`] puts it together.
-pub(crate) struct Trainer {
+pub(crate) struct Trainer<'r> {
     pub(crate) job: JobSpec,
     pub(crate) calendar: Calendar,
     pub(crate) generation: Generation,
@@ -34,15 +35,9 @@ pub(crate) struct Trainer {
     pub(crate) world: World,
     pub(crate) control: Arc<Control>,
     pub(crate) outbox: Outbox,
-    pub(crate) model: Box<dyn Model>,
-    pub(crate) variables: Variables,
-    pub(crate) running: Option<RunningBuffers>,
+    pub(crate) replica: &'r mut Replica,
     pub(crate) reducer: Reducer,
     pub(crate) bucket_plan: BucketPlan,
-    pub(crate) optimizer: Box<dyn Optimizer>,
-    /// With numbers of little range.
-    pub(crate) loss_scale: Option<LossScale>,
-    pub(crate) average: Option<WeightAverage>,
     pub(crate) dataset: Dataset,
     pub(crate) source: Box<dyn TrainSource>,
     pub(crate) eval: Option<Box<dyn EvalSource>>,
@@ -104,13 +99,13 @@ impl Position {
     }
 }
 
-impl Trainer {
-    /// Trains to the last step, or to the one at which all ranks agreed to stop.
+impl Trainer<'_> {
+    /// Trains to the last step, or to the one at which all ranks agreed to stop. Whatever the end, the replica is what it is then.
     ///
     /// Collective: all ranks of the generation, from the same state.
-    pub(crate) fn run(mut self) -> Result<WorkerOutcome> {
+    pub(crate) fn run(&mut self) -> Result<WorkerOutcome> {
         let patience = self.job.recovery.grace.duration();
-        let mut interval = LogInterval::new(self.calendar.total, self.model.unit(), self.work);
+        let mut interval = LogInterval::new(self.calendar.total, self.replica.model.unit(), self.work);
         let mut last_save = Instant::now();
         self.enter(Phase::FirstStep);
 
@@ -130,27 +125,20 @@ impl Trainer {
             self.end(Part::Data);
             self.tell_skipped(&share);
             let Computed { losses, global_items, running } = self.gradient(step, &share)?;
-            self.variables.lift_gradients()?;
-            if let Some(loss_scale) = &self.loss_scale {
-                loss_scale.unscale(self.variables.parameters())?;
+            self.replica.variables.lift_gradients()?;
+            if let Some(loss_scale) = &self.replica.loss_scale {
+                loss_scale.unscale(self.replica.variables.parameters())?;
             }
-            let norm = self.variables.parameters().clip_grad_norm(self.job.train.clip_grad_norm)?;
+            let norm = self.replica.variables.parameters().clip_grad_norm(self.job.train.clip_grad_norm)?;
+            self.end(Part::Optimizer);
+            // The last that this step hears of other ranks: from here on it is done by all, or by this rank at least.
+            let running = running.map(|sums| self.world.wait(sums, AVERAGING, step));
+            let running = running.transpose()?;
+            self.end(Part::Communication);
             let learning_rate = learning_rate(&self.job.optimizer, step, self.calendar.total);
             // Not finite on one rank is not finite on all, through the sum: each leaves out the same updates.
-            self.optimizer.step(learning_rate, Some(&norm.non_finite))?;
-            self.variables.changed()?;
-            if let Some(average) = &mut self.average {
-                average.update(&norm.non_finite)?;
-            }
-            let found = match &mut self.loss_scale {
-                Some(loss_scale) => loss_scale.update(&norm.non_finite)?,
-                None => norm.non_finite.shallow_clone(),
-            };
+            let found = self.replica.update(learning_rate, &norm.non_finite, running)?;
             self.end(Part::Optimizer);
-            if let (Some(buffers), Some(sums)) = (&mut self.running, running) {
-                buffers.apply(sums, &norm.non_finite, &self.world, step)?;
-                self.end(Part::Communication);
-            }
             let kept = losses.iter().map(Tensor::shallow_clone).collect();
             self.judge(Some(Unjudged { step, found, losses: kept }))?;
             interval.add(losses, share.global_samples, global_items)?;
@@ -170,7 +158,7 @@ impl Trainer {
                 self.judge(None)?;
             }
             if self.calendar.log_due(step) {
-                let loss_scale = self.loss_scale.as_ref().map(|scale| scale.scale().shallow_clone());
+                let loss_scale = self.replica.loss_scale.as_ref().map(|scale| scale.scale().shallow_clone());
                 let facts = StepFacts {
                     step,
                     epoch: self.at.epoch,
@@ -239,7 +227,7 @@ impl Trainer {
     ///
     /// Collective.
     fn gradient(&mut self, step: Step, share: &Share) -> Result<Computed> {
-        self.variables.zero_grad()?;
+        self.replica.variables.zero_grad()?;
         let mut count = self.count(step, share)?;
         let moved = share.batch.moved_to(self.device)?;
         let batch = moved.as_ref().unwrap_or(&share.batch);
@@ -252,14 +240,14 @@ impl Trainer {
             }
         };
         let mut losses = Vec::with_capacity(micro_batches.len());
-        if let Some(buffers) = &mut self.running {
+        if let Some(buffers) = &mut self.replica.running {
             buffers.begin()?;
         }
         let (mut global_items, mut running) = (0, None);
         for (i, micro_batch) in micro_batches.iter().enumerate() {
             let sum = {
                 let _numbers = precision::begin(self.job.train.precision, self.device)?;
-                self.model.forward(micro_batch).map_err(self.task_failed(step))?
+                self.replica.model.forward(micro_batch).map_err(self.task_failed(step))?
             };
             self.end(Part::Forward);
             global_items = count.total(&self.world, step)?;
@@ -267,10 +255,10 @@ impl Trainer {
             // A loss is a sum over items; the Reducer divides the ranks' sum by their number.
             let scale = f64::from(self.world.size()) / global_items.max(1) as f64;
             let mut loss = sum.f_mul_scalar(scale)?;
-            if let Some(loss_scale) = &self.loss_scale {
+            if let Some(loss_scale) = &self.replica.loss_scale {
                 loss = loss_scale.scaled(&loss)?;
             }
-            if let Some(buffers) = &mut self.running {
+            if let Some(buffers) = &mut self.replica.running {
                 buffers.take(micro_batch.len())?;
             }
             let lost = self.world.lost("the backward pass", step);
@@ -278,8 +266,12 @@ impl Trainer {
                 self.reducer.accumulate(&loss).map_err(lost)?;
                 self.end(Part::Backward);
             } else {
-                running =
-                    self.running.as_ref().map(|buffers| buffers.start(&self.world, step)).transpose()?;
+                running = self
+                    .replica
+                    .running
+                    .as_ref()
+                    .map(|buffers| buffers.start(&self.world, step))
+                    .transpose()?;
                 let exposed = self.reducer.backward(&loss).map_err(lost)?;
                 self.clock.end_reduced(exposed, Instant::now());
             }
@@ -290,7 +282,7 @@ impl Trainer {
 
     /// Counts the items of the global batch; other ranks are asked where only they know theirs.
     fn count(&self, step: Step, share: &Share) -> Result<Count> {
-        let items = self.model.items(&share.batch).map_err(self.task_failed(step))?;
+        let items = self.replica.model.items(&share.batch).map_err(self.task_failed(step))?;
         let global_samples = (!self.may_skip()).then_some(share.global_samples);
         Count::start(items, share.batch.len(), global_samples, &self.world, step)
     }
@@ -350,19 +342,12 @@ impl Trainer {
         if self.eval.is_none() {
             return Ok(());
         }
-        self.variables.sync_buffers(&self.world, self.at.step)?;
-        self.swap_averages()?;
-        let Some(source) = &mut self.eval else { return Ok(()) };
-        let _numbers = precision::begin(self.job.train.precision, self.device)?;
-        let results = evaluate(
-            self.model.as_ref(),
-            source.as_mut(),
-            &self.empty,
-            self.device,
-            &self.world,
-            self.at.step,
-        )?;
-        self.swap_averages()?;
+        self.replica.variables.sync_buffers(&self.world, self.at.step)?;
+        self.replica.swap_averages()?;
+        let results = self.scores();
+        // Back in any case: a peer may have been lost meanwhile, and the parameters are to be those that are trained.
+        self.replica.swap_averages()?;
+        let results = results?;
         if self.world.is_first() {
             interval.evaluated(&self.outbox, self.at.step, self.at.epoch, results.clone());
             self.evaluation = Some(Evaluation { step: self.at.step, results });
@@ -370,11 +355,11 @@ impl Trainer {
         Ok(())
     }
 
-    /// Exchanges the parameters with their averages, where there are such.
-    fn swap_averages(&mut self) -> Result<()> {
-        let Some(average) = &mut self.average else { return Ok(()) };
-        average.swap()?;
-        self.variables.changed()
+    fn scores(&mut self) -> Result<BTreeMap<String, f64>> {
+        let Some(source) = &mut self.eval else { return Ok(BTreeMap::new()) };
+        let _numbers = precision::begin(self.job.train.precision, self.device)?;
+        let (model, step) = (self.replica.model.as_ref(), self.at.step);
+        evaluate(model, source.as_mut(), &self.empty, self.device, &self.world, step)
     }
 
     /// Starts to write a checkpoint, unless the one before is still being written. Training waits for the copy only.
@@ -410,8 +395,8 @@ impl Trainer {
 
     /// Buffers become those of rank 0; parameters must be equal already.
     fn agree_on_state(&self) -> Result<()> {
-        self.variables.sync_buffers(&self.world, self.at.step)?;
-        replicas::check(&self.world, self.variables.parameters(), self.at.step)
+        self.replica.variables.sync_buffers(&self.world, self.at.step)?;
+        replicas::check(&self.world, self.replica.variables.parameters().tensors(), self.at.step)
     }
 
     /// What the ranks have read goes into the checkpoint, where the digest of the data doesn't say it.
@@ -434,33 +419,52 @@ impl Trainer {
     fn snapshot(&self) -> Result<Snapshot> {
         let seed = self.job.train.seed;
         Ok(Snapshot {
-            model: HostTensor::copy_all(self.variables.all())?,
-            optimizer: HostTensor::copy_all(self.optimizer.state())?,
+            model: HostTensor::copy_all(self.replica.variables.all())?,
+            optimizer: HostTensor::copy_all(self.replica.optimizer.state())?,
             ema: self
+                .replica
                 .average
                 .as_ref()
-                .map(|average| HostTensor::copy_all(self.variables.averaged(average)))
+                .map(|average| HostTensor::copy_all(self.replica.variables.averaged(average)))
                 .transpose()?,
             rng: rng_states(seed, self.at.step, self.world.size())?,
             evaluation: self.evaluation.clone(),
-            state: State {
-                format: State::FORMAT,
-                step: self.at.step,
-                samples_seen: self.at.samples_seen,
-                cursor: self.at.cursor.clone(),
-                seed,
-                non_finite_in_a_row: self.guard.in_a_row(),
-                loss_scale: self.loss_scale.as_ref().map(LossScale::state).transpose()?,
-                learning_rate: self.at.learning_rate,
-                dataset: self.dataset.clone(),
-                parameter_hash: String::new(),
-                num_parameters: self.variables.num_parameters(),
-                world_size: self.world.size(),
-                generation: self.generation,
-                bucket_plan: self.bucket_plan.clone(),
-                versions: Versions::current(),
-            },
+            state: self.state()?,
         })
+    }
+
+    /// All that is not a tensor.
+    fn state(&self) -> Result<State> {
+        Ok(State {
+            format: State::FORMAT,
+            step: self.at.step,
+            samples_seen: self.at.samples_seen,
+            cursor: self.at.cursor.clone(),
+            seed: self.job.train.seed,
+            non_finite_in_a_row: self.guard.in_a_row(),
+            loss_scale: self.replica.loss_scale.as_ref().map(LossScale::state).transpose()?,
+            learning_rate: self.at.learning_rate,
+            dataset: self.dataset.clone(),
+            parameter_hash: String::new(),
+            num_parameters: self.replica.variables.num_parameters(),
+            world_size: self.world.size(),
+            generation: self.generation,
+            bucket_plan: self.bucket_plan.clone(),
+            versions: Versions::current(),
+        })
+    }
+
+    /// Ends this generation: the replica says what it holds, unless it was torn.
+    pub(crate) fn leave(mut self) -> Result<()> {
+        // What was not judged yet was counted by nobody: the next generation goes on as if it had been.
+        if let Some(Unjudged { found, .. }) = self.unjudged.take() {
+            self.guard.judge(Finiteness::of(found.f_double_value(&[])?));
+        }
+        self.replica.held = Some(Held { state: self.state()?, evaluation: self.evaluation.take() });
+        if let Some(peers) = &self.replica.peers {
+            peers.forget();
+        }
+        Ok(())
     }
 
     fn task_failed(&self, step: Step) -> impl Fn(TaskError) -> Error {

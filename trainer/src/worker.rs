@@ -1,24 +1,24 @@
-//! Puts one rank together: data, group, model, state. Then it trains.
+//! Puts one rank together: data, group, model, state. Then it trains. What is built once outlives the generation.
 
 use crate::calendar::Calendar;
-use crate::checkpoint::{Loading, Resumed, Saver, SaverSetup};
+use crate::checkpoint::{Held, Loading, Saver, SaverSetup};
 use crate::clock::StepClock;
 use crate::control::Control;
 use crate::data::{Data, same_data};
 use crate::finite::FiniteGuard;
 use crate::interval::Work;
 use crate::link::Outbox;
-use crate::optimizer;
-use crate::rank::{Compute, Found, Running, Variables, group, hardware, peak_flops};
+use crate::rank::{Compute, Found, Parts, Replica, Running, Variables, World, group, hardware, peak_flops};
 use crate::seed::{Stream, seed_of};
-use crate::task::{Setup, Task};
+use crate::task::{Batch, Setup, Task};
 use crate::train::{Position, Trainer};
-use crate::{Error, Result, precision};
+use crate::{Error, Result, live, optimizer, precision};
 use lockstep_c10d::LIBTORCH_VERSION;
 use lockstep_c10d::{Reducer, Store, WeightAverage, rng};
 use lockstep_job::JobSpec;
 use lockstep_run::link::{Start, WorkerOutcome};
-use lockstep_run::{Provenance, RunDir, Step, Versions, Writer};
+use lockstep_run::{Provenance, Rank, RunDir, Step, Versions, Writer};
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tch::Device;
@@ -27,11 +27,9 @@ use tch::nn::VarStore;
 /// Held while a model draws its initial values.
 static BUILDING: Mutex<()> = Mutex::new(());
 
-/// A rank's surroundings.
+/// What an agent orders a rank to do in a generation, and whom it talks to.
 #[derive(Debug)]
-pub struct Context {
-    /// The resolved job.
-    pub job: JobSpec,
+pub struct Orders {
     /// The agent's orders.
     pub start: Start,
     /// Shared with whoever talks to the agent.
@@ -40,135 +38,191 @@ pub struct Context {
     pub outbox: Outbox,
     /// The store of this generation, empty before its first group.
     pub store: Arc<dyn Store>,
-    /// What this process has to compute on.
-    pub found: Found,
 }
 
-/// Trains one rank to its end.
-///
-/// Blocking: returns when training is over. Collective: all ranks of the generation, with the same job.
-pub fn run(
+/// A process that trains one rank: in one generation after another, with what it has built once.
+pub struct Worker<'t> {
+    task: &'t dyn Task,
+    config: &'t serde_json::Value,
+    /// The resolved job.
+    job: JobSpec,
+    /// What this process has to compute on.
+    found: Found,
+    /// What it trains; none before its first generation, and after one that left it torn.
+    replica: Option<Replica>,
+}
+
+impl fmt::Debug for Worker<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let step = self.replica.as_ref().and_then(|replica| Some(replica.held.as_ref()?.state.step));
+        f.debug_struct("Worker").field("found", &self.found).field("holds", &step).finish_non_exhaustive()
+    }
+}
+
+impl<'t> Worker<'t> {
+    /// One that has trained nothing.
+    pub fn new(task: &'t dyn Task, config: &'t serde_json::Value, job: JobSpec, found: Found) -> Self {
+        Self { task, config, job, found, replica: None }
+    }
+
+    /// Trains in one generation, to the end of training or of the generation. What was trained is kept for the next one.
+    ///
+    /// Blocking: returns when training is over. Collective: all ranks of the generation, with the same job.
+    ///
+    /// # Errors
+    /// Why this rank can't go on in this generation.
+    pub fn serve(&mut self, data: &dyn Data, orders: Orders) -> Result<WorkerOutcome> {
+        let Orders { start, store, outbox, .. } = &orders;
+        let (world, compute) = group::form(&self.job, start, store, &self.found, outbox)?;
+        let rank = world.rank();
+        let explained = |error| compute.explain(rank, error);
+        let mut trainer = self.enter(data, orders, world, &compute).map_err(explained)?;
+        let outcome = trainer.run().map_err(explained);
+        trainer.leave()?;
+        outcome
+    }
+
+    /// Puts a rank together for a generation: the groups, the newest state, and what is read and written.
+    fn enter(
+        &mut self,
+        data: &dyn Data,
+        orders: Orders,
+        world: World,
+        compute: &Compute,
+    ) -> Result<Trainer<'_>> {
+        let Orders { start, control, outbox, store } = orders;
+        let (job, device) = (self.job.clone(), compute.device());
+        let calendar = Calendar::new(&job, data.num_samples());
+        let empty = data.empty()?;
+        let kept = self.replica.take().filter(|replica| replica.device == device && replica.is_whole());
+        let replica = match kept {
+            Some(replica) => replica,
+            None => build(self.task, self.config, data, &empty, &job, device, world.rank())?,
+        };
+        // It stays there: a generation that doesn't come about costs no state.
+        let replica = self.replica.insert(replica);
+        if let Some(peers) = replica.peers.as_ref().filter(|_| world.size() > 1) {
+            peers.tell(group::form_another("peers", &job, &start, &store, compute)?);
+        }
+
+        let run_dir = RunDir::open(&start.run_dir)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|source| Error::Os { what: "starting the storage runtime", source })?;
+        let patience = job.recovery.checkpoint_budget.duration();
+        let loading = Loading {
+            run_dir: &run_dir,
+            runtime: &runtime,
+            start_from: &start.start_from,
+            outbox: &outbox,
+            store: &store,
+            deadline: patience,
+        };
+        same_data::check_ranks(&world, &store, data, patience)?;
+        let saved = start.start_from.commit();
+        let live = live::take_up(&world, replica, saved.map(|commit| commit.step), &store, patience)?;
+        let parent = match live {
+            true => saved,
+            false => replica.filled(|replica| {
+                let resumed = loading.run(&world, replica)?;
+                Ok(resumed.map_or((None, None), |resumed| (Some(resumed.held), Some(resumed.commit))))
+            })?,
+        };
+        let held = replica.held.clone();
+        if let Some(Held { state, .. }) = &held {
+            same_data::check_checkpoint(&world, &state.dataset, data, &outbox, state.step)?;
+        }
+        replica.begin(job.train.precision)?;
+        let at = held.as_ref().map_or_else(|| Position::start(data.start()), |h| Position::of(&h.state));
+        control.done(at.step);
+
+        // The recorded plan, so that the bits stay the same whatever this version would choose. A job of another precision has other
+        // bits, and may have parameters of several kinds, which no bucket mixes.
+        let computing = replica.variables.computing();
+        let sizes = computing.sizes()?;
+        let bucket_plan = match &held {
+            Some(held) if held.state.bucket_plan.mixes_no_kinds(&sizes) => held.state.bucket_plan.clone(),
+            _ => computing.bucket_plan()?,
+        };
+        let exchange = precision::exchange(job.train.exchange);
+        let reducer = Reducer::exchanging(world.tensors(), computing, &bucket_plan, exchange)
+            .map_err(world.lost("building the reducer", at.step))?;
+        let saver = if world.is_first() {
+            let writer = Writer { node: start.node, incarnation: start.incarnation, nonce: rand::random() };
+            let (job, outbox, generation) = (job.clone(), outbox.clone(), start.generation);
+            let provenance = provenance(&start, data, compute);
+            let setup = SaverSetup { run_dir, runtime, outbox, job, generation, writer, parent, provenance };
+            Some(Saver::start(setup)?)
+        } else {
+            None
+        };
+        let peak = compute.cuda.as_ref().and_then(|cuda| peak_flops(cuda.name(), job.train.precision));
+        let work = replica.model.flops_per_item().zip(peak);
+        let work = work.map(|(flops_per_item, peak_flops)| Work { flops_per_item, peak_flops });
+        Ok(Trainer {
+            calendar,
+            device,
+            generation: start.generation,
+            control,
+            outbox,
+            replica,
+            reducer,
+            bucket_plan,
+            dataset: data.dataset().clone(),
+            source: data.train(&at.cursor)?,
+            eval: data.eval()?,
+            empty,
+            saver,
+            guard: FiniteGuard::new(
+                job.train.non_finite,
+                held.as_ref().map_or(0, |held| held.state.non_finite_in_a_row),
+            ),
+            unjudged: None,
+            num_skipped: 0,
+            evaluation: held.and_then(|held| held.evaluation),
+            at,
+            world,
+            job,
+            clock: StepClock::new(Instant::now()),
+            work,
+        })
+    }
+}
+
+/// A replica as the seed makes it.
+fn build(
     task: &dyn Task,
     config: &serde_json::Value,
     data: &dyn Data,
-    cx: Context,
-) -> Result<WorkerOutcome> {
-    let Context { job, start, control, outbox, store, found } = cx;
-    let calendar = Calendar::new(&job, data.num_samples());
-    let (world, compute) = group::form(&job, &start, &store, found, &outbox)?;
-    let (rank, device) = (world.rank(), compute.device());
+    empty: &Batch,
+    job: &JobSpec,
+    device: Device,
+    rank: Rank,
+) -> Result<Replica> {
     // On the CPU, whose generator gives the same initial values whatever the model computes on.
     let mut vars = VarStore::new(Device::Cpu);
-    let empty = data.empty()?;
     let running = Running::default();
     let (num_classes, vocab) = (data.num_classes(), data.vocab());
-    let setup = Setup { config, columns: &empty, num_classes, vocab, device, running: &running };
+    let setup = Setup { config, columns: empty, num_classes, vocab, device, running: &running };
     let built = {
         // One generator serves all ranks of a process, where they are threads.
         let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
         rng::seed(seed_of(job.train.seed, Stream::Init))?;
         task.build(&setup, &vars.root())
     };
-    let model = built.map_err(|source| Error::Task { rank: world.rank(), step: Step(0), source })?;
+    let model = built.map_err(|source| Error::Task { rank, step: Step(0), source })?;
     if device != Device::Cpu {
         let _no_grad = tch::no_grad_guard();
         vars.set_device(device);
     }
-    if let Some(peers) = running.asked().filter(|_| world.size() > 1) {
-        peers.tell(group::form_another("peers", &job, &start, &store, &compute)?);
-    }
+    let peers = running.asked().cloned();
     let running = running.close(device)?;
     let variables = Variables::of(&vars, precision::of_parameters(job.train.precision))?;
     let optimizer = optimizer::build(&job.optimizer, variables.parameters())?;
     let average =
         job.train.ema.map(|ema| WeightAverage::new(variables.parameters(), ema.decay)).transpose()?;
-
-    let run_dir = RunDir::open(&start.run_dir)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| Error::Os { what: "starting the storage runtime", source })?;
-    let loading = Loading {
-        run_dir: &run_dir,
-        runtime: &runtime,
-        start_from: &start.start_from,
-        outbox: &outbox,
-        store: &store,
-        deadline: job.recovery.checkpoint_budget.duration(),
-    };
-    same_data::check_ranks(&world, &store, data, job.recovery.checkpoint_budget.duration())?;
-    let resumed = loading.run(&world, &variables, optimizer.as_ref(), model.as_ref(), average.as_ref())?;
-    if let Some(Resumed { state, .. }) = &resumed {
-        same_data::check_checkpoint(&world, &state.dataset, data, &outbox, state.step)?;
-    }
-    variables.changed()?;
-    let at = resumed.as_ref().map_or_else(|| Position::start(data.start()), |r| Position::of(&r.state));
-    control.done(at.step);
-
-    // The recorded plan, so that the bits stay the same whatever this version would choose. A job of another precision has other
-    // bits, and may have parameters of several kinds, which no bucket mixes.
-    let computing = variables.computing();
-    let sizes = computing.sizes()?;
-    let bucket_plan = match &resumed {
-        Some(resumed) if resumed.state.bucket_plan.mixes_no_kinds(&sizes) => {
-            resumed.state.bucket_plan.clone()
-        }
-        _ => computing.bucket_plan()?,
-    };
-    let loss_scale = precision::loss_scale(
-        job.train.precision,
-        resumed.as_ref().and_then(|r| r.state.loss_scale),
-        device,
-    )?;
-    let exchange = precision::exchange(job.train.exchange);
-    let reducer = Reducer::exchanging(world.tensors(), computing, &bucket_plan, exchange)
-        .map_err(world.lost("building the reducer", at.step))?;
-    let saver = if world.is_first() {
-        let writer = Writer { node: start.node, incarnation: start.incarnation, nonce: rand::random() };
-        let (job, outbox, generation) = (job.clone(), outbox.clone(), start.generation);
-        let parent = resumed.as_ref().map(|r| r.commit);
-        let provenance = provenance(&start, data, &compute);
-        let setup = SaverSetup { run_dir, runtime, outbox, job, generation, writer, parent, provenance };
-        Some(Saver::start(setup)?)
-    } else {
-        None
-    };
-    let peak = compute.cuda.as_ref().and_then(|cuda| peak_flops(cuda.name(), job.train.precision));
-    let work = model.flops_per_item().zip(peak);
-    let work = work.map(|(flops_per_item, peak_flops)| Work { flops_per_item, peak_flops });
-    let trainer = Trainer {
-        calendar,
-        device,
-        generation: start.generation,
-        control,
-        outbox,
-        model,
-        running,
-        reducer,
-        bucket_plan,
-        optimizer,
-        loss_scale,
-        average,
-        dataset: data.dataset().clone(),
-        source: data.train(&at.cursor)?,
-        eval: data.eval()?,
-        empty,
-        saver,
-        guard: FiniteGuard::new(
-            job.train.non_finite,
-            resumed.as_ref().map_or(0, |r| r.state.non_finite_in_a_row),
-        ),
-        unjudged: None,
-        num_skipped: 0,
-        evaluation: resumed.and_then(|r| r.evaluation),
-        at,
-        variables,
-        world,
-        job,
-        clock: StepClock::new(Instant::now()),
-        work,
-    };
-    trainer.run().map_err(|error| compute.explain(rank, error))
+    Ok(Replica::new(Parts { device, model, variables, running, optimizer, average, peers }))
 }
 
 /// What this rank knows of where its checkpoints are from, beside what the agent does.

@@ -1,7 +1,7 @@
 use super::weights::load_into;
 use super::{EMA, MODEL, OPTIMIZER, RNG, STATE, State, TensorFile, check_rng};
 use crate::link::Outbox;
-use crate::rank::{Variables, World};
+use crate::rank::{Replica, Variables, World};
 use crate::task::Model;
 use crate::{Error, Result};
 use bytes::Bytes;
@@ -17,14 +17,21 @@ use tokio::runtime::Runtime;
 /// Where rank 0 tells the others what it loaded.
 const KEY: &str = "lockstep/loaded";
 
-/// What training goes on from.
+/// The checkpoint that training goes on from.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Resumed {
-    /// The checkpoint.
+    /// Which one.
     pub(crate) commit: CommitRef,
-    /// Its `state.json`.
+    /// What its tensors are.
+    pub(crate) held: Held,
+}
+
+/// What is known of trained tensors, which are in a checkpoint or in a replica.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Held {
+    /// As in `state.json`.
     pub(crate) state: State,
-    /// The evaluation that was the newest when it was written.
+    /// The newest evaluation by then.
     pub(crate) evaluation: Option<Evaluation>,
 }
 
@@ -56,19 +63,14 @@ impl Loading<'_> {
     /// wait at the store, not in a collective, because storage may be slower than a collective's deadline.
     ///
     /// Collective.
-    pub(crate) fn run(
-        &self,
-        world: &World,
-        variables: &Variables,
-        optimizer: &dyn Optimizer,
-        model: &dyn Model,
-        average: Option<&WeightAverage>,
-    ) -> Result<Option<Resumed>> {
+    pub(crate) fn run(&self, world: &World, replica: &Replica) -> Result<Option<Resumed>> {
+        let Replica { variables, optimizer, model, average, .. } = replica;
+        let (optimizer, average) = (optimizer.as_ref(), average.as_ref());
         let resumed = match world.is_first() {
-            true => self.lead(world, variables, optimizer, model, average)?,
+            true => self.lead(world, variables, optimizer, model.as_ref(), average)?,
             false => self.follow(world)?,
         };
-        let step = resumed.as_ref().map_or(Step(0), |r| r.state.step);
+        let step = resumed.as_ref().map_or(Step(0), |r| r.held.state.step);
         world.broadcast("loading", step, &variables.tensors())?;
         if resumed.is_some() {
             let moments: Vec<_> = optimizer.state().into_iter().map(|(_, t)| t).collect();
@@ -138,7 +140,7 @@ impl Loading<'_> {
         }
         let state = restore(&loaded, variables, optimizer, average)?;
         let (commit, evaluation) = (loaded.commit.as_ref(), loaded.commit.provenance.evaluation.clone());
-        Ok(Some(Resumed { commit, state, evaluation }))
+        Ok(Some(Resumed { commit, held: Held { state, evaluation } }))
     }
 }
 

@@ -7,7 +7,7 @@ mod state;
 mod tensors;
 mod weights;
 
-pub(crate) use load::{Loading, Resumed};
+pub(crate) use load::{Held, Loading};
 pub(crate) use lockstep_run::checkpoint::{JOB, MODEL};
 use rng::check as check_rng;
 pub(crate) use rng::states as rng_states;

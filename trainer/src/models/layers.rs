@@ -103,7 +103,15 @@ impl BatchNorm {
         let staged = (&self.mean.staged, &self.variance.staged);
         if is_training && let Some(group) = self.peers.as_ref().and_then(Peers::group) {
             let (weight, bias) = (&self.weight, &self.bias);
-            return Ok(synced_batch_norm(group, x, weight, bias, staged.0, staged.1, BATCH_NORM_EPS)?);
+            return Ok(synced_batch_norm(
+                group.as_ref(),
+                x,
+                weight,
+                bias,
+                staged.0,
+                staged.1,
+                BATCH_NORM_EPS,
+            )?);
         }
         let (weight, bias) = (Some(&self.weight), Some(&self.bias));
         let norm = |mean: &Tensor, variance: &Tensor, is_training, momentum| {

@@ -59,9 +59,9 @@ impl Found {
     }
 
     /// What all compute on, once it is known which ranks have a GPU; and what the user should know of it.
-    pub(crate) fn agree(self, rank: Rank, of_rank: &[bool]) -> (Compute, Option<String>) {
+    pub(crate) fn agree(&self, rank: Rank, of_rank: &[bool]) -> (Compute, Option<String>) {
         if of_rank.iter().all(|has| *has) {
-            return (Compute { cuda: self.cuda }, None);
+            return (Compute { cuda: self.cuda.clone() }, None);
         }
         let with: Vec<_> = (0..of_rank.len()).filter(|rank| of_rank[*rank]).collect();
         let warning = match &self.missing {

@@ -22,7 +22,7 @@ pub(crate) fn form(
     job: &JobSpec,
     start: &Start,
     store: &Arc<dyn Store>,
-    found: Found,
+    found: &Found,
     outbox: &Outbox,
 ) -> Result<(World, Compute)> {
     let control = Former { job, start, store }.on_cpus("group", GlooOptions::default().threads)?;

@@ -1,5 +1,5 @@
 use lockstep_c10d::ProcessGroup;
-use std::cell::OnceCell;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,17 +9,21 @@ use std::sync::Arc;
 /// It is a group of its own: the Reducer's is held by the Reducer while backward runs, and what layers wait for isn't to stand behind
 /// gradients in a queue.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Peers(Rc<OnceCell<Arc<dyn ProcessGroup>>>);
+pub(crate) struct Peers(Rc<RefCell<Option<Arc<dyn ProcessGroup>>>>);
 
 impl Peers {
     /// The group on the model's device; none where a rank has nobody to ask.
-    pub(crate) fn group(&self) -> Option<&dyn ProcessGroup> {
-        self.0.get().map(AsRef::as_ref)
+    pub(crate) fn group(&self) -> Option<Arc<dyn ProcessGroup>> {
+        self.0.borrow().clone()
     }
 
-    /// Tells all that have asked.
+    /// Tells all that have asked: this is the group of the generation that begins.
     pub(crate) fn tell(&self, group: Arc<dyn ProcessGroup>) {
-        // There is one generation in a process, and it has one group for this.
-        let _ = self.0.set(group);
+        *self.0.borrow_mut() = Some(group);
+    }
+
+    /// The generation is over.
+    pub(crate) fn forget(&self) {
+        *self.0.borrow_mut() = None;
     }
 }

@@ -11,7 +11,7 @@ use lockstep_run::Step;
 use std::cell::{OnceCell, RefCell};
 use tch::{Device, Kind, Tensor, nn};
 
-const AVERAGING: &str = "averaging running statistics";
+pub(crate) const AVERAGING: &str = "averaging running statistics";
 
 /// Where a model registers such buffers while it is built.
 #[derive(Debug, Default)]
@@ -136,9 +136,8 @@ impl RunningBuffers {
         world.start_sum(AVERAGING, step, self.sums.shallow_clone())
     }
 
-    /// Moves the buffers, unless `skip` holds 1 or the whole step had no sample. Waits for the sums.
-    pub(crate) fn apply(&mut self, sums: Pending, skip: &Tensor, world: &World, step: Step) -> Result<()> {
-        let sums = sums.wait().map_err(world.lost(AVERAGING, step))?;
+    /// Moves the buffers by the sums, unless `skip` holds 1 or the whole step had no sample.
+    pub(crate) fn apply(&mut self, sums: &Tensor, skip: &Tensor) -> Result<()> {
         let (_no_grad, len) = (tch::no_grad_guard(), self.value.numel() as i64);
         let num_samples = sums.f_narrow(0, len, 1)?;
         let mean = sums.f_narrow(0, 0, len)?.f_div(&num_samples)?;
@@ -178,7 +177,8 @@ mod tests {
                     all.take(part).unwrap();
                 }
                 let sums = all.start(&world, Step(1)).unwrap();
-                all.apply(sums, &Tensor::from(skip as f32), &world, Step(1)).unwrap();
+                let sums = world.wait(sums, AVERAGING, Step(1)).unwrap();
+                all.apply(&sums, &Tensor::from(skip as f32)).unwrap();
                 let named =
                     |name: &str| Vec::<f64>::try_from(&vars.variables()[name].to_kind(Kind::Double)).unwrap();
                 assert_eq!(Vec::<f64>::try_from(slow.value.to_kind(Kind::Double)).unwrap(), named("slow"));

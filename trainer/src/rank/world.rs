@@ -64,6 +64,11 @@ impl World {
         self.tensors.start_all_reduce(tensor, ReduceOp::Sum).map_err(self.lost(during, step))
     }
 
+    /// Waits for a sum that was begun.
+    pub(crate) fn wait(&self, sum: Pending, during: &'static str, step: Step) -> Result<Tensor> {
+        sum.wait().map_err(self.lost(during, step))
+    }
+
     /// The largest of each number over the ranks.
     pub(crate) fn max(&self, during: &'static str, step: Step, values: &[i64]) -> Result<Vec<i64>> {
         let tensor = Tensor::f_from_slice(values)?;
@@ -80,7 +85,18 @@ impl World {
 
     /// Copies rank 0's tensors of the model to all others.
     pub(crate) fn broadcast(&self, during: &'static str, step: Step, tensors: &[Tensor]) -> Result<()> {
-        self.tensors.broadcast_coalesced(tensors, 0).map_err(self.lost(during, step))
+        self.broadcast_from(Rank(0), during, step, tensors)
+    }
+
+    /// Copies a rank's tensors of the model to all others.
+    pub(crate) fn broadcast_from(
+        &self,
+        source: Rank,
+        during: &'static str,
+        step: Step,
+        tensors: &[Tensor],
+    ) -> Result<()> {
+        self.tensors.broadcast_coalesced(tensors, source.0 as usize).map_err(self.lost(during, step))
     }
 
     /// Turns what a collective says into the loss of a peer, which is what it means unless libtorch refused the call.

@@ -2,7 +2,7 @@
 
 use lockstep_datasets::{Contents, Order, OrderOptions, Replica, Shuffle, Tail};
 use lockstep_job::{self as job, JobSpec};
-use lockstep_trainer::{Batch, Cursor, Data, Dataset, EvalSource, Result, Share, TrainSource};
+use lockstep_trainer::{Batch, Cursor, Data, Dataset, Error, EvalSource, Result, Share, TrainSource};
 use std::sync::Arc;
 use std::time::Duration;
 use tch::{Kind, Tensor};
@@ -25,6 +25,8 @@ pub struct Blobs {
     pub is_bad: fn(u64) -> bool,
     /// How long each rank waits for a batch.
     pub delay: fn(u32) -> Duration,
+    /// A rank, and the how manieth of the batches that it asks for ends it.
+    pub lost: Option<(u32, u64)>,
     /// What each rank sees of files.
     pub seen: Arc<dyn Fn(u32) -> Seen + Send + Sync>,
 }
@@ -45,6 +47,7 @@ impl Default for Blobs {
             label: Arc::new(|sample| sample as i64 % NUM_CLASSES),
             is_bad: |_| false,
             delay: |_| Duration::ZERO,
+            lost: None,
             seen: Arc::new(|_| Seen::default()),
         }
     }
@@ -159,6 +162,7 @@ impl Data for RankBlobs {
             order: self.order.clone(),
             replica: self.replica,
             index,
+            first: index,
         }))
     }
 
@@ -175,11 +179,15 @@ struct Train {
     order: Order,
     replica: Replica,
     index: u64,
+    first: u64,
 }
 
 impl TrainSource for Train {
     fn next(&mut self) -> Result<Share> {
         std::thread::sleep((self.blobs.delay)(self.replica.rank()));
+        if self.blobs.lost == Some((self.replica.rank(), self.index - self.first + 1)) {
+            return Err(Error::Panic { message: "lost on purpose".into() });
+        }
         let (epoch, step) = self.order.epoch_of(self.index);
         let all = self.order.epoch(epoch).slots(step, self.replica).into_iter().flatten();
         let (bad, samples): (Vec<u64>, Vec<u64>) = all.partition(|sample| (self.blobs.is_bad)(*sample));

@@ -13,7 +13,7 @@ use lockstep_c10d::MemoryStore;
 use lockstep_job::JobSpec;
 use lockstep_run::link::{WorkerMsg, WorkerOutcome};
 use lockstep_run::{Report, Step};
-use lockstep_trainer::{Context, Control, Error, Found, Outbox, Task};
+use lockstep_trainer::{Control, Error, Found, Orders, Outbox, Task, Worker};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
@@ -117,18 +117,13 @@ impl World {
         for start in self.starts() {
             let rank = start.rank.0;
             let (outbox, mut inbox) = Outbox::new();
-            let context = Context {
-                job: self.job.clone(),
-                start,
-                control: Arc::default(),
-                outbox,
-                store: store.clone(),
-                found: Found::default(),
-            };
-            control(rank, &context.control);
+            let orders = Orders { start, control: Arc::default(), outbox, store: store.clone() };
+            control(rank, &orders.control);
+            let job = self.job.clone();
             let (task, data) = (Arc::clone(&self.task), self.data.rank(rank, &self.job));
             let run = move || {
-                let outcome = lockstep_trainer::run(task.as_ref(), &Value::Null, &data, context);
+                let outcome =
+                    Worker::new(task.as_ref(), &Value::Null, job, Found::default()).serve(&data, orders);
                 let mut messages = Vec::new();
                 while let Ok(message) = inbox.try_recv() {
                     messages.push(message);

@@ -137,6 +137,16 @@ pub enum StartFrom {
     Weights(WeightsFrom),
 }
 
+impl StartFrom {
+    /// The commit of this run that it names.
+    pub fn commit(&self) -> Option<CommitRef> {
+        match self {
+            Self::Commit(commit) | Self::Local(commit) => Some(*commit),
+            Self::Fresh | Self::Warm(_) | Self::Weights(_) => None,
+        }
+    }
+}
+
 /// A checkpoint of another run of the same storage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

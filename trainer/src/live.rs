@@ -1,0 +1,90 @@
+//! State that is still in memory: what survivors of a generation hold, newcomers get from them.
+
+use crate::checkpoint::Held;
+use crate::rank::{Replica, World, replicas};
+use crate::{Error, Result};
+use lockstep_c10d::Store;
+use lockstep_run::{Rank, Step};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where the rank that hands its state on says what it is.
+const KEY: &str = "lockstep/live";
+const HANDING_ON: &str = "handing the state on";
+
+/// Brings all ranks to the newest state that one of them holds; false where nobody holds any that is as new as the checkpoint of step
+/// `saved`.
+///
+/// Who holds the newest one has seen the sum of the last step's gradients, so that step is done. The others take its tensors, whatever
+/// theirs are, and all compare what they have then.
+///
+/// Collective: all ranks, before their first step in the generation.
+pub(crate) fn take_up(
+    world: &World,
+    replica: &mut Replica,
+    saved: Option<Step>,
+    store: &Arc<dyn Store>,
+    patience: Duration,
+) -> Result<bool> {
+    let mine = replica.held.as_ref().map(|held| held.state.step);
+    let all = world.gather(HANDING_ON, Step(0), mine.map_or(NOTHING, |step| step.0 as f64))?;
+    let Some((source, newest)) = newest(&all, saved) else { return Ok(false) };
+    let lost =
+        |reason: String| Error::PeerLost { rank: world.rank(), step: newest, during: HANDING_ON, reason };
+    let is_newest = |step: f64| step == newest.0 as f64;
+    if source == world.rank() {
+        let text = serde_json::to_vec(&replica.held).map_err(|e| lost(e.to_string()))?;
+        store.set(KEY, &text).map_err(|e| lost(e.to_string()))?;
+    }
+    let tensors = replica.tensors();
+    let hand_on = || match all.iter().all(|step| is_newest(*step)) {
+        true => Ok(()),
+        false => world.broadcast_from(source, HANDING_ON, newest, &tensors),
+    };
+    // Whose state is as new keeps its own, which the others' are compared with.
+    if mine.is_some_and(|step| step == newest) {
+        hand_on()?;
+    } else {
+        replica.filled(|_| {
+            hand_on()?;
+            let text = store.get(KEY, patience).map_err(|e| lost(e.to_string()))?;
+            let held: Option<Held> = serde_json::from_slice(&text).map_err(|e| lost(e.to_string()))?;
+            Ok((held, ()))
+        })?;
+    }
+    replicas::check(world, &tensors, newest)?;
+    Ok(true)
+}
+
+/// What a rank says that holds nothing.
+const NOTHING: f64 = -1.0;
+
+/// Which rank hands on which state: the lowest of those that hold the newest one, unless the checkpoint is newer.
+fn newest(of_ranks: &[f64], saved: Option<Step>) -> Option<(Rank, Step)> {
+    let newest = of_ranks.iter().copied().fold(NOTHING, f64::max);
+    let source = of_ranks.iter().position(|step| *step == newest)?;
+    // Steps are far below 2^53.
+    let step = (newest > NOTHING).then_some(Step(newest as u64))?;
+    saved.is_none_or(|saved| step >= saved).then_some((Rank(source as u32), step))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_rank_that_holds_the_newest_state_hands_it_on() {
+        for (of_ranks, saved, expected) in [
+            (&[-1.0, -1.0][..], None, None),
+            (&[-1.0, -1.0], Some(5), None),
+            (&[-1.0, 7.0, 8.0, 8.0], Some(5), Some((2, 8))),
+            (&[8.0, 7.0], None, Some((0, 8))),
+            (&[0.0, -1.0], None, Some((0, 0))),
+            (&[7.0, -1.0], Some(7), Some((0, 7))),
+            (&[7.0, -1.0], Some(8), None),
+        ] {
+            let expected = expected.map(|(rank, step)| (Rank(rank), Step(step)));
+            assert_eq!(newest(of_ranks, saved.map(Step)), expected, "{of_ranks:?} {saved:?}");
+        }
+    }
+}

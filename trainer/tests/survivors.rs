@@ -1,0 +1,105 @@
+//! Processes that outlive their generation: they go on with what they hold, newcomers get it from them, and no checkpoint is read.
+#![allow(clippy::unwrap_used)] // A failed expectation is a failed test.
+
+mod support;
+
+use lockstep_run::Step;
+use lockstep_run::link::WorkerOutcome;
+use lockstep_trainer::{Error, Found, Orders, Outbox, Worker};
+use serde_json::{Value, json};
+use std::sync::{Arc, Barrier};
+use support::blobs::Blobs;
+use support::{Run, World, alone, job_from};
+
+const STEPS: u64 = 12;
+
+/// Trains through generations, each of which but the last ends when one rank is lost: `losses` says which, and in which of the
+/// generation's steps. The lost rank comes back as a process that knows nothing.
+fn trained_through(world: &World, losses: &[(u32, u64)]) {
+    let _alone = alone();
+    tch::set_num_threads(1);
+    let generations: Vec<_> = (0..=losses.len() as u64)
+        .map(|earlier| {
+            let run = Run { generation: world.generation + earlier, ..world.run.clone() };
+            (run.starts(), Arc::new(lockstep_c10d::MemoryStore::new()))
+        })
+        .collect();
+    let size = world.job.world_size();
+    let between = Barrier::new(size as usize);
+    std::thread::scope(|scope| {
+        for rank in 0..size {
+            let (generations, between) = (&generations, &between);
+            let rank_of_world = move || {
+                let new =
+                    || Worker::new(world.task.as_ref(), &Value::Null, world.job.clone(), Found::default());
+                let mut worker = new();
+                for (number, (starts, store)) in generations.iter().enumerate() {
+                    let (outbox, _inbox) = Outbox::new();
+                    let start = starts[rank as usize].clone();
+                    let orders = Orders { start, control: Arc::default(), outbox, store: store.clone() };
+                    let lost = losses.get(number).copied();
+                    let data = Blobs { lost, ..world.data.clone() }.rank(rank, &world.job);
+                    match (lost, worker.serve(&data, orders)) {
+                        (None, Ok(WorkerOutcome::Done { step: Step(STEPS) })) => {}
+                        (Some((lost, _)), Err(Error::Panic { .. })) if lost == rank => worker = new(),
+                        (Some((lost, _)), Err(Error::PeerLost { .. })) if lost != rank => {}
+                        (_, other) => panic!("generation {}, rank {rank}: {other:?}", number + 1),
+                    }
+                    between.wait();
+                }
+            };
+            std::thread::Builder::new()
+                .name(format!("rank {rank}"))
+                .spawn_scoped(scope, rank_of_world)
+                .unwrap();
+        }
+    });
+}
+
+fn survives(job: Value, losses: &[(u32, u64)]) {
+    let base = json!({
+        "name": "test", "data": {"train": {"uri": "memory"}}, "log": {"every": "1 steps"},
+        "train": {"steps": STEPS, "globalBatch": 12, "clipGradNorm": 1.0},
+        "optimizer": {"kind": "adamw", "lr": 1e-2}, "checkpoint": {"every": "100 steps"},
+    });
+    let spec = job_from(base, job.clone());
+    let undisturbed = World::new(spec.clone());
+    undisturbed.train().done(STEPS);
+    let disturbed = World::new(spec);
+    trained_through(&disturbed, losses);
+    let last = World {
+        run: Run { generation: 1 + losses.len() as u64, ..disturbed.run.clone() },
+        task: disturbed.task.clone(),
+        data: disturbed.data.clone(),
+    };
+    assert_eq!(disturbed.committed(), [STEPS], "nothing else was saved, so nothing was loaded");
+    let (expected, found) = (undisturbed.checkpoint(STEPS), last.checkpoint(STEPS));
+    for (file, bytes) in &expected {
+        if file.ends_with(".safetensors") {
+            assert!(found[file] == *bytes, "{job}: {file} after {losses:?}");
+        }
+    }
+}
+
+#[test]
+fn survivors_go_on_with_what_they_hold_and_newcomers_get_it_from_them() {
+    let mlp = json!({"nodes": 3, "model": {"kind": "mlp", "hidden": [16], "dropout": 0.0}, "train": {"ema": {"decay": 0.9}}});
+    survives(mlp.clone(), &[(2, 5)]);
+    survives(mlp.clone(), &[(0, 5)]);
+    // Before the first step there is nothing but what the seed makes; and a rank may be lost again and again.
+    survives(mlp, &[(1, 1), (0, 3), (0, 1), (2, 4)]);
+}
+
+#[test]
+fn everything_that_a_step_changes_is_handed_on() {
+    let gpt = |precision: &str| {
+        json!({
+            "nodes": 2, "train": {"precision": precision},
+            "model": {"kind": "gpt", "layers": 1, "heads": 2, "width": 16, "context": 16, "vocab": 60},
+        })
+    };
+    survives(gpt("fp16"), &[(0, 4)]);
+    survives(gpt("bf16-params"), &[(1, 4)]);
+    let resnet = json!({"nodes": 2, "model": {"kind": "resnet", "depth": 20, "batchNorm": "synced"}});
+    survives(resnet, &[(0, 4), (1, 3)]);
+}
