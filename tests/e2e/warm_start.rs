@@ -1,6 +1,6 @@
 //! A run that begins with another's parameters: with just those, the same after a fault, or a word why not.
 
-use lockstep_e2e::{Workspace, repository};
+use lockstep_e2e::{Launched, Workspace, repository};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -51,6 +51,13 @@ fn it_takes_the_parameters_and_nothing_else() {
     assert_eq!(status["step"], 20, "{status:#}");
 }
 
+/// Kills both workers: one that lives would hand its state on.
+fn lose_both(run: &Launched) {
+    for worker in run.processes("lockstep-worker", 2) {
+        run.signal_descendant(worker, Signal::KILL);
+    }
+}
+
 #[test]
 fn a_fault_before_the_first_checkpoint_changes_nothing() {
     let ws = Workspace::new();
@@ -63,8 +70,7 @@ fn a_fault_before_the_first_checkpoint_changes_nothing() {
     run.wait_for_text("step 100/");
     // Meanwhile the other run goes on: whoever chose anew would take its newer checkpoint.
     ws.run(&launch("first", 200, "")).expect_code(0);
-    let worker = run.processes("lockstep-worker", 2)[0];
-    run.signal_descendant(worker, Signal::KILL);
+    lose_both(&run);
     run.finish().expect_code(0);
     assert!(ws.model("runs/killed") == ws.model("runs/undisturbed"), "another way to the end");
     assert!(ws.model("runs/killed") != ws.model("runs/first"));
@@ -182,8 +188,7 @@ fn a_fault_before_the_first_checkpoint_begins_with_the_same_weights_or_ends_the_
         let mut run = ws.start(&job(name));
         run.wait_for_text("step 100/");
         meanwhile();
-        let worker = run.processes("lockstep-worker", 2)[0];
-        run.signal_descendant(worker, Signal::KILL);
+        lose_both(&run);
         run.finish()
     };
     killed("same", &|| ()).expect_code(0);

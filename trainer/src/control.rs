@@ -1,10 +1,11 @@
 //! Where the training thread and the link meet: which step may start, where to stop, how far this rank is.
 
 use crate::{Error, Result};
+use lockstep_c10d::ProcessGroup;
 use lockstep_run::Step;
 use lockstep_run::link::{Phase, TraceOrder};
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 /// State shared by the training thread and the link's thread.
@@ -26,7 +27,14 @@ struct State {
     hold: Option<Hold>,
     stop: Option<Stop>,
     traces: VecDeque<TraceOrder>,
+    /// The generation is over.
+    is_revoked: bool,
+    /// What its training thread may be waiting in.
+    groups: Vec<Weak<dyn ProcessGroup>>,
 }
+
+/// What a group that is revoked says of itself.
+const REVOKED: &str = "the generation is over";
 
 #[derive(Debug)]
 struct Hold {
@@ -56,11 +64,15 @@ impl Control {
     /// Asks to start a step; waits while this rank has promised to hold before it.
     ///
     /// # Errors
-    /// [`Error::HeldTooLong`] where no decision came within `deadline`: whoever asked to hold is gone.
+    /// [`Error::HeldTooLong`] where no decision came within `deadline`: whoever asked to hold is gone. [`Error::Revoked`] where the
+    /// generation is over.
     pub fn begin(&self, step: Step, deadline: Duration) -> Result<Permit> {
         let until = Instant::now() + deadline;
         let mut state = self.lock();
         loop {
+            if state.is_revoked {
+                return Err(Error::Revoked { step });
+            }
             if let Some(stop) = state.stop.as_ref().filter(|stop| stop.step < step) {
                 return Ok(Permit::Stop(stop.clone()));
             }
@@ -93,6 +105,27 @@ impl Control {
         state.hold = Some(Hold { ask: u64::MAX, step: stop.step });
         state.stop = Some(stop);
         self.changed.notify_all();
+    }
+
+    /// The generation is over: whatever the training thread waits for with other ranks fails at once.
+    pub fn revoke(&self) {
+        let groups = {
+            let mut state = self.lock();
+            state.is_revoked = true;
+            self.changed.notify_all();
+            std::mem::take(&mut state.groups)
+        };
+        groups.iter().filter_map(Weak::upgrade).for_each(|group| group.abort(REVOKED));
+    }
+
+    /// A group that this rank may wait in.
+    pub(crate) fn waits_in(&self, group: &Arc<dyn ProcessGroup>) {
+        let mut state = self.lock();
+        if state.is_revoked {
+            group.abort(REVOKED);
+        } else {
+            state.groups.push(Arc::downgrade(group));
+        }
     }
 
     /// Keeps a request for a trace until the training thread asks for it.
@@ -169,6 +202,20 @@ mod tests {
         assert_eq!(control.begin(Step(3), Duration::ZERO).unwrap(), Permit::Go);
         control.stop_at(stop(3));
         assert_eq!(control.begin(Step(4), Duration::ZERO).unwrap(), Permit::Stop(stop(3)));
+    }
+
+    #[test]
+    fn a_revoked_generation_begins_no_step_and_ends_a_wait() {
+        let control = Arc::new(Control::default());
+        control.hold_at(1, Step(0));
+        let (told, answer) = mpsc::channel();
+        let waiter = Arc::clone(&control);
+        let thread = std::thread::spawn(move || told.send(waiter.begin(Step(1), LONG)).unwrap());
+        control.revoke();
+        let ended = answer.recv_timeout(LONG).unwrap();
+        assert!(matches!(ended, Err(Error::Revoked { step: Step(1) })), "{ended:?}");
+        thread.join().unwrap();
+        assert!(control.begin(Step(1), LONG).is_err());
     }
 
     #[test]

@@ -69,7 +69,6 @@ fn start(choose: impl FnOnce(&Model) -> Choice) -> ExitCode {
             return AgentExit::Again.into();
         }
     };
-    let (outbox, store) = (served.outbox(), Arc::new(served.store()));
     let mut logged = None;
     let train = || {
         let job = job?;
@@ -79,9 +78,18 @@ fn start(choose: impl FnOnce(&Model) -> Choice) -> ExitCode {
         tch::set_num_threads(job.train.threads as i32);
         let model = job.model.as_ref().ok_or_else(|| Error::Job { reason: "it has no model".to_owned() })?;
         let (task, config) = choose(model)?;
-        let data = data::open(&job, &start, task.columns())?;
-        let mut worker = Worker::new(task.as_ref(), &config, job, found);
-        worker.serve(data.as_ref(), Orders { start, control, outbox, store })
+        let mut worker = Worker::new(task.as_ref(), &config, job.clone(), found);
+        let mut order = (start, control);
+        loop {
+            let (start, control) = order;
+            let data = data::open(&job, &start, task.columns())?;
+            let (outbox, store) = (served.outbox(), Arc::new(served.store()));
+            let orders = Orders { start, control: Arc::clone(&control), outbox, store };
+            match worker.serve(data.as_ref(), orders) {
+                Err(e) if e.ends_generation_only() => order = served.next(e.failure(), &control)?,
+                outcome => return outcome,
+            }
+        }
     };
     // Unwind safe: nothing that the training thread worked on is used again, but for the link, which is whole.
     let outcome = catch_unwind(AssertUnwindSafe(train)).unwrap_or_else(|_| Err(panics.last()));

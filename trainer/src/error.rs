@@ -82,6 +82,13 @@ pub enum Error {
         reason: String,
     },
 
+    /// The agent says that the generation is over.
+    #[error("the generation is over, before step {step}")]
+    Revoked {
+        /// The step that was not begun.
+        step: Step,
+    },
+
     /// Too many steps in a row whose gradient is not finite.
     #[error(
         "step {step}: the gradient was not finite for {in_a_row} steps in a row; {culprits} \
@@ -262,7 +269,9 @@ impl Error {
                 | TaskError::Token { .. } => FailureKind::Data,
                 _ => FailureKind::Bug,
             },
-            Self::PeerLost { .. } | Self::HeldTooLong { .. } | Self::Link { .. } => FailureKind::PeerLost,
+            Self::PeerLost { .. } | Self::Revoked { .. } | Self::HeldTooLong { .. } | Self::Link { .. } => {
+                FailureKind::PeerLost
+            }
             Self::NonFinite { .. } => FailureKind::NonFinite,
             // What a machine, a network or a store can't do now it may do for the next try.
             Self::Data(e) if !e.is_about_data() => FailureKind::Bug,
@@ -271,6 +280,11 @@ impl Error {
             Self::Run(e) => of_run(e),
             _ => FailureKind::Bug,
         }
+    }
+
+    /// Whether only the generation can't go on: this process can, in the next one.
+    pub(crate) fn ends_generation_only(&self) -> bool {
+        matches!(self, Self::PeerLost { .. } | Self::Revoked { .. } | Self::HeldTooLong { .. })
     }
 
     /// What the agent is told.

@@ -12,8 +12,8 @@ use std::time::Duration;
 const KEY: &str = "lockstep/live";
 const HANDING_ON: &str = "handing the state on";
 
-/// Brings all ranks to the newest state that one of them holds; false where nobody holds any that is as new as the checkpoint of step
-/// `saved`.
+/// Brings all ranks to the newest state that one of them holds, and says which rank's that is; none where nobody holds any that is as new
+/// as the checkpoint of step `saved`.
 ///
 /// Who holds the newest one has seen the sum of the last step's gradients, so that step is done. The others take its tensors, whatever
 /// theirs are, and all compare what they have then.
@@ -25,10 +25,10 @@ pub(crate) fn take_up(
     saved: Option<Step>,
     store: &Arc<dyn Store>,
     patience: Duration,
-) -> Result<bool> {
+) -> Result<Option<(Rank, Step)>> {
     let mine = replica.held.as_ref().map(|held| held.state.step);
     let all = world.gather(HANDING_ON, Step(0), mine.map_or(NOTHING, |step| step.0 as f64))?;
-    let Some((source, newest)) = newest(&all, saved) else { return Ok(false) };
+    let Some((source, newest)) = newest(&all, saved) else { return Ok(None) };
     let lost =
         |reason: String| Error::PeerLost { rank: world.rank(), step: newest, during: HANDING_ON, reason };
     let is_newest = |step: f64| step == newest.0 as f64;
@@ -36,24 +36,28 @@ pub(crate) fn take_up(
         let text = serde_json::to_vec(&replica.held).map_err(|e| lost(e.to_string()))?;
         store.set(KEY, &text).map_err(|e| lost(e.to_string()))?;
     }
+    // Of whose state is as new, too: what the others are told is what all know.
+    let held = || -> Result<Option<Held>> {
+        let text = store.get(KEY, patience).map_err(|e| lost(e.to_string()))?;
+        serde_json::from_slice(&text).map_err(|e| lost(e.to_string()))
+    };
     let tensors = replica.tensors();
     let hand_on = || match all.iter().all(|step| is_newest(*step)) {
         true => Ok(()),
         false => world.broadcast_from(source, HANDING_ON, newest, &tensors),
     };
-    // Whose state is as new keeps its own, which the others' are compared with.
-    if mine.is_some_and(|step| step == newest) {
+    // Whose state is as new keeps its own tensors, which the others' are compared with.
+    if mine == Some(newest) {
         hand_on()?;
+        replica.held = held()?;
     } else {
         replica.filled(|_| {
             hand_on()?;
-            let text = store.get(KEY, patience).map_err(|e| lost(e.to_string()))?;
-            let held: Option<Held> = serde_json::from_slice(&text).map_err(|e| lost(e.to_string()))?;
-            Ok((held, ()))
+            Ok((held()?, ()))
         })?;
     }
     replicas::check(world, &tensors, newest)?;
-    Ok(true)
+    Ok(Some((source, newest)))
 }
 
 /// What a rank says that holds nothing.

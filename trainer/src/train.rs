@@ -51,8 +51,10 @@ pub(crate) struct Trainer<'r> {
     pub(crate) unjudged: Option<Unjudged>,
     /// Samples of this rank that were left out since it started.
     pub(crate) num_skipped: u64,
-    /// The newest evaluation; rank 0 knows it.
+    /// The newest evaluation.
     pub(crate) evaluation: Option<Evaluation>,
+    /// The generation before was lost in the evaluation of the step that this one goes on from, or before it.
+    pub(crate) owes_evaluation: bool,
     pub(crate) clock: StepClock,
     /// What computing an item takes, where that and the GPU's peak are known.
     pub(crate) work: Option<Work>,
@@ -108,6 +110,11 @@ impl Trainer<'_> {
         let mut interval = LogInterval::new(self.calendar.total, self.replica.model.unit(), self.work);
         let mut last_save = Instant::now();
         self.enter(Phase::FirstStep);
+        if self.owes_evaluation {
+            self.enter(Phase::Evaluating);
+            self.evaluate(&interval)?;
+            self.enter(Phase::FirstStep);
+        }
 
         while self.at.step < self.calendar.total {
             let step = self.at.step.next();
@@ -350,8 +357,8 @@ impl Trainer<'_> {
         let results = results?;
         if self.world.is_first() {
             interval.evaluated(&self.outbox, self.at.step, self.at.epoch, results.clone());
-            self.evaluation = Some(Evaluation { step: self.at.step, results });
         }
+        self.evaluation = Some(Evaluation { step: self.at.step, results });
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use crate::{Error, Result, live, optimizer, precision};
 use lockstep_c10d::LIBTORCH_VERSION;
 use lockstep_c10d::{Reducer, Store, WeightAverage, rng};
 use lockstep_job::JobSpec;
-use lockstep_run::link::{Start, WorkerOutcome};
+use lockstep_run::link::{Start, WorkerMsg, WorkerOutcome};
 use lockstep_run::{Provenance, Rank, RunDir, Step, Versions, Writer};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -72,8 +72,8 @@ impl<'t> Worker<'t> {
     /// # Errors
     /// Why this rank can't go on in this generation.
     pub fn serve(&mut self, data: &dyn Data, orders: Orders) -> Result<WorkerOutcome> {
-        let Orders { start, store, outbox, .. } = &orders;
-        let (world, compute) = group::form(&self.job, start, store, &self.found, outbox)?;
+        let Orders { start, control, store, outbox } = &orders;
+        let (world, compute) = group::form(&self.job, start, store, &self.found, control, outbox)?;
         let rank = world.rank();
         let explained = |error| compute.explain(rank, error);
         let mut trainer = self.enter(data, orders, world, &compute).map_err(explained)?;
@@ -102,7 +102,7 @@ impl<'t> Worker<'t> {
         // It stays there: a generation that doesn't come about costs no state.
         let replica = self.replica.insert(replica);
         if let Some(peers) = replica.peers.as_ref().filter(|_| world.size() > 1) {
-            peers.tell(group::form_another("peers", &job, &start, &store, compute)?);
+            peers.tell(group::form_another("peers", &job, &start, &store, &control, compute)?);
         }
 
         let run_dir = RunDir::open(&start.run_dir)?;
@@ -123,8 +123,13 @@ impl<'t> Worker<'t> {
         let saved = start.start_from.commit();
         let live = live::take_up(&world, replica, saved.map(|commit| commit.step), &store, patience)?;
         let parent = match live {
-            true => saved,
-            false => replica.filled(|replica| {
+            Some((source, step)) => {
+                if world.is_first() {
+                    outbox.send(WorkerMsg::Resumed { step, source });
+                }
+                saved
+            }
+            None => replica.filled(|replica| {
                 let resumed = loading.run(&world, replica)?;
                 Ok(resumed.map_or((None, None), |resumed| (Some(resumed.held), Some(resumed.commit))))
             })?,
@@ -160,8 +165,8 @@ impl<'t> Worker<'t> {
         let peak = compute.cuda.as_ref().and_then(|cuda| peak_flops(cuda.name(), job.train.precision));
         let work = replica.model.flops_per_item().zip(peak);
         let work = work.map(|(flops_per_item, peak_flops)| Work { flops_per_item, peak_flops });
+        let evaluated = held.as_ref().and_then(|held| Some(held.evaluation.as_ref()?.step));
         Ok(Trainer {
-            calendar,
             device,
             generation: start.generation,
             control,
@@ -180,12 +185,16 @@ impl<'t> Worker<'t> {
             ),
             unjudged: None,
             num_skipped: 0,
+            owes_evaluation: live.is_some_and(|(_, step)| {
+                step > Step(0) && calendar.eval_due(step) && evaluated != Some(step)
+            }),
             evaluation: held.and_then(|held| held.evaluation),
             at,
             world,
             job,
             clock: StepClock::new(Instant::now()),
             work,
+            calendar,
         })
     }
 }

@@ -4,18 +4,19 @@
 mod support;
 
 use lockstep_run::Step;
-use lockstep_run::link::WorkerOutcome;
+use lockstep_run::link::{WorkerMsg, WorkerOutcome};
 use lockstep_trainer::{Error, Found, Orders, Outbox, Worker};
 use serde_json::{Value, json};
-use std::sync::{Arc, Barrier};
-use support::blobs::Blobs;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Barrier, Mutex};
+use support::blobs::{Blobs, EVALUATION};
 use support::{Run, World, alone, job_from};
 
 const STEPS: u64 = 12;
 
 /// Trains through generations, each of which but the last ends when one rank is lost: `losses` says which, and in which of the
 /// generation's steps. The lost rank comes back as a process that knows nothing.
-fn trained_through(world: &World, losses: &[(u32, u64)]) {
+fn trained_through(world: &World, losses: &[(u32, u64)]) -> Vec<BTreeMap<String, f64>> {
     let _alone = alone();
     tch::set_num_threads(1);
     let generations: Vec<_> = (0..=losses.len() as u64)
@@ -26,15 +27,16 @@ fn trained_through(world: &World, losses: &[(u32, u64)]) {
         .collect();
     let size = world.job.world_size();
     let between = Barrier::new(size as usize);
+    let evaluations = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for rank in 0..size {
-            let (generations, between) = (&generations, &between);
+            let (generations, between, evaluations) = (&generations, &between, &evaluations);
             let rank_of_world = move || {
                 let new =
                     || Worker::new(world.task.as_ref(), &Value::Null, world.job.clone(), Found::default());
                 let mut worker = new();
                 for (number, (starts, store)) in generations.iter().enumerate() {
-                    let (outbox, _inbox) = Outbox::new();
+                    let (outbox, mut inbox) = Outbox::new();
                     let start = starts[rank as usize].clone();
                     let orders = Orders { start, control: Arc::default(), outbox, store: store.clone() };
                     let lost = losses.get(number).copied();
@@ -45,6 +47,13 @@ fn trained_through(world: &World, losses: &[(u32, u64)]) {
                         (Some((lost, _)), Err(Error::PeerLost { .. })) if lost != rank => {}
                         (_, other) => panic!("generation {}, rank {rank}: {other:?}", number + 1),
                     }
+                    while let Ok(message) = inbox.try_recv() {
+                        if let WorkerMsg::Report(report) = message
+                            && !report.eval.is_empty()
+                        {
+                            evaluations.lock().unwrap().push(report.eval);
+                        }
+                    }
                     between.wait();
                 }
             };
@@ -54,19 +63,22 @@ fn trained_through(world: &World, losses: &[(u32, u64)]) {
                 .unwrap();
         }
     });
+    evaluations.into_inner().unwrap()
 }
 
-fn survives(job: Value, losses: &[(u32, u64)]) {
+/// Returns all evaluations that were reported meanwhile.
+fn survives(job: Value, losses: &[(u32, u64)]) -> Vec<BTreeMap<String, f64>> {
     let base = json!({
         "name": "test", "data": {"train": {"uri": "memory"}}, "log": {"every": "1 steps"},
         "train": {"steps": STEPS, "globalBatch": 12, "clipGradNorm": 1.0},
         "optimizer": {"kind": "adamw", "lr": 1e-2}, "checkpoint": {"every": "100 steps"},
     });
     let spec = job_from(base, job.clone());
-    let undisturbed = World::new(spec.clone());
+    let mut undisturbed = World::new(spec.clone());
+    undisturbed.data.num_eval = 20;
     undisturbed.train().done(STEPS);
-    let disturbed = World::new(spec);
-    trained_through(&disturbed, losses);
+    let disturbed = World { data: undisturbed.data.clone(), ..World::new(spec) };
+    let evaluations = trained_through(&disturbed, losses);
     let last = World {
         run: Run { generation: 1 + losses.len() as u64, ..disturbed.run.clone() },
         task: disturbed.task.clone(),
@@ -79,6 +91,7 @@ fn survives(job: Value, losses: &[(u32, u64)]) {
             assert!(found[file] == *bytes, "{job}: {file} after {losses:?}");
         }
     }
+    evaluations
 }
 
 #[test]
@@ -88,6 +101,18 @@ fn survivors_go_on_with_what_they_hold_and_newcomers_get_it_from_them() {
     survives(mlp.clone(), &[(0, 5)]);
     // Before the first step there is nothing but what the seed makes; and a rank may be lost again and again.
     survives(mlp, &[(1, 1), (0, 3), (0, 1), (2, 4)]);
+}
+
+/// The last step's, at that: whoever goes on has no step left to do.
+#[test]
+fn an_evaluation_that_was_interrupted_is_made_up_for() {
+    let job = json!({
+        "nodes": 2, "model": {"kind": "mlp", "hidden": [16]}, "data": {"eval": {"uri": "memory"}},
+        "eval": {"every": "12 steps"},
+    });
+    let evaluations = survives(job, &[(1, EVALUATION)]);
+    assert_eq!(evaluations.len(), 1, "{evaluations:?}");
+    assert!(evaluations[0]["accuracy"] > 0.0);
 }
 
 #[test]

@@ -68,7 +68,7 @@ impl Told {
                 let (uri, at) = (event.uri.clone().unwrap_or_default(), event.at);
                 self.checkpoint = event.step.map(|step| Saved { step, uri, at });
             }
-            EventKind::Formed => self.waiting = None,
+            EventKind::Formed | EventKind::Resumed => self.waiting = None,
             EventKind::Lost
             | EventKind::Stopping
             | EventKind::Ended

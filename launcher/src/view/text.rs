@@ -34,6 +34,7 @@ pub(super) fn event(event: &Event) -> Option<(&'static str, String)> {
     let head = match event.kind {
         EventKind::Joined | EventKind::Checkpoint | EventKind::Ended => return None,
         EventKind::Formed => "formed",
+        EventKind::Resumed => "resumed",
         EventKind::FirstStep => "started",
         EventKind::Lost => "lost",
         EventKind::CheckpointProblem => "checkpoint",

@@ -1,7 +1,8 @@
 //! What a worker and the agent of its node say to each other over a Unix socket.
 //!
 //! Frames are length-delimited postcard. The agent names the socket in [`ENV`]; the worker connects, says
-//! [`WorkerMsg::Hello`], and gets [`AgentMsg::Start`]. From then on each side sends whenever it has something to say.
+//! [`WorkerMsg::Hello`], and gets [`AgentMsg::Start`]. From then on each side sends whenever it has something to say. A generation
+//! ends for a worker that outlives it with [`WorkerMsg::Interrupted`]; the next one begins with another `Start`.
 //! A closed socket means that the other side is gone: the worker then leaves at once.
 
 use crate::{
@@ -81,8 +82,18 @@ pub enum WorkerMsg {
         /// What the driver calls it; none where it doesn't tell.
         gpu: Option<GpuUuid>,
     },
+    /// Rank 0: the generation goes on from a step whose state was in its ranks' memory, not in a checkpoint.
+    Resumed {
+        /// The step.
+        step: Step,
+        /// Who had it, and gave it to those that had none as new.
+        source: Rank,
+    },
     /// Something a user must know.
     Warning(String),
+    /// Last message of a generation that can't go on; this process can. It holds what it has trained, and waits for the next
+    /// [`AgentMsg::Start`].
+    Interrupted(Failure),
     /// Last message.
     Finished(WorkerOutcome),
 }
@@ -158,7 +169,7 @@ impl FailureKind {
 /// From the agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum AgentMsg {
-    /// First message.
+    /// First message of each generation.
     Start(Box<Start>),
     /// Answer to [`WorkerMsg::Store`].
     StoreReply {
@@ -181,6 +192,8 @@ pub enum AgentMsg {
         /// Who or what asked.
         reason: String,
     },
+    /// The generation is over: leave whatever is under way, and answer with [`WorkerMsg::Interrupted`].
+    Revoke,
     /// To rank 0: all ranks record their next steps, from one that they agree on, and answer with [`WorkerMsg::Traced`].
     Trace(TraceOrder),
 }

@@ -2,7 +2,7 @@ use super::outbox::Outbox;
 use super::store::{LinkStore, Pending};
 use crate::control::{Control, Stop};
 use crate::{Error, Result};
-use lockstep_run::link::{self, AgentMsg, Start, WorkerMsg, WorkerOutcome};
+use lockstep_run::link::{self, AgentMsg, Failure, Phase, Start, WorkerMsg, WorkerOutcome};
 use lockstep_run::process::say;
 use rustix::process::{Signal, getpid, kill_process};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,8 +36,13 @@ pub(crate) struct Link {
 pub(crate) struct Served {
     outbox: Outbox,
     pending: Arc<Pending>,
+    /// Generations that begin.
+    orders: std::sync::mpsc::Receiver<Order>,
     ended: std::sync::mpsc::Receiver<()>,
 }
+
+/// What the agent orders for a generation, and where its further orders arrive.
+type Order = (Start, Arc<Control>);
 
 impl Link {
     /// Connects, introduces this worker, and waits for its orders.
@@ -60,8 +65,9 @@ impl Link {
     pub(crate) fn serve(self, heartbeat: Duration, control: Arc<Control>) -> Result<Served> {
         let (outbox, outgoing) = Outbox::new();
         let (guard, ended) = std::sync::mpsc::channel();
+        let (order, orders) = std::sync::mpsc::channel();
         let pending = Arc::new(Pending::default());
-        let io = Io { control, pending: Arc::clone(&pending), sender: self.sender, outgoing };
+        let io = Io { control, order, pending: Arc::clone(&pending), sender: self.sender, outgoing };
         let (runtime, receiver) = (self.runtime, self.receiver);
         std::thread::Builder::new()
             .name("link".to_owned())
@@ -82,7 +88,7 @@ impl Link {
                 }
             })
             .map_err(|source| Error::Os { what: "starting the link's thread", source })?;
-        Ok(Served { outbox, pending, ended })
+        Ok(Served { outbox, pending, orders, ended })
     }
 }
 
@@ -95,6 +101,16 @@ impl Served {
     /// The store of the generation.
     pub(crate) fn store(&self) -> LinkStore {
         LinkStore::new(self.outbox(), Arc::clone(&self.pending))
+    }
+
+    /// Ends this worker's part in a generation, whose `control` that is, and waits for the next one.
+    ///
+    /// # Errors
+    /// [`Error::Link`] where there will be none.
+    pub(crate) fn next(&self, failure: Failure, control: &Control) -> Result<Order> {
+        control.enter(Phase::Starting);
+        self.outbox.send(WorkerMsg::Interrupted(failure));
+        self.orders.recv().map_err(|_| failed("waiting for orders", "the link is closed"))
     }
 
     /// Says the last word and waits until it has left.
@@ -118,7 +134,9 @@ async fn greet(socket: &Path, local_rank: u32) -> Result<(Receiver, Sender, Star
 
 /// What the link's thread works with.
 struct Io {
+    /// Of the generation that this worker is in, or was in last.
     control: Arc<Control>,
+    order: std::sync::mpsc::Sender<Order>,
     pending: Arc<Pending>,
     sender: Sender,
     outgoing: mpsc::UnboundedReceiver<WorkerMsg>,
@@ -152,7 +170,7 @@ impl Io {
         }
     }
 
-    fn obey(&self, message: AgentMsg) -> Option<WorkerMsg> {
+    fn obey(&mut self, message: AgentMsg) -> Option<WorkerMsg> {
         match message {
             AgentMsg::StoreReply { id, reply } => {
                 self.pending.answer(id, reply);
@@ -169,7 +187,16 @@ impl Io {
                 self.control.order_trace(order);
                 None
             }
-            AgentMsg::Start(_) => Some(WorkerMsg::Warning("the agent said Start twice".to_owned())),
+            AgentMsg::Revoke => {
+                self.control.revoke();
+                None
+            }
+            AgentMsg::Start(start) => {
+                self.control = Arc::default();
+                // Who doesn't wait for it is about to leave.
+                let _ = self.order.send((*start, Arc::clone(&self.control)));
+                None
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::World;
 use super::device::{Compute, Found, place};
+use crate::control::Control;
 use crate::link::Outbox;
 use crate::{Error, Result};
 use lockstep_c10d::{
@@ -23,9 +24,11 @@ pub(crate) fn form(
     start: &Start,
     store: &Arc<dyn Store>,
     found: &Found,
+    control: &Control,
     outbox: &Outbox,
 ) -> Result<(World, Compute)> {
-    let control = Former { job, start, store }.on_cpus("group", GlooOptions::default().threads)?;
+    let former = Former { job, start, store, control };
+    let control = former.on_cpus("group", GlooOptions::default().threads)?;
     let world = World::new(start.rank, start.world_size, control);
 
     let has_gpu = if found.has_gpu() { 1.0 } else { 0.0 };
@@ -39,7 +42,7 @@ pub(crate) fn form(
         None => Ok((world, compute)),
         Some(cuda) => {
             outbox.send(WorkerMsg::Computes { gpu: place(start).uuid().map(GpuUuid) });
-            let tensors = Former { job, start, store }.on_gpus("nccl", cuda)?;
+            let tensors = former.on_gpus("nccl", cuda)?;
             Ok((world.with_tensors(tensors), compute))
         }
     }
@@ -53,9 +56,10 @@ pub(crate) fn form_another(
     job: &JobSpec,
     start: &Start,
     store: &Arc<dyn Store>,
+    control: &Control,
     compute: &Compute,
 ) -> Result<Arc<dyn ProcessGroup>> {
-    let former = Former { job, start, store };
+    let former = Former { job, start, store, control };
     match &compute.cuda {
         // One operation at a time.
         None => former.on_cpus(name, 1),
@@ -68,6 +72,8 @@ struct Former<'a> {
     job: &'a JobSpec,
     start: &'a Start,
     store: &'a Arc<dyn Store>,
+    /// Told of each group, to end a wait in it.
+    control: &'a Control,
 }
 
 impl Former<'_> {
@@ -80,7 +86,7 @@ impl Former<'_> {
         };
         let (rank, size) = self.ranks();
         let group = GlooGroup::form(self.keys(name), rank, size, &options);
-        Ok(Arc::new(group.map_err(lost(self.start.rank))?))
+        self.formed(Arc::new(group.map_err(lost(self.start.rank))?))
     }
 
     fn on_gpus(&self, name: &str, cuda: &Cuda) -> Result<Arc<dyn ProcessGroup>> {
@@ -91,7 +97,12 @@ impl Former<'_> {
         };
         let (rank, size) = self.ranks();
         let group = NcclGroup::form(self.keys(name), rank, size, cuda, &options);
-        Ok(Arc::new(group.map_err(lost(self.start.rank))?))
+        self.formed(Arc::new(group.map_err(lost(self.start.rank))?))
+    }
+
+    fn formed(&self, group: Arc<dyn ProcessGroup>) -> Result<Arc<dyn ProcessGroup>> {
+        self.control.waits_in(&group);
+        Ok(group)
     }
 
     fn keys(&self, name: &str) -> Arc<dyn Store> {

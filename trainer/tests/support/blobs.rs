@@ -14,6 +14,9 @@ pub const LENGTH: i64 = 16;
 /// Tokens are below this.
 pub const VOCAB: i64 = 60;
 
+/// Where a rank may be lost, see [`Blobs::lost`].
+pub const EVALUATION: u64 = u64::MAX;
+
 /// Some classes of points. Clone it for each rank.
 #[derive(Clone)]
 pub struct Blobs {
@@ -25,7 +28,7 @@ pub struct Blobs {
     pub is_bad: fn(u64) -> bool,
     /// How long each rank waits for a batch.
     pub delay: fn(u32) -> Duration,
-    /// A rank, and the how manieth of the batches that it asks for ends it.
+    /// A rank, and the how manieth of the batches that it asks for ends it; or an [`EVALUATION`].
     pub lost: Option<(u32, u64)>,
     /// What each rank sees of files.
     pub seen: Arc<dyn Fn(u32) -> Seen + Send + Sync>,
@@ -216,6 +219,9 @@ struct Eval {
 
 impl EvalSource for Eval {
     fn batches(&mut self) -> Result<Box<dyn Iterator<Item = Result<Batch>> + '_>> {
+        if self.blobs.lost == Some((self.replica.rank(), EVALUATION)) {
+            return Err(Error::Panic { message: "lost on purpose".into() });
+        }
         let first = self.blobs.num_train;
         let all = first + u64::from(self.replica.rank())..first + self.blobs.num_eval;
         let mine: Vec<u64> = all.step_by(self.replica.world_size() as usize).collect();

@@ -1,7 +1,7 @@
 use super::propose::propose;
 use super::{Done, Driver, Facts, StartError, setup};
 use crate::machine::{Action, Event, Mercy};
-use crate::workers::{Contract, Workers};
+use crate::workers::{Contract, Kept, Workers};
 use lockstep_run::control::Live;
 use lockstep_run::link::{Failure, FailureKind, Gpus, Start, WorkerOutcome};
 use lockstep_run::{Body, Code, Membership, Provenance, Rank};
@@ -39,16 +39,27 @@ impl Driver {
             Action::KillWorkers { mercy } => {
                 self.gpus.stop(self.now());
                 let (workers, done, facts) = (self.workers.take(), self.done.clone(), self.facts.clone());
+                let kept = std::mem::take(&mut self.kept);
                 let recovery = &facts.job.recovery;
                 // Lockstep's own workers have nothing to save; a user's command may.
                 let grace = (!facts.program.speaks).then(|| match mercy {
-                    Mercy::Revoke => recovery.revoke.duration(),
+                    Mercy::Keep | Mercy::Revoke => recovery.revoke.duration(),
                     Mercy::Grace => recovery.grace.duration(),
                 });
+                let keeps = mercy == Mercy::Keep && facts.program.speaks;
+                let patience = recovery.revoke.duration();
                 tokio::spawn(async move {
-                    if let Some(workers) = workers {
-                        workers.end(grace).await;
-                    }
+                    let kept = match workers {
+                        Some(workers) if keeps => workers.revoke(patience).await,
+                        Some(workers) => {
+                            drop(kept);
+                            workers.end(grace).await;
+                            Kept::default()
+                        }
+                        None if keeps => kept,
+                        None => Kept::default(),
+                    };
+                    let _ = done.send(Done::Revoked(kept));
                     let free_port = setup::free_port(&facts.args.host).ok();
                     let _ = done.send(Done::Event(Box::new(Event::WorkersGone { free_port })));
                 });
@@ -101,7 +112,8 @@ impl Driver {
         self.reporter.started(record.generation, self.restarts, of_rank_0);
         self.begin_gpus(record);
         let sockets = self.sockets.path();
-        match Workers::start(&self.facts.program, starts, sockets, &self.heard, &self.reporter) {
+        let kept = std::mem::take(&mut self.kept);
+        match Workers::start(&self.facts.program, starts, kept, sockets, &self.heard, &self.reporter) {
             Ok(workers) => self.workers = Some(workers),
             // What is started is this agent's own program, so it is the machine that lacks something: descriptors, memory,
             // processes. That may be over in a moment.

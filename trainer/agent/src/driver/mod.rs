@@ -18,7 +18,7 @@ use crate::machine::{self, ExitCode, Machine, Time};
 use crate::net::{Arrival, ConnectionId, Net, Outgoing};
 use crate::report::Reporter;
 use crate::wire::{Beat, LeaderMsg, MemberMsg};
-use crate::workers::{Heard, Program, Workers};
+use crate::workers::{Heard, Kept, Program, Workers};
 use anyhow::Context;
 use jiff::Timestamp;
 use lockstep_job::JobSpec;
@@ -69,6 +69,8 @@ struct Driver {
     reporter: Reporter,
     kv: Kv,
     workers: Option<Workers>,
+    /// Those that have outlived their generation.
+    kept: Kept,
     members: HashMap<NodeId, Connected>,
     leader: Option<(ConnectionId, Outgoing<MemberMsg>)>,
     sockets: Temporary,
@@ -100,6 +102,7 @@ struct Connected {
 /// What a task that the driver started came to.
 enum Done {
     Event(Box<machine::Event>),
+    Revoked(Kept),
     Dialed(NodeId, Incarnation, Option<(ConnectionId, Outgoing<MemberMsg>)>),
     Asked(Generation, Vec<(u64, RunRequest)>),
 }
@@ -194,6 +197,7 @@ impl Driver {
     fn on_done(&mut self, done: Done) {
         match done {
             Done::Event(event) => self.handle(*event),
+            Done::Revoked(kept) => self.kept = kept,
             Done::Dialed(node, incarnation, connection) => {
                 let ok = connection.is_some();
                 if ok {
@@ -316,9 +320,14 @@ impl Driver {
             }
             WorkerMsg::Traced { number, recorded } => self.on_traced(generation, rank, number, recorded),
             WorkerMsg::Computes { gpu } => self.on_computes(generation, gpu),
+            WorkerMsg::Resumed { step, source } => {
+                let text = format!("step {step}, from the memory of rank {source}");
+                let event = self.reporter.here(generation, EventKind::Resumed, text);
+                self.reporter.tell(Event { step: Some(step), ..event });
+            }
             WorkerMsg::Warning(text) => self.reporter.event(generation, EventKind::Warning, text),
-            // Both belong to the connection, which deals with them itself.
-            WorkerMsg::Hello { .. } | WorkerMsg::Finished(_) => {}
+            // They belong to the connection, which deals with them itself.
+            WorkerMsg::Hello { .. } | WorkerMsg::Interrupted(_) | WorkerMsg::Finished(_) => {}
         }
     }
 
@@ -400,6 +409,7 @@ impl Driver {
     }
 
     async fn leave(mut self) -> ExitCode {
+        drop(std::mem::take(&mut self.kept));
         self.reporter.clone().close().await;
         for (_, member) in self.members.drain() {
             member.outgoing.close().await;

@@ -8,7 +8,7 @@ use crate::machine::{Config, Machine, Timings};
 use crate::net::{Arrival, Net};
 use crate::report::Reporter;
 use crate::wire::{Introduction, Offer};
-use crate::workers::{Heard, Program, adopt, private_folder};
+use crate::workers::{Heard, Kept, Program, adopt, private_folder};
 use anyhow::Context;
 use jiff::Timestamp;
 use lockstep_job::{Code, JobSpec};
@@ -102,6 +102,7 @@ pub(super) async fn start(
         reporter,
         kv: Kv::default(),
         workers: None,
+        kept: Kept::default(),
         members: Default::default(),
         leader: None,
         sockets: private_folder(temporary::places()).map_err(Again)?,

@@ -60,7 +60,7 @@ pub enum Event {
         /// Its last word, or how it ended.
         how: Result<WorkerOutcome, String>,
     },
-    /// Answer to [`Action::KillWorkers`]: no worker of this node lives.
+    /// Answer to [`Action::KillWorkers`]: no worker of this node is in a generation.
     WorkersGone {
         /// A port for the next generation, if there is one: the last one's may be why it failed.
         free_port: Option<u16>,
@@ -142,7 +142,7 @@ pub enum Action {
     },
     /// Start this node's workers of a generation.
     StartWorkers(Box<Membership>),
-    /// Kill this node's workers; answer with [`Event::WorkersGone`].
+    /// End this node's part in a generation; answer with [`Event::WorkersGone`] once none of its workers is in it.
     KillWorkers {
         /// How long they may take to end by themselves.
         mercy: Mercy,
@@ -159,11 +159,13 @@ pub enum Action {
     Exit(ExitCode),
 }
 
-/// How long a user's own command may take to end by itself after SIGTERM. Lockstep's workers have nothing to save and get
-/// SIGKILL at once.
+/// How long a user's own command may take to end by itself after SIGTERM. Lockstep's workers have nothing to save: they get SIGKILL
+/// at once, or outlive the generation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mercy {
-    /// `recovery.revoke`: others wait for it.
+    /// `recovery.revoke`: others wait for it. Lockstep's workers keep what they hold, those that leave the generation in that time.
+    Keep,
+    /// `recovery.revoke`: this agent leaves.
     Revoke,
     /// `recovery.grace`: it was asked to stop.
     Grace,

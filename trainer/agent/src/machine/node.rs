@@ -336,7 +336,7 @@ impl Machine {
             State::Running { leader, .. } if *leader != self.config.node => {
                 self.node.revoked = Some(leader_is_gone(*leader));
                 self.node.state = State::Clearing { leader: None, exit: None };
-                out.push(Action::KillWorkers { mercy: Mercy::Revoke });
+                out.push(Action::KillWorkers { mercy: Mercy::Keep });
             }
             State::Clearing { leader, .. } if *leader != Some(self.config.node) => *leader = None,
             _ => {}
@@ -356,7 +356,7 @@ impl Machine {
             State::Joining { .. } => self.node.state = State::Seeking,
             _ => {
                 self.node.state = State::Clearing { leader: None, exit: None };
-                out.push(Action::KillWorkers { mercy: Mercy::Revoke });
+                out.push(Action::KillWorkers { mercy: Mercy::Keep });
             }
         }
     }
@@ -385,7 +385,7 @@ impl Machine {
             LeaderMsg::Revoke { generation, reason } if self.runs(generation) => {
                 self.node.revoked = Some(reason);
                 self.node.state = State::Clearing { leader: self.node.leader(), exit: None };
-                let mercy = if self.node.stop.is_some() { Mercy::Grace } else { Mercy::Revoke };
+                let mercy = if self.node.stop.is_some() { Mercy::Grace } else { Mercy::Keep };
                 out.push(Action::KillWorkers { mercy });
             }
             LeaderMsg::HoldAt { generation, ask, step } if self.runs(generation) => {

@@ -21,6 +21,10 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
+/// Workers between two generations. Dropping it kills them.
+#[derive(Debug, Default)]
+pub struct Kept(BTreeMap<Rank, Worker>);
+
 /// All workers of the node. Dropping it kills them.
 #[derive(Debug)]
 pub struct Workers {
@@ -31,13 +35,15 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Starts one worker for each `starts`; what they say and how they end goes to `heard`, what they print to `reporter`.
+    /// Starts one worker for each `starts`, or lets one of `kept` go on that waits for it; what they say and how they end goes to
+    /// `heard`, what they print to `reporter`.
     ///
     /// # Errors
     /// Where the program can't be started at all; the message names it. Workers that did start are killed.
     pub fn start(
         program: &Program,
         starts: Vec<(Start, Contract)>,
+        mut kept: Kept,
         sockets: &Path,
         heard: &mpsc::Sender<Heard>,
         reporter: &Reporter,
@@ -46,7 +52,13 @@ impl Workers {
         for (start, contract) in starts {
             (workers.generation, workers.world_size) = (start.generation, start.world_size);
             let rank = start.rank;
-            let worker = Worker::start(program, start, &contract, sockets, heard.clone(), reporter)?;
+            let worker = match kept.0.remove(&rank).filter(Worker::waits) {
+                Some(worker) => {
+                    worker.begin(start);
+                    worker
+                }
+                None => Worker::start(program, start, &contract, sockets, heard.clone(), reporter)?,
+            };
             workers.by_rank.insert(rank, worker);
         }
         Ok(workers)
@@ -86,6 +98,20 @@ impl Workers {
         }
     }
 
+    /// Ends the workers' parts in their generation, and waits for that. Who takes longer than `patience` is killed; the others wait
+    /// for the next generation.
+    pub async fn revoke(self, patience: Duration) -> Kept {
+        let all = futures::future::join_all(self.by_rank.values().map(Worker::revoke));
+        let _ = tokio::time::timeout(patience, all).await;
+        let (kept, ended): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            self.by_rank.into_iter().partition(|(_, worker)| worker.waits());
+        ended.values().for_each(Worker::kill);
+        futures::future::join_all(ended.values().map(Worker::gone)).await;
+        let known: Vec<_> = kept.values().map(Worker::pid).collect();
+        strays::end_all(&known).await;
+        Kept(kept)
+    }
+
     /// Ends all workers and waits until none lives. Where `grace` is given they get SIGTERM and that long first.
     pub async fn end(self, grace: Option<Duration>) {
         if let Some(grace) = grace {
@@ -95,7 +121,7 @@ impl Workers {
         }
         self.by_rank.values().for_each(Worker::kill);
         futures::future::join_all(self.by_rank.values().map(Worker::gone)).await;
-        strays::end_all().await;
+        strays::end_all(&[]).await;
     }
 
     /// Whether some worker, a user's own command, has got on since this was last asked.

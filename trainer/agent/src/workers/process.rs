@@ -61,7 +61,7 @@ impl Program {
 pub enum Heard {
     /// A message.
     Message(Generation, Rank, WorkerMsg),
-    /// Its end: the last word, or how it ended without one.
+    /// Its end, or that of its part in the generation: the last word, or how it ended without one.
     Left(Generation, Rank, Result<WorkerOutcome, String>),
 }
 
@@ -70,6 +70,8 @@ pub enum Heard {
 pub struct Worker {
     pid: Pid,
     to: mpsc::UnboundedSender<AgentMsg>,
+    /// What it was told last, and whether it has left that generation and waits for the next one.
+    part: Arc<Part>,
     gone: watch::Receiver<bool>,
     started: Instant,
     /// Lines that it has printed.
@@ -77,6 +79,13 @@ pub struct Worker {
     /// The file that it may touch, and what was last seen of it and of its output.
     heartbeat: PathBuf,
     seen: (u64, Option<SystemTime>),
+}
+
+/// A worker's part in a generation.
+#[derive(Debug)]
+struct Part {
+    generation: watch::Sender<Generation>,
+    is_over: watch::Sender<bool>,
 }
 
 impl Worker {
@@ -122,19 +131,49 @@ impl Worker {
         let (to, messages) = mpsc::unbounded_channel();
         let (tell_gone, gone) = watch::channel(false);
         let speaks = program.speaks;
+        let part = Arc::new(Part {
+            generation: watch::Sender::new(start.generation),
+            is_over: watch::Sender::new(false),
+        });
+        let its_part = Arc::clone(&part);
         tokio::spawn(async move {
-            let (generation, rank) = (start.generation, start.rank);
-            let how = run(process, &tell_gone, outputs, listener, start, speaks, messages, &heard).await;
+            let rank = start.rank;
+            let how =
+                run(process, &tell_gone, outputs, listener, start, speaks, messages, &its_part, &heard).await;
+            let generation = *its_part.generation.borrow();
             let how = how.map_err(|status| describe(status, &memory));
             let _ = std::fs::remove_file(&socket);
             let _ = heard.send(Heard::Left(generation, rank, how)).await;
         });
         let (started, seen) = (Instant::now(), (0, None));
-        Ok(Self { pid, to, gone, started, printed, heartbeat, seen })
+        Ok(Self { pid, to, part, gone, started, printed, heartbeat, seen })
     }
 
     pub(super) fn send(&self, message: AgentMsg) {
         let _ = self.to.send(message);
+    }
+
+    /// Begins another generation in a worker that waits for one.
+    pub(super) fn begin(&self, start: Start) {
+        self.part.is_over.send_replace(false);
+        self.send(AgentMsg::Start(Box::new(start)));
+    }
+
+    /// Whether it waits for another generation.
+    pub(super) fn waits(&self) -> bool {
+        *self.part.is_over.borrow() && !*self.gone.borrow()
+    }
+
+    /// Ends its part in the generation; returns once it has, or has ended itself.
+    pub(super) async fn revoke(&self) {
+        if !self.waits() {
+            self.send(AgentMsg::Revoke);
+        }
+        let mut over = self.part.is_over.subscribe();
+        tokio::select! {
+            _ = over.wait_for(|over| *over) => {}
+            () = self.gone() => {}
+        }
     }
 
     pub(super) fn pid(&self) -> Pid {
@@ -250,9 +289,10 @@ async fn run(
     start: Start,
     speaks: bool,
     messages: mpsc::UnboundedReceiver<AgentMsg>,
+    part: &Part,
     heard: &mpsc::Sender<Heard>,
 ) -> Result<WorkerOutcome, std::io::Result<ExitStatus>> {
-    let mut talk = std::pin::pin!(talk(listener, start, messages, heard));
+    let mut talk = std::pin::pin!(talk(listener, start, messages, part, heard));
     let (mut last_word, mut talk_over) = (None, !speaks);
     loop {
         tokio::select! {
@@ -302,9 +342,10 @@ async fn talk(
     listener: UnixListener,
     start: Start,
     mut messages: mpsc::UnboundedReceiver<AgentMsg>,
+    part: &Part,
     heard: &mpsc::Sender<Heard>,
 ) -> Option<WorkerOutcome> {
-    let (generation, rank) = (start.generation, start.rank);
+    let rank = start.rank;
     let stream = accept(&listener).await?;
     let (mut receiver, mut sender) = link::split(stream);
     match receiver.recv::<WorkerMsg>().await {
@@ -313,6 +354,9 @@ async fn talk(
     }
     let send = async {
         while let Some(message) = messages.recv().await {
+            if let AgentMsg::Start(start) = &message {
+                part.generation.send_replace(start.generation);
+            }
             if sender.send(&message).await.is_err() {
                 break;
             }
@@ -320,9 +364,20 @@ async fn talk(
         std::future::pending::<()>().await;
     };
     let receive = async {
+        // What it says between two generations belongs to none.
+        let mut left = None;
         loop {
-            match receiver.recv::<WorkerMsg>().await {
+            let received = receiver.recv::<WorkerMsg>().await;
+            let generation = *part.generation.borrow();
+            match received {
                 Ok(Some(WorkerMsg::Finished(outcome))) => return Some(outcome),
+                Ok(Some(WorkerMsg::Interrupted(failure))) => {
+                    left = Some(generation);
+                    let how = Ok(WorkerOutcome::Failed(failure));
+                    heard.send(Heard::Left(generation, rank, how)).await.ok()?;
+                    part.is_over.send_replace(true);
+                }
+                Ok(Some(_)) if left == Some(generation) => {}
                 Ok(Some(message)) => heard.send(Heard::Message(generation, rank, message)).await.ok()?,
                 Ok(None) => return None,
                 Err(e) => {

@@ -20,11 +20,11 @@ pub(crate) fn reap(known: &[Pid]) {
     }
 }
 
-/// Kills and reaps every child of this process; for when no worker runs.
-pub(crate) async fn end_all() {
+/// Kills and reaps every child of this process but those that are `known`; for when no other worker runs.
+pub(crate) async fn end_all(known: &[Pid]) {
     let until = Instant::now() + DEADLINE;
     loop {
-        let strays = children();
+        let strays: Vec<_> = children().into_iter().filter(|pid| !known.contains(pid)).collect();
         if strays.is_empty() || Instant::now() > until {
             return;
         }

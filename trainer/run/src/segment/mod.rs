@@ -63,6 +63,8 @@ pub enum EventKind {
     Joined,
     /// A generation was committed.
     Formed,
+    /// It goes on with what its ranks still hold, not from a checkpoint.
+    Resumed,
     /// The first step of a launch was done.
     FirstStep,
     /// A worker or node was lost.
@@ -83,13 +85,14 @@ pub enum EventKind {
     Cluster,
 }
 
-/// Joins metrics of all generations: a later generation wins a repeated step, evaluations join their step.
+/// Joins metrics of all generations: a later generation wins a repeated step, evaluations join their step, also those that a later
+/// generation made up for.
 pub fn merge_metrics(lines: impl IntoIterator<Item = Metric>) -> Vec<Metric> {
     let mut by_step: BTreeMap<Step, Metric> = BTreeMap::new();
     for line in lines {
         match by_step.get_mut(&line.report.step) {
             Some(old) if old.generation > line.generation => {}
-            Some(old) if old.generation == line.generation => {
+            Some(old) if old.generation == line.generation || line.report.loss.is_none() => {
                 old.report.join(line.report);
                 (old.at, old.gpu_seconds) = (old.at.max(line.at), line.gpu_seconds.or(old.gpu_seconds));
             }
@@ -127,6 +130,10 @@ mod tests {
             (Some(2.0), 0.5),
             "an evaluation joins its step"
         );
+        let mut made_up_for = metric(1, 2, None);
+        made_up_for.report.eval.insert("accuracy".into(), 0.25);
+        let merged = merge_metrics([metric(1, 1, Some(3.0)), made_up_for]);
+        assert_eq!((merged[0].report.loss, merged[0].report.eval["accuracy"]), (Some(3.0), 0.25));
         let merged = merge_metrics(lines);
         assert_eq!(merged.iter().map(|m| m.report.loss).collect::<Vec<_>>(), [Some(3.0), Some(1.0)]);
         assert!(merged[1].report.eval.is_empty(), "nothing of the older generation is left");

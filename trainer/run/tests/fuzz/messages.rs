@@ -43,6 +43,8 @@ fn from_workers() -> Vec<WorkerMsg> {
         WorkerMsg::Computes { gpu: Some(GpuUuid([0xff; 16])) },
         WorkerMsg::Computes { gpu: None },
         WorkerMsg::Warning("é".into()),
+        WorkerMsg::Resumed { step: Step(7), source: Rank(1) },
+        WorkerMsg::Interrupted(Failure { kind: FailureKind::PeerLost, message: "gone".into() }),
         WorkerMsg::Finished(WorkerOutcome::Done { step: Step(30) }),
         WorkerMsg::Finished(WorkerOutcome::Stopped { step: Step(30) }),
         WorkerMsg::Finished(WorkerOutcome::Failed(failure)),

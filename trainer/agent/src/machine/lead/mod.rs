@@ -381,8 +381,9 @@ impl Machine {
                 let nodes: Vec<_> = (0..self.config.num_nodes).map(NodeId).collect();
                 out.extend(nodes.into_iter().map(|node| Action::ToMember { node, msg: committed() }));
             }
-            Body::Formed { members, start_from, .. } => {
+            Body::Formed { members, start_from, restart, .. } => {
                 let nodes: Vec<_> = members.iter().map(|m| m.node.0).collect();
+                let newer = if restart { " or newer in memory" } else { "" };
                 let gone = members
                     .iter()
                     .find(|m| lead.joins.get(&m.node).is_none_or(|j| j.0 != m.incarnation))
@@ -393,7 +394,11 @@ impl Machine {
                     generation: record.generation,
                     node: None,
                     rank: None,
-                    text: format!("nodes {}; from {start_from}; {}", join_numbers(&nodes), record.reason),
+                    text: format!(
+                        "nodes {}; from {start_from}{newer}; {}",
+                        join_numbers(&nodes),
+                        record.reason
+                    ),
                 }));
                 lead.joins.clear();
                 lead.state = State::Leading(Box::new(Leading::new(now, record.generation, members)));
