@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lockstep_c10d::{
-    Error, GlooGroup, MemoryStore, PrefixStore, ProcessGroup, ReduceOp, Reducer, Store, conformance,
+    Error, GlooGroup, GlooOptions, MemoryStore, PrefixStore, ProcessGroup, ReduceOp, Reducer, Store,
+    conformance,
 };
 use support::socket_store::{SocketStore, serve};
 use support::{DEADLINE, Model, options};
@@ -123,6 +124,15 @@ fn survivors_of_a_kill_that_they_wait_for_notice_and_go_on_without_it() {
     survive("waiting 2", 2);
 }
 
+/// Gloo waits for what was started before it lets go of a group, with a timeout of 10 minutes here.
+#[test]
+fn an_abort_waits_for_nothing_that_was_started() {
+    let mut ranks = Ranks::start("starting", 2);
+    for rank in 0..2 {
+        assert!(ranks.wait(rank).success(), "rank {rank} failed, see above");
+    }
+}
+
 /// A rank's side. Not a test of its own: `Ranks` runs it in each child.
 #[test]
 #[ignore = "the other tests run it as a rank"]
@@ -143,6 +153,7 @@ fn rank() {
         })
         .unwrap(),
         ["training"] => rank.train_until_lost(),
+        ["starting"] => rank.abort_what_was_started(),
         ["waiting", silent] => rank.wait_until_lost(silent.parse().unwrap()),
         _ => panic!("{arguments}"),
     }
@@ -197,6 +208,23 @@ impl RankProcess {
         }
         let error = group.all_reduce(&tensor, ReduceOp::Sum).unwrap_err();
         self.go_on_without(&error, &Model::new());
+    }
+
+    fn abort_what_was_started(&self) {
+        let store = Arc::new(PrefixStore::new("first", self.store.clone()));
+        let long = GlooOptions { collective_timeout: Duration::from_secs(600), ..options() };
+        let group = GlooGroup::form(store, self.rank, self.world_size, &long).unwrap();
+        if self.rank == 1 {
+            // Lives, and never joins.
+            self.store.get("aborted/0", DEADLINE).unwrap();
+            return;
+        }
+        let tensor = Tensor::ones([1 << 20], (Kind::Float, Device::Cpu));
+        let started = group.start_all_reduce(tensor, ReduceOp::Sum).unwrap();
+        std::thread::scope(|scope| scope.spawn(|| group.abort("revoked")).join().unwrap());
+        assert!(matches!(started.wait(), Err(Error::Aborted { .. })));
+        drop(group);
+        self.report("aborted", "");
     }
 
     fn go_on_without(&self, error: &Error, model: &Model) {

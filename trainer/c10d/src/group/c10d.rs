@@ -122,7 +122,7 @@ impl Shared {
         call: impl FnOnce(&mut State) -> Result<T, Failure>,
     ) -> Result<T> {
         if let Some(reason) = self.aborted.get() {
-            state.close();
+            self.close(&mut state);
             return Err(Error::Aborted { operation, reason: reason.clone() });
         }
         let result = call(&mut state).map_err(|failure| match failure {
@@ -136,7 +136,7 @@ impl Shared {
             let _ = self.aborted.set(error.to_string());
         }
         if self.aborted.get().is_some() {
-            state.close();
+            self.close(&mut state);
         }
         result
     }
@@ -146,11 +146,17 @@ impl Shared {
         let _ = self.sockets.set(sockets);
     }
 
+    /// Closes the connections. What was started and not waited for fails first, or Gloo would wait for it.
+    fn close(&self, state: &mut State) {
+        self.sockets.get().into_iter().filter(|sockets| sockets.is_alone()).for_each(Sockets::shut);
+        state.close();
+    }
+
     fn abort(&self, reason: &str) {
         let _ = self.aborted.set(reason.to_owned());
         match self.state.try_lock() {
-            Ok(mut state) => state.close(),
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().close(),
+            Ok(mut state) => self.close(&mut state),
+            Err(TryLockError::Poisoned(poisoned)) => self.close(&mut poisoned.into_inner()),
             // An operation is running: without connections it fails now, and closes the group.
             Err(TryLockError::WouldBlock) => self.sockets.get().into_iter().for_each(Sockets::shut),
         }

@@ -12,9 +12,13 @@ use rustix::fs::fstat;
 use rustix::io::fcntl_dupfd_cloexec;
 use rustix::net::{AddressFamily, Shutdown, getpeername, getsockname, shutdown, sockopt};
 
-/// The descriptors of a group's connections, and their inodes.
-#[derive(Debug, Default)]
-pub(crate) struct Sockets(Vec<(RawFd, u64)>);
+/// The descriptors of a group's connections.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    /// Numbers and inodes.
+    all: Vec<(RawFd, u64)>,
+    is_alone: bool,
+}
 
 /// Held while a listener is made, so that the new one is known by there having been none like it.
 static LISTENING: Mutex<()> = Mutex::new(());
@@ -32,12 +36,18 @@ impl Sockets {
             let peer = address(getpeername(&socket).ok()??)?;
             is_of_group(local, peer).then_some((fd, inode(&socket)?))
         });
-        Self(found.collect())
+        let num_here = listeners().filter(|port| all.contains(port)).count();
+        Self { all: found.collect(), is_alone: num_here == 1 }
+    }
+
+    /// Whether this process has one rank of the group, so that no connection is another's.
+    pub(super) fn is_alone(&self) -> bool {
+        self.is_alone
     }
 
     /// Ends the connections under whoever uses them: operations on them fail, in all threads and at the peers. Doesn't wait.
     pub(super) fn shut(&self) {
-        for (fd, expected) in &self.0 {
+        for (fd, expected) in &self.all {
             if let Some(socket) = duplicate(*fd).filter(|socket| inode(socket) == Some(*expected)) {
                 // It fails where the peer was first.
                 let _ = shutdown(&socket, Shutdown::Both);
