@@ -14,9 +14,17 @@ use support::{Run, World, alone, job_from};
 
 const STEPS: u64 = 12;
 
+/// What ranks have said, in all generations.
+#[derive(Default)]
+struct Told {
+    evaluations: Vec<BTreeMap<String, f64>>,
+    /// Which step each generation but the first went on from, and whose state that was.
+    resumed: Vec<(u64, u32)>,
+}
+
 /// Trains through generations, each of which but the last ends when one rank is lost: `losses` says which, and in which of the
 /// generation's steps. The lost rank comes back as a process that knows nothing.
-fn trained_through(world: &World, losses: &[(u32, u64)]) -> Vec<BTreeMap<String, f64>> {
+fn trained_through(world: &World, losses: &[(u32, u64)]) -> Told {
     let _alone = alone();
     tch::set_num_threads(1);
     let generations: Vec<_> = (0..=losses.len() as u64)
@@ -27,10 +35,10 @@ fn trained_through(world: &World, losses: &[(u32, u64)]) -> Vec<BTreeMap<String,
         .collect();
     let size = world.job.world_size();
     let between = Barrier::new(size as usize);
-    let evaluations = Mutex::new(Vec::new());
+    let told = Mutex::new(Told::default());
     std::thread::scope(|scope| {
         for rank in 0..size {
-            let (generations, between, evaluations) = (&generations, &between, &evaluations);
+            let (generations, between, told) = (&generations, &between, &told);
             let rank_of_world = move || {
                 let new =
                     || Worker::new(world.task.as_ref(), &Value::Null, world.job.clone(), Found::default());
@@ -48,10 +56,13 @@ fn trained_through(world: &World, losses: &[(u32, u64)]) -> Vec<BTreeMap<String,
                         (_, other) => panic!("generation {}, rank {rank}: {other:?}", number + 1),
                     }
                     while let Ok(message) = inbox.try_recv() {
-                        if let WorkerMsg::Report(report) = message
-                            && !report.eval.is_empty()
-                        {
-                            evaluations.lock().unwrap().push(report.eval);
+                        let mut told = told.lock().unwrap();
+                        match message {
+                            WorkerMsg::Report(report) if !report.eval.is_empty() => {
+                                told.evaluations.push(report.eval)
+                            }
+                            WorkerMsg::Resumed { step, source } => told.resumed.push((step.0, source.0)),
+                            _ => {}
                         }
                     }
                     between.wait();
@@ -63,7 +74,7 @@ fn trained_through(world: &World, losses: &[(u32, u64)]) -> Vec<BTreeMap<String,
                 .unwrap();
         }
     });
-    evaluations.into_inner().unwrap()
+    told.into_inner().unwrap()
 }
 
 /// Returns all evaluations that were reported meanwhile.
@@ -78,7 +89,14 @@ fn survives(job: Value, losses: &[(u32, u64)]) -> Vec<BTreeMap<String, f64>> {
     undisturbed.data.num_eval = 20;
     undisturbed.train().done(STEPS);
     let disturbed = World { data: undisturbed.data.clone(), ..World::new(spec) };
-    let evaluations = trained_through(&disturbed, losses);
+    let told = trained_through(&disturbed, losses);
+    let mut done = 0;
+    let expected = losses.iter().map(|&(rank, batch)| {
+        // Who is lost when it asks for a batch has done the steps before.
+        done = if batch == EVALUATION { STEPS } else { done + batch - 1 };
+        (done, u32::from(rank == 0))
+    });
+    assert_eq!(told.resumed, expected.collect::<Vec<_>>(), "{losses:?}");
     let last = World {
         run: Run { generation: 1 + losses.len() as u64, ..disturbed.run.clone() },
         task: disturbed.task.clone(),
@@ -91,7 +109,7 @@ fn survives(job: Value, losses: &[(u32, u64)]) -> Vec<BTreeMap<String, f64>> {
             assert!(found[file] == *bytes, "{job}: {file} after {losses:?}");
         }
     }
-    evaluations
+    told.evaluations
 }
 
 #[test]
