@@ -184,17 +184,23 @@ fn workers_leave_when_their_agent_is_gone() {
 }
 
 #[test]
-fn the_survivor_of_a_killed_peer_says_so() {
+fn the_survivor_of_a_killed_peer_says_so_and_stays() {
     let case = Case::on_files(digits(2, json!({"train": {"steps": 1_000_000}})));
     let mut workers = case.start();
     workers.wait_for("checkpoint", committed(10));
     workers.kill_one(1);
-    let (failure, rank) = workers.wait_for("last word", |rank, message| match message {
-        WorkerMsg::Finished(WorkerOutcome::Failed(failure)) => Some((failure.clone(), rank)),
+    let (failure, rank) = workers.wait_for("word of its end", |rank, message| match message {
+        WorkerMsg::Interrupted(failure) => Some((failure.clone(), rank)),
         _ => None,
     });
     assert_eq!((rank, failure.kind), (0, FailureKind::PeerLost), "{}", failure.message);
-    assert_eq!(workers.exit(0).code(), Some(1));
+    // It waits for another generation, and says that it lives.
+    for _ in 0..3 {
+        workers
+            .wait_for("heartbeat", |_, message| matches!(message, WorkerMsg::Heartbeat { .. }).then_some(()));
+    }
+    workers.hang_up();
+    assert_eq!(workers.exit(0).signal(), Some(9), "a worker never outlives its agent");
 }
 
 #[test]
