@@ -26,18 +26,18 @@ pub(crate) fn take_up(
     store: &Arc<dyn Store>,
     patience: Duration,
 ) -> Result<Option<(Rank, Step)>> {
-    let mine = replica.held.as_ref().map(|held| held.state.step);
+    let mine = replica.step();
     let all = world.gather(HANDING_ON, Step(0), mine.map_or(NOTHING, |step| step.0 as f64))?;
     let Some((source, newest)) = newest(&all, saved) else { return Ok(None) };
     let lost =
         |reason: String| Error::PeerLost { rank: world.rank(), step: newest, during: HANDING_ON, reason };
     let is_newest = |step: f64| step == newest.0 as f64;
     if source == world.rank() {
-        let text = serde_json::to_vec(&replica.held).map_err(|e| lost(e.to_string()))?;
+        let text = serde_json::to_vec(&replica.held()).map_err(|e| lost(e.to_string()))?;
         store.set(KEY, &text).map_err(|e| lost(e.to_string()))?;
     }
     // Of whose state is as new, too: what the others are told is what all know.
-    let held = || -> Result<Option<Held>> {
+    let held = || -> Result<Held> {
         let text = store.get(KEY, patience).map_err(|e| lost(e.to_string()))?;
         serde_json::from_slice(&text).map_err(|e| lost(e.to_string()))
     };
@@ -49,11 +49,11 @@ pub(crate) fn take_up(
     // Whose state is as new keeps its own tensors, which the others' are compared with.
     if mine == Some(newest) {
         hand_on()?;
-        replica.held = held()?;
+        replica.described(held()?);
     } else {
         replica.filled(|_| {
             hand_on()?;
-            Ok((held()?, ()))
+            Ok((Some(held()?), ()))
         })?;
     }
     replicas::check(world, &tensors, newest)?;

@@ -145,11 +145,7 @@ impl Trainer<'_> {
             let learning_rate = learning_rate(&self.job.optimizer, step, self.calendar.total);
             // Not finite on one rank is not finite on all, through the sum: each leaves out the same updates.
             let found = self.replica.update(learning_rate, &norm.non_finite, running)?;
-            self.end(Part::Optimizer);
-            let kept = losses.iter().map(Tensor::shallow_clone).collect();
-            self.judge(Some(Unjudged { step, found, losses: kept }))?;
-            interval.add(losses, share.global_samples, global_items)?;
-
+            // At once: what the replica is, and how far it is, must not come apart.
             self.at = Position {
                 step,
                 samples_seen: self.at.samples_seen + share.global_samples,
@@ -157,6 +153,10 @@ impl Trainer<'_> {
                 epoch: share.epoch,
                 learning_rate,
             };
+            self.end(Part::Optimizer);
+            let kept = losses.iter().map(Tensor::shallow_clone).collect();
+            self.judge(Some(Unjudged { step, found, losses: kept }))?;
+            interval.add(losses, share.global_samples, global_items)?;
             self.control.done(step);
             self.enter(Phase::Training);
 
@@ -467,7 +467,9 @@ impl Trainer<'_> {
         if let Some(Unjudged { found, .. }) = self.unjudged.take() {
             self.guard.judge(Finiteness::of(found.f_double_value(&[])?));
         }
-        self.replica.held = Some(Held { state: self.state()?, evaluation: self.evaluation.take() });
+        let held = Held { state: self.state()?, evaluation: self.evaluation.take() };
+        let read = if self.dataset.listing.is_some() { self.source.contents() } else { Vec::new() };
+        self.replica.hold(held, read);
         if let Some(peers) = &self.replica.peers {
             peers.forget();
         }

@@ -8,24 +8,17 @@ use crate::data::{Data, same_data};
 use crate::finite::FiniteGuard;
 use crate::interval::Work;
 use crate::link::Outbox;
-use crate::rank::{Compute, Found, Parts, Replica, Running, Variables, World, group, hardware, peak_flops};
-use crate::seed::{Stream, seed_of};
-use crate::task::{Batch, Setup, Task};
+use crate::rank::{Compute, Found, Replica, Seed, World, group, hardware, peak_flops};
+use crate::task::Task;
 use crate::train::{Position, Trainer};
-use crate::{Error, Result, live, optimizer, precision};
-use lockstep_c10d::LIBTORCH_VERSION;
-use lockstep_c10d::{Reducer, Store, WeightAverage, rng};
+use crate::{Error, Result, live, precision};
+use lockstep_c10d::{LIBTORCH_VERSION, Reducer, Store};
 use lockstep_job::JobSpec;
 use lockstep_run::link::{Start, WorkerMsg, WorkerOutcome};
-use lockstep_run::{Provenance, Rank, RunDir, Step, Versions, Writer};
+use lockstep_run::{Provenance, RunDir, Step, Versions, Writer};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
-use tch::Device;
-use tch::nn::VarStore;
-
-/// Held while a model draws its initial values.
-static BUILDING: Mutex<()> = Mutex::new(());
 
 /// What an agent orders a rank to do in a generation, and whom it talks to.
 #[derive(Debug)]
@@ -54,7 +47,7 @@ pub struct Worker<'t> {
 
 impl fmt::Debug for Worker<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let step = self.replica.as_ref().and_then(|replica| Some(replica.held.as_ref()?.state.step));
+        let step = self.replica.as_ref().and_then(Replica::step);
         f.debug_struct("Worker").field("found", &self.found).field("holds", &step).finish_non_exhaustive()
     }
 }
@@ -94,10 +87,13 @@ impl<'t> Worker<'t> {
         let (job, device) = (self.job.clone(), compute.device());
         let calendar = Calendar::new(&job, data.num_samples());
         let empty = data.empty()?;
-        let kept = self.replica.take().filter(|replica| replica.device == device && replica.is_whole());
+        let kept = self.replica.take().filter(|replica| replica.device == device && replica.is_known());
         let replica = match kept {
             Some(replica) => replica,
-            None => build(self.task, self.config, data, &empty, &job, device, world.rank())?,
+            None => {
+                let seed = Seed { task: self.task, config: self.config, data, empty: &empty, job: &job };
+                Replica::build(&seed, device, world.rank())?
+            }
         };
         // It stays there: a generation that doesn't come about costs no state.
         let replica = self.replica.insert(replica);
@@ -134,9 +130,15 @@ impl<'t> Worker<'t> {
                 Ok(resumed.map_or((None, None), |resumed| (Some(resumed.held), Some(resumed.commit))))
             })?,
         };
-        let held = replica.held.clone();
+        let held = replica.held().cloned();
+        let mut dataset = data.dataset().clone();
         if let Some(Held { state, .. }) = &held {
             same_data::check_checkpoint(&world, &state.dataset, data, &outbox, state.step)?;
+        }
+        if let Some((_, step)) = live.filter(|_| dataset.listing.is_some()) {
+            // What was read since the last checkpoint, which only those know who read it.
+            dataset.shards = same_data::gather_read(&world, replica.read(), &dataset, step)?;
+            data.expect(&dataset.shards, false)?;
         }
         replica.begin(job.train.precision)?;
         let at = held.as_ref().map_or_else(|| Position::start(data.start()), |h| Position::of(&h.state));
@@ -165,7 +167,10 @@ impl<'t> Worker<'t> {
         let peak = compute.cuda.as_ref().and_then(|cuda| peak_flops(cuda.name(), job.train.precision));
         let work = replica.model.flops_per_item().zip(peak);
         let work = work.map(|(flops_per_item, peak_flops)| Work { flops_per_item, peak_flops });
+        let (source, eval) = (data.train(&at.cursor)?, data.eval()?);
         let evaluated = held.as_ref().and_then(|held| Some(held.evaluation.as_ref()?.step));
+        // Nothing can fail any more: from here on it is what training makes of it.
+        replica.train();
         Ok(Trainer {
             device,
             generation: start.generation,
@@ -174,9 +179,9 @@ impl<'t> Worker<'t> {
             replica,
             reducer,
             bucket_plan,
-            dataset: data.dataset().clone(),
-            source: data.train(&at.cursor)?,
-            eval: data.eval()?,
+            dataset,
+            source,
+            eval,
             empty,
             saver,
             guard: FiniteGuard::new(
@@ -197,41 +202,6 @@ impl<'t> Worker<'t> {
             calendar,
         })
     }
-}
-
-/// A replica as the seed makes it.
-fn build(
-    task: &dyn Task,
-    config: &serde_json::Value,
-    data: &dyn Data,
-    empty: &Batch,
-    job: &JobSpec,
-    device: Device,
-    rank: Rank,
-) -> Result<Replica> {
-    // On the CPU, whose generator gives the same initial values whatever the model computes on.
-    let mut vars = VarStore::new(Device::Cpu);
-    let running = Running::default();
-    let (num_classes, vocab) = (data.num_classes(), data.vocab());
-    let setup = Setup { config, columns: empty, num_classes, vocab, device, running: &running };
-    let built = {
-        // One generator serves all ranks of a process, where they are threads.
-        let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-        rng::seed(seed_of(job.train.seed, Stream::Init))?;
-        task.build(&setup, &vars.root())
-    };
-    let model = built.map_err(|source| Error::Task { rank, step: Step(0), source })?;
-    if device != Device::Cpu {
-        let _no_grad = tch::no_grad_guard();
-        vars.set_device(device);
-    }
-    let peers = running.asked().cloned();
-    let running = running.close(device)?;
-    let variables = Variables::of(&vars, precision::of_parameters(job.train.precision))?;
-    let optimizer = optimizer::build(&job.optimizer, variables.parameters())?;
-    let average =
-        job.train.ema.map(|ema| WeightAverage::new(variables.parameters(), ema.decay)).transpose()?;
-    Ok(Replica::new(Parts { device, model, variables, running, optimizer, average, peers }))
 }
 
 /// What this rank knows of where its checkpoints are from, beside what the agent does.

@@ -75,6 +75,21 @@ pub(crate) fn check_checkpoint(
     data.expect(&before.shards, sameness == Sameness::ByContent)
 }
 
+/// What the ranks that survived a generation had read in it, together; `mine` is of this rank, and empty for one that is new.
+///
+/// Collective.
+pub(crate) fn gather_read(
+    world: &World,
+    mine: &[Option<u128>],
+    dataset: &Dataset,
+    step: Step,
+) -> Result<Contents> {
+    let most = world.max("comparing data", step, &[mine.len() as i64])?;
+    let mut mine = mine.to_vec();
+    mine.resize(most.first().map_or(0, |most| *most as usize), None);
+    gather(world, &mine, dataset, step)
+}
+
 /// What all ranks together have read so far. Two that read different content under one name can't both be right.
 ///
 /// Collective.

@@ -15,7 +15,7 @@ pub(crate) use device::Compute;
 pub use device::Found;
 pub(crate) use peak::peak_flops;
 pub(crate) use peers::Peers;
-pub(crate) use replica::{Parts, Replica};
+pub(crate) use replica::{Replica, Seed};
 pub(crate) use running::{AVERAGING, RunningBuffers};
 pub use running::{Running, Tracked};
 pub(crate) use variables::Variables;

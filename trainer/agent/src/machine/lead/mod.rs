@@ -382,8 +382,8 @@ impl Machine {
                 out.extend(nodes.into_iter().map(|node| Action::ToMember { node, msg: committed() }));
             }
             Body::Formed { members, start_from, restart, .. } => {
-                let nodes: Vec<_> = members.iter().map(|m| m.node.0).collect();
-                let newer = if restart { " or newer in memory" } else { "" };
+                let nodes = join_numbers(&members.iter().map(|m| m.node.0).collect::<Vec<_>>());
+                let (newer, reason) = (if restart { " or newer in memory" } else { "" }, &record.reason);
                 let gone = members
                     .iter()
                     .find(|m| lead.joins.get(&m.node).is_none_or(|j| j.0 != m.incarnation))
@@ -394,11 +394,7 @@ impl Machine {
                     generation: record.generation,
                     node: None,
                     rank: None,
-                    text: format!(
-                        "nodes {}; from {start_from}{newer}; {}",
-                        join_numbers(&nodes),
-                        record.reason
-                    ),
+                    text: format!("nodes {nodes}; from {start_from}{newer}; {reason}"),
                 }));
                 lead.joins.clear();
                 lead.state = State::Leading(Box::new(Leading::new(now, record.generation, members)));
