@@ -383,7 +383,7 @@ impl Machine {
             }
             Body::Formed { members, start_from, restart, .. } => {
                 let nodes = join_numbers(&members.iter().map(|m| m.node.0).collect::<Vec<_>>());
-                let (newer, reason) = (if restart { " or newer in memory" } else { "" }, &record.reason);
+                let (newer, reason) = (if restart { ", or from memory" } else { "" }, &record.reason);
                 let gone = members
                     .iter()
                     .find(|m| lead.joins.get(&m.node).is_none_or(|j| j.0 != m.incarnation))
