@@ -40,6 +40,11 @@ fn wait_for_step(run: &Launched, step: u64) {
     wait_for(&format!("step {step}"), DEADLINE, || newest().filter(|s| *s >= step));
 }
 
+fn parent(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 fn status(ws: &Workspace) -> serde_json::Value {
     ws.run("status d --output json").expect_code(0).json()
 }
@@ -99,6 +104,28 @@ fn a_survivor_keeps_its_process_and_hands_its_state_on() {
         let second = found.iter().position(|(_, generation)| *generation == 2).unwrap();
         assert!(found[second].0 > 600, "it went back to step {}", found[second].0);
         assert_eq!(status(&ws)["restarts"], 1);
+        assert!(ws.model("d") == undisturbed(2000), "the bytes differ from an undisturbed run's");
+    }
+}
+
+/// As a drained node's pod is: its agent gets SIGTERM and leaves after a checkpoint; another one comes.
+#[test]
+fn a_node_that_is_asked_to_leave_takes_no_other_with_it() {
+    for leaving in [0, 1] {
+        let ws = Workspace::new();
+        let run = ws.start(&launch(2000));
+        wait_for_step(&run, 600);
+        let agents = run.processes("lockstep-agent", 2);
+        let mut workers = run.processes("lockstep-worker", 2);
+        workers.sort_by_key(|worker| agents.iter().position(|agent| Some(*agent) == parent(*worker)));
+        run.signal_descendant(agents[leaving], Signal::TERM);
+        let now = wait_for("its worker is replaced", DEADLINE, || {
+            let now = run.marker.find("lockstep-worker");
+            (now.len() == 2 && !now.contains(&workers[leaving])).then_some(now)
+        });
+        assert!(now.contains(&workers[1 - leaving]), "{workers:?} became {now:?}");
+        let told = run.finish().expect_code(0).stderr;
+        assert!(told.contains("  resumed  step ") && told.contains("from the memory of rank "), "{told}");
         assert!(ws.model("d") == undisturbed(2000), "the bytes differ from an undisturbed run's");
     }
 }

@@ -49,6 +49,8 @@ pub struct Stop {
     pub step: Step,
     /// Who or what asked.
     pub reason: String,
+    /// The run ends with it; else this process waits for the next generation.
+    pub ends_run: bool,
 }
 
 /// Whether a step may start.
@@ -105,6 +107,11 @@ impl Control {
         state.hold = Some(Hold { ask: u64::MAX, step: stop.step });
         state.stop = Some(stop);
         self.changed.notify_all();
+    }
+
+    /// Whether a stop was agreed after which this process stays.
+    pub fn outlives_stop(&self) -> bool {
+        self.lock().stop.as_ref().is_some_and(|stop| !stop.ends_run)
     }
 
     /// The generation is over: whatever the training thread waits for with other ranks fails at once.
@@ -172,7 +179,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(10);
 
     fn stop(step: u64) -> Stop {
-        Stop { step: Step(step), reason: "SIGTERM".into() }
+        Stop { step: Step(step), reason: "SIGTERM".into(), ends_run: true }
     }
 
     #[test]

@@ -85,10 +85,12 @@ fn start(choose: impl FnOnce(&Model) -> Choice) -> ExitCode {
             let data = data::open(&job, &start, task.columns())?;
             let (outbox, store) = (served.outbox(), Arc::new(served.store()));
             let orders = Orders { start, control: Arc::clone(&control), outbox, store };
-            match worker.serve(data.as_ref(), orders) {
-                Err(e) if e.ends_generation_only() => order = served.next(e.failure(), &control)?,
+            let left = match worker.serve(data.as_ref(), orders) {
+                Err(e) if e.ends_generation_only() => WorkerOutcome::Failed(e.failure()),
+                Ok(stopped @ WorkerOutcome::Stopped { .. }) if control.outlives_stop() => stopped,
                 outcome => return outcome,
-            }
+            };
+            order = served.next(left, &control)?;
         }
     };
     // Unwind safe: nothing that the training thread worked on is used again, but for the link, which is whole.

@@ -31,8 +31,9 @@ fn plain() -> World {
 }
 
 fn stopped_at(world: &World, step: u64) {
-    let stopped =
-        world.train_with(|_, control| control.stop_at(Stop { step: Step(step), reason: "test".into() }));
+    let stopped = world.train_with(|_, control| {
+        control.stop_at(Stop { step: Step(step), reason: "test".into(), ends_run: true })
+    });
     assert!(stopped.ranks.iter().all(Result::is_ok), "{:?}", stopped.ranks);
 }
 

@@ -85,7 +85,9 @@ fn it_resumes_with_the_same_bits() {
         }));
         undisturbed.train().done(STEPS);
         let broken = World::new(undisturbed.job.clone());
-        broken.train_with(|_, control| control.stop_at(Stop { step: Step(17), reason: "test".into() }));
+        broken.train_with(|_, control| {
+            control.stop_at(Stop { step: Step(17), reason: "test".into(), ends_run: true })
+        });
         let resumed = broken.resume(14);
         resumed.train().done(STEPS);
         let (expected, found) = (undisturbed.checkpoint(STEPS), resumed.checkpoint(STEPS));
@@ -209,7 +211,9 @@ fn a_run_goes_on_in_another_precision() {
     let in_precision = |precision: &str| spec(json!({"nodes": 2, "train": {"precision": precision}}));
     for (before, after) in [("fp32", "bf16-params"), ("bf16-params", "fp32"), ("bf16", "fp16")] {
         let broken = World::new(in_precision(before));
-        broken.train_with(|_, control| control.stop_at(Stop { step: Step(10), reason: "test".into() }));
+        broken.train_with(|_, control| {
+            control.stop_at(Stop { step: Step(10), reason: "test".into(), ends_run: true })
+        });
         let mut world = broken.resume(10);
         world.run.job = in_precision(after);
         let losses = world.train().done(STEPS).losses();

@@ -161,7 +161,7 @@ fn a_stop_is_agreed_in_two_rounds_and_leaves_a_checkpoint() {
     let first = workers.wait_for("answer", held);
     let second = workers.wait_for("answer", held);
     assert_ne!(first, second);
-    workers.tell_all(&AgentMsg::StopAt { step: Step(5), reason: "SIGTERM".into() });
+    workers.tell_all(&AgentMsg::StopAt { step: Step(5), reason: "SIGTERM".into(), ends_run: true });
     for (word, status) in workers.finish() {
         assert_eq!((word, status.code()), (WorkerOutcome::Stopped { step: Step(5) }, Some(143)));
     }
@@ -190,7 +190,7 @@ fn the_survivor_of_a_killed_peer_says_so_and_stays() {
     workers.wait_for("checkpoint", committed(10));
     workers.kill_one(1);
     let (failure, rank) = workers.wait_for("word of its end", |rank, message| match message {
-        WorkerMsg::Interrupted(failure) => Some((failure.clone(), rank)),
+        WorkerMsg::Left(WorkerOutcome::Failed(failure)) => Some((failure.clone(), rank)),
         _ => None,
     });
     assert_eq!((rank, failure.kind), (0, FailureKind::PeerLost), "{}", failure.message);

@@ -76,7 +76,9 @@ fn what_was_lost_is_learned_again_with_the_same_bits() {
         })));
         undisturbed.train().done(20);
         let broken = World::new(undisturbed.job.clone());
-        broken.train_with(|_, control| control.stop_at(Stop { step: Step(12), reason: "test".into() }));
+        broken.train_with(|_, control| {
+            control.stop_at(Stop { step: Step(12), reason: "test".into(), ends_run: true })
+        });
         let resumed = broken.resume(7);
         resumed.train().done(20);
         for file in ["model.safetensors", "optimizer.safetensors"] {

@@ -34,7 +34,9 @@ fn resumes_with_the_same_bits(
         broken.uri = uri;
     }
     // Training goes past the checkpoint, and what came after it is lost.
-    broken.train_with(|_, control| control.stop_at(Stop { step: Step(17), reason: "test".into() }));
+    broken.train_with(|_, control| {
+        control.stop_at(Stop { step: Step(17), reason: "test".into(), ends_run: true })
+    });
     let before = broken.committed().into_iter().filter(|step| *step < 17).max().unwrap();
     let resumed = broken.resume(before);
     resumed.train().done(24);
@@ -109,7 +111,9 @@ fn another_world_size_goes_on_with_the_same_samples() {
     let world = World::new(job(json!({"nodes": 4, "train": {"steps": 20}})));
     let whole = world.train().done(20).losses();
     let first = World::new(job(json!({"nodes": 4, "train": {"steps": 20}})));
-    first.train_with(|_, control| control.stop_at(Stop { step: Step(12), reason: "test".into() }));
+    first.train_with(|_, control| {
+        control.stop_at(Stop { step: Step(12), reason: "test".into(), ends_run: true })
+    });
     let mut resumed = first.resume(12);
     resumed.job = job(json!({"nodes": 2, "train": {"steps": 20}}));
     let rest = resumed.train().done(20).losses();

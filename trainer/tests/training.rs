@@ -131,7 +131,7 @@ fn poisoned(from: u32, non_finite: serde_json::Value) -> World {
 }
 
 fn stop_at(step: u64) -> impl Fn(u32, &Arc<Control>) {
-    move |_, control| control.stop_at(Stop { step: Step(step), reason: "test".into() })
+    move |_, control| control.stop_at(Stop { step: Step(step), reason: "test".into(), ends_run: true })
 }
 
 #[test]

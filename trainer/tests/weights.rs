@@ -22,7 +22,9 @@ fn begun(model: &Value, from: &Path) -> World {
 }
 
 fn stopped_at_once(world: &World) -> Outcome {
-    world.train_with(|_, control| control.stop_at(Stop { step: Step(0), reason: "test".into() }))
+    world.train_with(|_, control| {
+        control.stop_at(Stop { step: Step(0), reason: "test".into(), ends_run: true })
+    })
 }
 
 /// The parameters and buffers before the first step.

@@ -15,6 +15,8 @@ fn a_deleted_pod_of_either_node() {
             space.wait_for_status("struck", "it trains again", |s| {
                 s["phase"] == "running" && s["nodes"][0] == 2
             });
+            // The other pod's worker outlives it, and gives the new one what it has trained.
+            run.wait_for_text(&format!("from the memory of rank {}", 1 - node));
         }
     });
     assert_eq!(status["restarts"], 2, "{status:#}");

@@ -172,6 +172,8 @@ pub enum LeaderMsg {
         step: Step,
         /// Why.
         reason: String,
+        /// The run ends with it, rather than some nodes' part in it.
+        ends_run: bool,
     },
     /// For the worker of rank 0: somebody wants a trace.
     Trace {

@@ -2,7 +2,7 @@
 //!
 //! Frames are length-delimited postcard. The agent names the socket in [`ENV`]; the worker connects, says
 //! [`WorkerMsg::Hello`], and gets [`AgentMsg::Start`]. From then on each side sends whenever it has something to say. A generation
-//! ends for a worker that outlives it with [`WorkerMsg::Interrupted`]; the next one begins with another `Start`.
+//! ends for a worker that outlives it with [`WorkerMsg::Left`]; the next one begins with another `Start`.
 //! A closed socket means that the other side is gone: the worker then leaves at once.
 
 use crate::{
@@ -91,9 +91,9 @@ pub enum WorkerMsg {
     },
     /// Something a user must know.
     Warning(String),
-    /// Last message of a generation that can't go on; this process can. It holds what it has trained, and waits for the next
+    /// Last message of a generation that doesn't go on; this process does. It holds what it has trained, and waits for the next
     /// [`AgentMsg::Start`].
-    Interrupted(Failure),
+    Left(WorkerOutcome),
     /// Last message.
     Finished(WorkerOutcome),
 }
@@ -191,8 +191,10 @@ pub enum AgentMsg {
         step: Step,
         /// Who or what asked.
         reason: String,
+        /// The run ends with it. Where only some nodes leave, the others' workers stay for the next generation.
+        ends_run: bool,
     },
-    /// The generation is over: leave whatever is under way, and answer with [`WorkerMsg::Interrupted`].
+    /// The generation is over: leave whatever is under way, and answer with [`WorkerMsg::Left`].
     Revoke,
     /// To rank 0: all ranks record their next steps, from one that they agree on, and answer with [`WorkerMsg::Traced`].
     Trace(TraceOrder),

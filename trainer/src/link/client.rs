@@ -2,7 +2,7 @@ use super::outbox::Outbox;
 use super::store::{LinkStore, Pending};
 use crate::control::{Control, Stop};
 use crate::{Error, Result};
-use lockstep_run::link::{self, AgentMsg, Failure, Phase, Start, WorkerMsg, WorkerOutcome};
+use lockstep_run::link::{self, AgentMsg, Phase, Start, WorkerMsg, WorkerOutcome};
 use lockstep_run::process::say;
 use rustix::process::{Signal, getpid, kill_process};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -107,9 +107,9 @@ impl Served {
     ///
     /// # Errors
     /// [`Error::Link`] where there will be none.
-    pub(crate) fn next(&self, failure: Failure, control: &Control) -> Result<Order> {
+    pub(crate) fn next(&self, outcome: WorkerOutcome, control: &Control) -> Result<Order> {
         control.enter(Phase::Starting);
-        self.outbox.send(WorkerMsg::Interrupted(failure));
+        self.outbox.send(WorkerMsg::Left(outcome));
         self.orders.recv().map_err(|_| failed("waiting for orders", "the link is closed"))
     }
 
@@ -179,8 +179,8 @@ impl Io {
             AgentMsg::HoldAt { ask, step } => {
                 Some(WorkerMsg::Held { ask, started: self.control.hold_at(ask, step) })
             }
-            AgentMsg::StopAt { step, reason } => {
-                self.control.stop_at(Stop { step, reason });
+            AgentMsg::StopAt { step, reason, ends_run } => {
+                self.control.stop_at(Stop { step, reason, ends_run });
                 None
             }
             AgentMsg::Trace(order) => {

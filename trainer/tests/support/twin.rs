@@ -91,7 +91,9 @@ fn batches(
 /// Trains both, and compares the losses of all steps and what comes out. Returns the last scale of the loss.
 pub fn learns_the_same(spec: impl Fn() -> JobSpec, twin: &Twin) -> Option<f64> {
     let untrained = World::new(spec());
-    untrained.train_with(|_, control| control.stop_at(Stop { step: Step(0), reason: "test".into() }));
+    untrained.train_with(|_, control| {
+        control.stop_at(Stop { step: Step(0), reason: "test".into(), ends_run: true })
+    });
     let world = World::new(spec());
     let steps = world.job.train.steps.unwrap();
     let ours = world.train().done(steps);

@@ -327,7 +327,7 @@ impl Driver {
             }
             WorkerMsg::Warning(text) => self.reporter.event(generation, EventKind::Warning, text),
             // They belong to the connection, which deals with them itself.
-            WorkerMsg::Hello { .. } | WorkerMsg::Interrupted(_) | WorkerMsg::Finished(_) => {}
+            WorkerMsg::Hello { .. } | WorkerMsg::Left(_) | WorkerMsg::Finished(_) => {}
         }
     }
 

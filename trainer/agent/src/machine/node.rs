@@ -391,8 +391,8 @@ impl Machine {
             LeaderMsg::HoldAt { generation, ask, step } if self.runs(generation) => {
                 out.push(Action::ToWorkers(AgentMsg::HoldAt { ask, step }));
             }
-            LeaderMsg::StopAt { generation, step, reason } if self.runs(generation) => {
-                out.push(Action::ToWorkers(AgentMsg::StopAt { step, reason }));
+            LeaderMsg::StopAt { generation, step, reason, ends_run } if self.runs(generation) => {
+                out.push(Action::ToWorkers(AgentMsg::StopAt { step, reason, ends_run }));
             }
             LeaderMsg::Revoke { .. } | LeaderMsg::HoldAt { .. } | LeaderMsg::StopAt { .. } => {}
         }

@@ -371,10 +371,9 @@ async fn talk(
             let generation = *part.generation.borrow();
             match received {
                 Ok(Some(WorkerMsg::Finished(outcome))) => return Some(outcome),
-                Ok(Some(WorkerMsg::Interrupted(failure))) => {
+                Ok(Some(WorkerMsg::Left(outcome))) => {
                     left = Some(generation);
-                    let how = Ok(WorkerOutcome::Failed(failure));
-                    heard.send(Heard::Left(generation, rank, how)).await.ok()?;
+                    heard.send(Heard::Left(generation, rank, Ok(outcome))).await.ok()?;
                     part.is_over.send_replace(true);
                 }
                 Ok(Some(_)) if left == Some(generation) => {}

@@ -43,7 +43,7 @@ fn from_leaders() -> Vec<LeaderMsg> {
         LeaderMsg::Revoke { generation: G, reason: "node 1 is lost".into() },
         LeaderMsg::StoreReply { rank: R, id: 7, reply: StoreReply::Value(vec![0, 255]) },
         LeaderMsg::HoldAt { generation: G, ask: 1, step: Step(9) },
-        LeaderMsg::StopAt { generation: G, step: Step(9), reason: "SIGTERM".into() },
+        LeaderMsg::StopAt { generation: G, step: Step(9), reason: "SIGTERM".into(), ends_run: false },
         LeaderMsg::Trace { generation: G, order: TraceOrder { number: 300, steps: 100 } },
     ]
 }

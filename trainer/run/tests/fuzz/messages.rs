@@ -44,7 +44,10 @@ fn from_workers() -> Vec<WorkerMsg> {
         WorkerMsg::Computes { gpu: None },
         WorkerMsg::Warning("é".into()),
         WorkerMsg::Resumed { step: Step(7), source: Rank(1) },
-        WorkerMsg::Interrupted(Failure { kind: FailureKind::PeerLost, message: "gone".into() }),
+        WorkerMsg::Left(WorkerOutcome::Failed(Failure {
+            kind: FailureKind::PeerLost,
+            message: "gone".into(),
+        })),
         WorkerMsg::Finished(WorkerOutcome::Done { step: Step(30) }),
         WorkerMsg::Finished(WorkerOutcome::Stopped { step: Step(30) }),
         WorkerMsg::Finished(WorkerOutcome::Failed(failure)),
@@ -92,7 +95,7 @@ fn from_agents() -> Vec<AgentMsg> {
         start(StartFrom::Warm(warm)),
         start(StartFrom::Local(CHECKPOINT)),
         AgentMsg::HoldAt { ask: 1, step: Step(9) },
-        AgentMsg::StopAt { step: Step(9), reason: "SIGTERM".into() },
+        AgentMsg::StopAt { step: Step(9), reason: "SIGTERM".into(), ends_run: true },
         start(StartFrom::Weights(weights)),
         AgentMsg::Trace(TraceOrder { number: 300, steps: 100 }),
     ]);

@@ -80,7 +80,9 @@ impl Machine {
         let msg = match &leading.stop {
             None => return,
             Some(Stop::Holding { ask, step, .. }) => LeaderMsg::HoldAt { generation, ask: *ask, step: *step },
-            Some(Stop::At(step)) => LeaderMsg::StopAt { generation, step: *step, reason },
+            Some(Stop::At(step)) => {
+                LeaderMsg::StopAt { generation, step: *step, reason, ends_run: lead.whole.is_some() }
+            }
         };
         out.extend(leading.members.iter().map(|m| Action::ToMember { node: m.node, msg: msg.clone() }));
     }
