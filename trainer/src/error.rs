@@ -103,16 +103,17 @@ pub enum Error {
         culprits: String,
     },
 
-    /// Ranks that should hold the same parameters don't.
+    /// Ranks that should hold the same state don't.
     #[error(
-        "step {step}: the parameters of rank {rank} differ from those of rank 0; \
-         either the hardware is faulty, or the task does not do the same on all ranks"
+        "step {step}: {reason}; either the hardware is faulty, or the task does not do the same on all ranks"
     )]
     Diverged {
         /// When it was noticed.
         step: Step,
-        /// The first rank that differs.
-        rank: Rank,
+        /// Who differs from whom.
+        reason: String,
+        /// More than half of the ranks hold the same, and this one is one of them.
+        is_right: bool,
     },
 
     /// Ranks that should see the same data don't.
@@ -269,9 +270,11 @@ impl Error {
                 | TaskError::Token { .. } => FailureKind::Data,
                 _ => FailureKind::Bug,
             },
-            Self::PeerLost { .. } | Self::Revoked { .. } | Self::HeldTooLong { .. } | Self::Link { .. } => {
-                FailureKind::PeerLost
-            }
+            Self::PeerLost { .. }
+            | Self::Revoked { .. }
+            | Self::HeldTooLong { .. }
+            | Self::Diverged { is_right: true, .. }
+            | Self::Link { .. } => FailureKind::PeerLost,
             Self::NonFinite { .. } => FailureKind::NonFinite,
             // What a machine, a network or a store can't do now it may do for the next try.
             Self::Data(e) if !e.is_about_data() => FailureKind::Bug,
@@ -284,7 +287,13 @@ impl Error {
 
     /// Whether only the generation can't go on: this process can, in the next one.
     pub(crate) fn ends_generation_only(&self) -> bool {
-        matches!(self, Self::PeerLost { .. } | Self::Revoked { .. } | Self::HeldTooLong { .. })
+        matches!(
+            self,
+            Self::PeerLost { .. }
+                | Self::Revoked { .. }
+                | Self::HeldTooLong { .. }
+                | Self::Diverged { is_right: true, .. }
+        )
     }
 
     /// What the agent is told.

@@ -4,7 +4,7 @@ use crate::Result;
 use crate::clock::Spent;
 use crate::link::Outbox;
 use crate::meter::Sum;
-use crate::rank::World;
+use crate::rank::{World, replicas};
 use crate::task::Unit;
 use lockstep_run::link::{TraceOrder, WorkerMsg};
 use lockstep_run::{Part, Rank, Report, SlowestRank, Step, StepSeconds};
@@ -71,6 +71,8 @@ impl Wish {
 pub(crate) struct StepFacts {
     /// The step.
     pub(crate) step: Step,
+    /// Hash of the part of the replica whose turn it is.
+    pub(crate) sampled: u128,
     /// Passes over the data so far.
     pub(crate) epoch: f64,
     /// Learning rate of its update.
@@ -87,6 +89,11 @@ impl LogInterval {
         Self { total, unit, work, loss: Sum::default(), steps: 0, samples: 0, items: 0 }
     }
 
+    /// Steps since it began.
+    pub(crate) fn num_steps(&self) -> u64 {
+        self.steps
+    }
+
     /// Takes in a step: this rank's sums of losses, and how many samples and items the global batch had.
     pub(crate) fn add(&mut self, losses: Vec<Tensor>, global_samples: u64, global_items: u64) -> Result<()> {
         self.steps += 1;
@@ -99,6 +106,9 @@ impl LogInterval {
     /// rank 0's `wish`, on all ranks.
     ///
     /// Collective: all ranks, after the same step.
+    ///
+    /// # Errors
+    /// [`Error::Diverged`](crate::Error::Diverged) where what ranks hold differs.
     pub(crate) fn close(
         &mut self,
         world: &World,
@@ -111,12 +121,15 @@ impl LogInterval {
         let mut mine = vec![self.loss.take()?];
         mine.extend(wish.summands());
         mine.extend(shares(spent, take(&mut self.steps), world.rank(), world.size()));
+        let place = mine.len();
+        mine.extend(placed(facts.sampled, world.rank(), world.size()));
         let sums = world.sum("logging", facts.step, &mine)?;
+        replicas::judge(&words(&sums[place..]), world.rank(), facts.step)?;
         let (samples, items) = (take(&mut self.samples) as f64, take(&mut self.items) as f64);
         if world.is_first() {
             let loss = sums[0] / items;
             let samples_per_second = samples / spent.total();
-            let (step_seconds, slowest_rank) = of_all(&sums[1 + Wish::LEN..]);
+            let (step_seconds, slowest_rank) = of_all(&sums[1 + Wish::LEN..place]);
             tracing::info!(step = %facts.step, loss, lr = facts.lr, samples_per_second, "trained");
             outbox.send(WorkerMsg::Report(Box::new(Report {
                 step: facts.step,
@@ -150,6 +163,24 @@ fn shares(spent: &Spent, steps: u64, rank: Rank, size: u32) -> Vec<f64> {
     let seconds = StepSeconds::of(|part| spent.seconds(part) / steps.max(1) as f64);
     let parts = Part::ALL.into_iter().map(|part| seconds.get(part) / f64::from(size));
     parts.chain((0..size).map(|place| if place == rank.0 { seconds.work() } else { 0.0 })).collect()
+}
+
+/// A number of 32 bits passes through a sum of doubles unchanged.
+const QUARTERS: usize = 4;
+
+/// What a rank adds to the sum so that all hear this word of its own: its quarters, each in a place of its own.
+fn placed(word: u128, rank: Rank, size: u32) -> Vec<f64> {
+    let mut all = vec![0.0; size as usize * QUARTERS];
+    let quarters = (0..QUARTERS).map(|quarter| f64::from((word >> (32 * quarter)) as u32));
+    all.iter_mut().skip(rank.0 as usize * QUARTERS).zip(quarters).for_each(|(place, mine)| *place = mine);
+    all
+}
+
+/// All ranks' words, in rank order.
+fn words(sums: &[f64]) -> Vec<u128> {
+    let word =
+        |quarters: &[f64]| quarters.iter().rev().fold(0, |word, quarter| word << 32 | *quarter as u128);
+    sums.chunks_exact(QUARTERS).map(word).collect()
 }
 
 /// What the sum of all ranks' [`shares`] says.
@@ -192,6 +223,14 @@ mod tests {
             sums.iter_mut().zip(others).for_each(|(sum, other)| *sum += 3.0 * other);
             assert_eq!(Wish::of(sums), wish);
         }
+    }
+
+    #[test]
+    fn every_rank_s_word_passes_through_the_sum() {
+        let all = [u128::MAX, 0, 0x0123_4567_89ab_cdef_0011_2233_4455_6677, 1 << 127];
+        let mine = (0..).zip(all).map(|(rank, word)| placed(word, Rank(rank), all.len() as u32));
+        let sums = mine.reduce(|a, b| a.iter().zip(&b).map(|(a, b)| a + b).collect()).unwrap();
+        assert_eq!(words(&sums), all);
     }
 
     #[test]

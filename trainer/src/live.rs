@@ -42,17 +42,17 @@ pub(crate) fn take_up(
         serde_json::from_slice(&text).map_err(|e| lost(e.to_string()))
     };
     let tensors = replica.tensors();
-    let hand_on = || match all.iter().all(|step| is_newest(*step)) {
-        true => Ok(()),
+    let hand_on = |replica: &Replica| match all.iter().all(|step| is_newest(*step)) {
+        true => replica.variables.sync_buffers(world, newest),
         false => world.broadcast_from(source, HANDING_ON, newest, &tensors),
     };
     // Whose state is as new keeps its own tensors, which the others' are compared with.
     if mine == Some(newest) {
-        hand_on()?;
+        hand_on(replica)?;
         replica.described(held()?);
     } else {
-        replica.filled(|_| {
-            hand_on()?;
+        replica.filled(|replica| {
+            hand_on(replica)?;
             Ok((Some(held()?), ()))
         })?;
     }

@@ -166,8 +166,10 @@ impl Trainer<'_> {
             }
             if self.calendar.log_due(step) {
                 let loss_scale = self.replica.loss_scale.as_ref().map(|scale| scale.scale().shallow_clone());
+                let sampled = replicas::sample(&self.replica.trained(), step, interval.num_steps())?;
                 let facts = StepFacts {
                     step,
+                    sampled,
                     epoch: self.at.epoch,
                     lr: learning_rate,
                     grad_norm: norm.norm,
@@ -400,10 +402,10 @@ impl Trainer<'_> {
         Ok(())
     }
 
-    /// Buffers become those of rank 0; parameters must be equal already.
+    /// Buffers become those of rank 0; all else must be equal already.
     fn agree_on_state(&self) -> Result<()> {
         self.replica.variables.sync_buffers(&self.world, self.at.step)?;
-        replicas::check(&self.world, self.replica.variables.parameters().tensors(), self.at.step)
+        replicas::check(&self.world, &self.replica.tensors(), self.at.step)
     }
 
     /// What the ranks have read goes into the checkpoint, where the digest of the data doesn't say it.

@@ -5,14 +5,20 @@ mod support;
 
 use lockstep_run::Step;
 use lockstep_run::link::{WorkerMsg, WorkerOutcome};
-use lockstep_trainer::{Error, Found, Orders, Outbox, Worker};
+use lockstep_trainer::{
+    Batch, Error, Found, Model, Orders, Outbox, Outputs, Score, Setup, Task, TaskError, Worker,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use support::blobs::{Blobs, EVALUATION, Seen};
 use support::{Run, World, alone, job_from};
+use tch::{Tensor, nn};
 
 const STEPS: u64 = 12;
+/// Loses no rank.
+const NOBODY: (u32, u64) = (u32::MAX, 0);
 
 /// What ranks have said, in all generations.
 #[derive(Default)]
@@ -56,7 +62,8 @@ fn trained_through(
                     let lost = losses.get(number).copied();
                     let data = Blobs { lost, ..data(number) }.rank(rank, &world.job);
                     let end = worker.serve(&data, orders);
-                    if lost.is_some_and(|(lost, _)| lost == rank) {
+                    let is_wrong = matches!(end, Err(Error::Diverged { is_right: false, .. }));
+                    if is_wrong || lost.is_some_and(|(lost, _)| lost == rank) {
                         worker = new();
                     }
                     let mut told = told.lock().unwrap();
@@ -181,6 +188,76 @@ fn data_that_was_replaced_since_survivors_read_it_is_refused() {
     assert!(refused.iter().any(is_replaced) && refused.iter().all(Result::is_err), "{refused:?}");
     let same = last(1);
     assert!(same.iter().all(Result::is_ok), "{same:?}");
+}
+
+/// A rank whose memory is not what it wrote.
+struct Faulty {
+    task: Arc<dyn Task>,
+    rank: u32,
+    /// The forward pass before which a parameter of its changes, counted from 0 over all generations.
+    pass: u64,
+    passes: Arc<AtomicU64>,
+}
+
+struct FaultyModel {
+    model: Box<dyn Model>,
+    parameter: Tensor,
+    /// Of the faulty rank: its passes, and the one before which it happens.
+    fault: Option<(Arc<AtomicU64>, u64)>,
+}
+
+impl Task for Faulty {
+    fn build(&self, setup: &Setup<'_>, root: &nn::Path<'_>) -> Result<Box<dyn Model>, TaskError> {
+        let model = self.task.build(setup, root)?;
+        let parameter = (root / "layers" / 0).get("weight").unwrap();
+        let is_faulty = std::thread::current().name() == Some(&format!("rank {}", self.rank));
+        let fault = is_faulty.then(|| (Arc::clone(&self.passes), self.pass));
+        Ok(Box::new(FaultyModel { model, parameter, fault }))
+    }
+}
+
+impl Model for FaultyModel {
+    fn forward(&self, batch: &Batch) -> Result<Tensor, TaskError> {
+        if let Some((passes, pass)) = &self.fault
+            && passes.fetch_add(1, Ordering::Relaxed) == *pass
+        {
+            let _ = tch::no_grad(|| self.parameter.view([-1]).narrow(0, 3, 1).fill_(0.125));
+        }
+        self.model.forward(batch)
+    }
+
+    fn predict(&self, batch: &Batch) -> Result<Outputs, TaskError> {
+        self.model.predict(batch)
+    }
+
+    fn score(&self, outputs: &Outputs, batch: &Batch) -> Result<Score, TaskError> {
+        self.model.score(outputs, batch)
+    }
+}
+
+/// Two that hold the same are right; of two that don't nobody is, and the run goes back to what all agreed on.
+#[test]
+fn who_holds_what_nobody_else_does_is_found_at_the_end_of_the_interval() {
+    for (nodes, resumed) in [(3, &[(6, 0)][..]), (2, &[])] {
+        let base = json!({
+            "name": "test", "nodes": nodes, "data": {"train": {"uri": "memory"}},
+            "model": {"kind": "mlp", "hidden": [16]}, "train": {"steps": STEPS, "globalBatch": 12},
+            "optimizer": {"kind": "adamw", "lr": 1e-2}, "checkpoint": {"every": "100 steps"}, "log": {"every": "2 steps"},
+        });
+        let mut world = World::new(job_from(base, json!({})));
+        world.task = Arc::new(Faulty { task: world.task.clone(), rank: 1, pass: 4, passes: Arc::default() });
+        let told = trained_through(&world, &[NOBODY], &|_| world.data.clone());
+        assert_eq!(told.resumed, resumed);
+        for (generation, rank, end) in told.ends {
+            match (generation, end) {
+                (0, Err(Error::Diverged { step, is_right, .. })) => {
+                    assert_eq!((step, is_right), (Step(6), nodes == 3 && rank != 1));
+                }
+                (1, Ok(WorkerOutcome::Done { .. })) => {}
+                (generation, end) => panic!("generation {generation}, rank {rank}: {end:?}"),
+            }
+        }
+    }
 }
 
 #[test]

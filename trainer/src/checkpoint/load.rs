@@ -71,15 +71,13 @@ impl Loading<'_> {
             false => self.follow(world)?,
         };
         let step = resumed.as_ref().map_or(Step(0), |r| r.held.state.step);
-        world.broadcast("loading", step, &variables.tensors())?;
+        let mut tensors: Vec<_> = variables.all().map(|(_, tensor)| tensor.shallow_clone()).collect();
         if resumed.is_some() {
-            let moments: Vec<_> = optimizer.state().into_iter().map(|(_, t)| t).collect();
-            world.broadcast("loading", step, &moments)?;
+            // Else they are zeros on all ranks.
+            tensors.extend(optimizer.state().into_iter().map(|(_, moment)| moment));
         }
-        if let Some(average) = average {
-            let averages: Vec<_> = average.state().into_iter().map(|(_, t)| t).collect();
-            world.broadcast("loading", step, &averages)?;
-        }
+        tensors.extend(average.iter().flat_map(|average| average.state()).map(|(_, tensor)| tensor));
+        world.broadcast("loading", step, &tensors)?;
         Ok(resumed)
     }
 

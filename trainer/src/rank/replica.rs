@@ -197,8 +197,14 @@ impl Replica {
 
     /// Handles on all tensors that a step changes, in the same order on all ranks.
     pub(crate) fn tensors(&self) -> Vec<Tensor> {
+        self.trained().into_iter().chain(self.variables.buffers()).collect()
+    }
+
+    /// Those that are the same on all ranks after each step, as buffers of a user's own needn't be.
+    pub(crate) fn trained(&self) -> Vec<Tensor> {
+        let parameters = self.variables.parameters().tensors().iter().map(Tensor::shallow_clone);
         let moments = self.optimizer.state().into_iter();
         let averages = self.average.iter().flat_map(WeightAverage::state);
-        self.variables.tensors().into_iter().chain(moments.chain(averages).map(|(_, t)| t)).collect()
+        parameters.chain(moments.chain(averages).map(|(_, t)| t)).collect()
     }
 }

@@ -88,9 +88,9 @@ impl Variables {
         average.state().into_iter().chain(buffers).collect()
     }
 
-    /// Handles on the tensors, parameters first.
-    pub(crate) fn tensors(&self) -> Vec<Tensor> {
-        self.all().map(|(_, t)| t.shallow_clone()).collect()
+    /// Handles on the buffers.
+    pub(crate) fn buffers(&self) -> Vec<Tensor> {
+        self.buffers.iter().map(|(_, t)| t.shallow_clone()).collect()
     }
 
     /// Number of trained numbers.
@@ -106,7 +106,6 @@ impl Variables {
         if self.buffers.is_empty() {
             return Ok(());
         }
-        let tensors: Vec<_> = self.buffers.iter().map(|(_, t)| t.shallow_clone()).collect();
-        world.broadcast("the exchange of buffers", step, &tensors)
+        world.broadcast("the exchange of buffers", step, &self.buffers())
     }
 }

@@ -83,6 +83,15 @@ impl World {
         Ok(all.f_flatten(0, -1)?.try_into()?)
     }
 
+    /// The same for a word of 128 bits.
+    pub(crate) fn gather_words(&self, during: &'static str, step: Step, word: u128) -> Result<Vec<u128>> {
+        let halves = Tensor::f_from_slice(&[(word >> 64) as i64, word as i64])?;
+        let all = self.control.all_gather(&halves).map_err(self.lost(during, step))?;
+        let all: Vec<i64> = all.f_flatten(0, -1)?.try_into()?;
+        let half = |half: i64| u128::from(half.cast_unsigned());
+        Ok(all.chunks_exact(2).map(|halves| half(halves[0]) << 64 | half(halves[1])).collect())
+    }
+
     /// Copies rank 0's tensors of the model to all others.
     pub(crate) fn broadcast(&self, during: &'static str, step: Step, tensors: &[Tensor]) -> Result<()> {
         self.broadcast_from(Rank(0), during, step, tensors)
