@@ -59,9 +59,10 @@ impl Driver {
                         None if keeps => kept,
                         None => Kept::default(),
                     };
+                    let survivors = kept.num();
                     let _ = done.send(Done::Revoked(kept));
                     let free_port = setup::free_port(&facts.args.host).ok();
-                    let _ = done.send(Done::Event(Box::new(Event::WorkersGone { free_port })));
+                    let _ = done.send(Done::Event(Box::new(Event::WorkersGone { free_port, survivors })));
                 });
             }
             Action::KillWorker(rank) => {
@@ -108,6 +109,7 @@ impl Driver {
         let phase = self.facts.program.first_phase();
         self.live = Live { generation: record.generation, phase, ..Live::default() };
         self.restarts = record.restarts.unwrap_or(self.restarts);
+        self.survivors = record.survivors;
         let of_rank_0 = ranks.contains(&Rank(0)).then_some(phase);
         self.reporter.started(record.generation, self.restarts, of_rank_0);
         self.begin_gpus(record);

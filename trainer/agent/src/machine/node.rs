@@ -94,6 +94,20 @@ impl Node {
         }
     }
 
+    /// What its workers do, while they are in a generation; once one has left, what it did last.
+    pub(super) fn working(&self) -> Option<Phase> {
+        match &self.state {
+            State::Running { workers, .. } => {
+                Some(workers.values().next().map_or(Phase::Saving, |worker| worker.phase))
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn has_left(&self) -> bool {
+        matches!(self.state, State::Over | State::Clearing { exit: Some(_), .. })
+    }
+
     pub(super) fn reason(&self) -> String {
         match &self.state {
             State::Seeking => "looking for the leader".to_owned(),
@@ -184,8 +198,9 @@ impl Machine {
                     Err(cause) => MemberMsg::Lost { generation, rank, cause },
                 }));
             }
-            Event::WorkersGone { free_port } => {
+            Event::WorkersGone { free_port, survivors } => {
                 self.config.offer.free_port = free_port.unwrap_or(self.config.offer.free_port);
+                self.config.offer.survivors = survivors;
                 self.on_workers_gone(now, out);
             }
             Event::StopRequested { cause } if self.node.stop.is_none() => {
@@ -322,6 +337,7 @@ impl Machine {
     fn join(&mut self, now: Time, leader: NodeId, out: &mut Vec<Action>) {
         self.node.state = State::Joining { leader, heard: now };
         let stop = self.node.stop.as_ref().map(|(cause, _)| cause.clone());
+        self.config.offer.account = self.ledger.account().map(Box::new);
         out.push(Action::ToLeader(MemberMsg::Join {
             offer: self.config.offer.clone(),
             known: self.known,
@@ -412,6 +428,7 @@ impl Machine {
                 let workers = member.ranks.iter().map(|rank| (*rank, Worker::default())).collect();
                 let (generation, hung) = (record.generation, BTreeSet::new());
                 self.node.state = State::Running { leader, generation, heard: now, workers, hung };
+                self.ledger.begin(record.account);
                 out.push(Action::StartWorkers(Box::new(record)));
             }
         }
@@ -421,6 +438,7 @@ impl Machine {
         let State::Running { generation: current, workers, .. } = &mut self.node.state else { return };
         if let (true, Some(worker)) = (*current == generation, workers.get_mut(&beat.rank)) {
             *worker = Worker { step: beat.step, phase: beat.phase, seen: Some(now) };
+            self.ledger.beat(beat.step, beat.phase);
         }
     }
 

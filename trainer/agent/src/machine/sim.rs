@@ -87,7 +87,13 @@ pub(super) fn config(node: u32, incarnation: u32, num_nodes: u32) -> Config {
         node: NodeId(node),
         incarnation: Incarnation(incarnation),
         num_nodes,
-        offer: Offer { address: format!("{node}:{incarnation}"), num_ranks: 1, free_port: 1 },
+        offer: Offer {
+            address: format!("{node}:{incarnation}"),
+            num_ranks: 1,
+            free_port: 1,
+            survivors: 0,
+            account: None,
+        },
         launch: "one".to_owned(),
         timings: timings(),
         same_cause: u32::MAX,
@@ -319,7 +325,7 @@ impl Sim {
             }
             Action::KillWorkers { .. } => {
                 agent.worker = None;
-                self.tell(Duration::from_millis(5), me, Event::WorkersGone { free_port: None });
+                self.tell(Duration::from_millis(5), me, Event::WorkersGone { free_port: None, survivors: 0 });
             }
             Action::KillWorker(_) => self.end_worker(me.0, Err("was killed by SIGKILL".to_owned())),
             Action::ToWorkers(msg) => {
@@ -379,6 +385,8 @@ impl Sim {
             launch_restarts: 0,
             root: None,
             gpu_seconds: None,
+            account: None,
+            survivors: 0,
             at: jiff::Timestamp::UNIX_EPOCH,
             reason: proposal.reason.unwrap_or_default(),
             body,

@@ -25,6 +25,13 @@ use tokio::sync::mpsc;
 #[derive(Debug, Default)]
 pub struct Kept(BTreeMap<Rank, Worker>);
 
+impl Kept {
+    /// How many they are.
+    pub fn num(&self) -> u32 {
+        self.0.len() as u32
+    }
+}
+
 /// All workers of the node. Dropping it kills them.
 #[derive(Debug)]
 pub struct Workers {
