@@ -19,6 +19,7 @@ macro_rules! commands {
 }
 
 mod cancel;
+mod chaos;
 mod checkpoint;
 mod completions;
 mod data;
@@ -27,6 +28,7 @@ mod doctor;
 mod events;
 mod gc;
 mod launch;
+mod live;
 mod logs;
 mod man;
 mod metrics;
@@ -74,6 +76,7 @@ commands! {
     Events => events,
     Metrics => metrics,
     Trace => trace,
+    Chaos => chaos,
     Sample => sample,
     Cancel => cancel,
     Resume => resume,

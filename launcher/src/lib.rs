@@ -7,6 +7,7 @@
 
 mod block_on;
 mod bug;
+mod chaos;
 mod cli;
 mod cluster;
 mod context;

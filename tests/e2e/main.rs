@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod buckets;
+mod chaos;
 mod command;
 mod data;
 mod examples;

@@ -101,6 +101,7 @@ fn a_survivor_keeps_its_process_and_hands_its_state_on() {
         let found: Vec<_> = (metrics.as_array().unwrap().iter())
             .map(|m| (m["step"].as_u64().unwrap(), m["generation"].as_u64().unwrap()))
             .collect();
+        assert_eq!(found[0], (1, 1), "what was measured before the fault is still told");
         let second = found.iter().position(|(_, generation)| *generation == 2).unwrap();
         assert!(found[second].0 > 600, "it went back to step {}", found[second].0);
         let status = status(&ws);

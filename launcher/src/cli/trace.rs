@@ -1,26 +1,19 @@
 use super::cancel::word;
-use crate::local::user;
+use super::live::LiveRun;
 use crate::outage::Outage;
 use crate::output::say;
 use crate::plain::plain_line;
-use crate::runs::{self, Run, RunArg};
+use crate::runs::RunArg;
 use crate::trace::{chrome, shifts};
 use crate::view::coarse;
-use crate::{Context, Exit, Failure, block_on, keys};
+use crate::{Context, Exit, Failure, block_on};
 use anyhow::Context as _;
-use jiff::Timestamp;
-use lockstep_job::JobSpec;
-use lockstep_run::status::RunPhase;
-use lockstep_run::{
-    Body, Generation, MOST_TRACED_STEPS, Membership, Rank, RunDir, RunRequest, Step, Trace, Wish,
-};
+use lockstep_run::{MOST_TRACED_STEPS, Membership, Rank, Step, Trace, Wish};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long the leader of a local run may take to say that it lives.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(3);
 /// How often the run's folder is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often a wait in which nothing happens is told.
@@ -63,13 +56,14 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     }
     block_on(async {
         let target = Target::find(args).await?;
-        let (name, dir) = (&target.name, &target.dir);
-        let number = target.ask(args.steps).await?;
+        let LiveRun { name, dir, generation, job, .. } = &target.run;
+        let wish = Wish::Trace { steps: args.steps };
+        let number = target.run.ask(*generation, wish, "a trace").await?;
         say!(
             "asked {} of run {name} for {}; they begin after the next report, of which there is one every {}",
             count(target.ranks.len(), "rank"),
             count(args.steps as usize, "step"),
-            target.report_every
+            job.log.every
         );
         let (there, over) = target.wait(number, Duration::from_secs(args.wait)).await?;
         let mut traces = Vec::new();
@@ -91,68 +85,18 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
     })
 }
 
-/// A run that can be asked.
+/// A run, and its ranks.
 struct Target {
-    name: String,
-    dir: RunDir,
-    generation: Generation,
+    run: LiveRun,
     ranks: BTreeSet<Rank>,
-    report_every: String,
 }
 
 impl Target {
     async fn find(args: &Args) -> anyhow::Result<Self> {
-        let found = args.run.find().await?;
-        let dir = args.run.open().await?;
-        let name = match &found {
-            Run::OnCluster(run) => run.name.clone(),
-            Run::Stored(dir) => {
-                dir.uri("").trim_end_matches('/').rsplit('/').next().unwrap_or_default().to_owned()
-            }
-        };
-        let newest = dir.newest_membership().await?;
-        if let Some(outcome) = newest.as_ref().and_then(Membership::outcome) {
-            return Err(Failure::usage(format!("run {name} is not running: it {}", word(outcome))).into());
-        }
-        let Some(Membership { generation, body: Body::Formed { members, job, .. }, .. }) = newest else {
-            return Err(Failure::usage(format!("run {name} has no ranks yet"))
-                .note("look at", args.run.command("status"))
-                .into());
-        };
-        let is_gone = match &found {
-            Run::OnCluster(run) => run.end().is_some() || run.is_suspended(),
-            Run::Stored(dir) => {
-                let status = runs::status(dir, ANSWER_DEADLINE).await?;
-                status.is_some_and(|status| status.phase == RunPhase::Interrupted)
-            }
-        };
-        if is_gone {
-            return Err(Failure::usage(format!(
-                "run {name} is not running, or its leader can't be reached from here"
-            ))
-            .note("look at", args.run.command("status"))
-            .into());
-        }
-        let job = JobSpec::from_json(job)?;
-        if job.command.is_some() {
-            return Err(Failure::usage(format!(
-                "run {name} runs a command of yours, whose steps nobody here knows"
-            ))
-            .note("instead", "torch.profiler, in the program itself")
-            .into());
-        }
-        let ranks = members.iter().flat_map(|member| member.ranks.iter().copied()).collect();
-        Ok(Self { name, dir, generation, ranks, report_every: job.log.every.to_string() })
-    }
-
-    /// Puts the request into the run's folder; returns its number.
-    async fn ask(&self, steps: u32) -> anyhow::Result<u64> {
-        let (generation, at, wish) = (self.generation, Timestamp::now(), Wish::Trace { steps });
-        let request = RunRequest { generation, asked_by: user(), at, wish };
-        Ok(self.dir.ask(&request).await.map_err(|error| {
-            Failure::new(format!("can't ask run {} for a trace: {error}", self.name))
-                .note("fix", keys::how_to_give(&self.dir.uri("")))
-        })?)
+        let instead = ("whose steps nobody here knows", "torch.profiler, in the program itself");
+        let run = LiveRun::find(&args.run, instead).await?;
+        let ranks = run.members.iter().flat_map(|member| member.ranks.iter().copied()).collect();
+        Ok(Self { run, ranks })
     }
 
     /// Waits until all ranks' traces are there, or until no more will come: then with the reason, unless patience ended.
@@ -161,7 +105,7 @@ impl Target {
         number: u64,
         mut patience: Duration,
     ) -> anyhow::Result<(BTreeSet<Rank>, Option<String>)> {
-        let Self { dir, generation, ranks, .. } = self;
+        let Self { run: LiveRun { dir, generation, .. }, ranks } = self;
         let (since, mut outage) = (Instant::now(), Outage::default());
         let (mut there, mut over) = (BTreeSet::new(), None);
         let mut told = since;
@@ -205,13 +149,14 @@ impl Target {
     ) -> Failure {
         let missing: Vec<_> = self.ranks.difference(there).map(Rank::to_string).collect();
         let why = over.map_or_else(|| format!(" within {} s", args.wait), |over| format!(": {over}"));
-        let what = format!("{} of run {} sent no trace{why}", count(missing.len(), "rank"), self.name);
+        let what = format!("{} of run {} sent no trace{why}", count(missing.len(), "rank"), self.run.name);
         let failure = Failure::new(what).note("missing", missing.join(", "));
         let failure = match written {
             Some(written) => failure.note("written", written.text(there.len())),
             None => failure,
         };
-        let fix = format!("try again; with --wait if a report takes long (one every {})", self.report_every);
+        let fix =
+            format!("try again; with --wait if a report takes long (one every {})", self.run.job.log.every);
         failure.note("fix", fix).note("look at", args.run.command("status"))
     }
 }

@@ -73,7 +73,7 @@ impl Told {
                 let (uri, at) = (event.uri.clone().unwrap_or_default(), event.at);
                 self.checkpoint = event.step.map(|step| Saved { step, uri, at });
             }
-            EventKind::Formed | EventKind::Resumed => self.waiting = None,
+            EventKind::Formed | EventKind::Resumed | EventKind::Recovered => self.waiting = None,
             EventKind::Lost
             | EventKind::Stopping
             | EventKind::Ended
@@ -81,7 +81,7 @@ impl Told {
             | EventKind::Gpu => {
                 self.last = Some(event);
             }
-            EventKind::Joined | EventKind::CheckpointProblem | EventKind::Cluster => {}
+            EventKind::Joined | EventKind::CheckpointProblem | EventKind::Struck | EventKind::Cluster => {}
         }
     }
 

@@ -4,7 +4,7 @@
 //! the first message. Records travel as their JSON text.
 
 use lockstep_run::link::{Phase, StoreOp, StoreReply, TraceOrder, WorkerOutcome};
-use lockstep_run::{Account, Generation, Gpu, Incarnation, MOST_RANKS_OF_A_NODE, NodeId, Rank, Step};
+use lockstep_run::{Account, Generation, Gpu, Incarnation, MOST_RANKS_OF_A_NODE, NodeId, Rank, Step, Strike};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -149,6 +149,15 @@ pub enum LeaderMsg {
         generation: Generation,
         /// Why.
         reason: String,
+    },
+    /// Do this to a process of yours.
+    Strike {
+        /// The generation that is meant.
+        generation: Generation,
+        /// What, and to whom.
+        strike: Strike,
+        /// Who asked.
+        by: String,
     },
     /// Answers a store request.
     StoreReply {

@@ -28,6 +28,7 @@ pub mod sample;
 pub mod segment;
 pub mod status;
 mod step_time;
+mod strike;
 pub mod temporary;
 
 pub use account::{Account, Use};
@@ -50,6 +51,7 @@ pub use record::request::{RunRequest, Wish};
 pub use record::run::RunRecord;
 pub use record::trace::{Activity, MOST_TRACED_STEPS, Recorded, Span, Trace, TracedStep};
 pub use step_time::{Part, SlowestRank, StepSeconds};
+pub use strike::{Blow, Strike, Target};
 
 /// The result type of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

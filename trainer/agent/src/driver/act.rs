@@ -5,6 +5,7 @@ use crate::workers::{Contract, Kept, Workers};
 use lockstep_run::control::Live;
 use lockstep_run::link::{Failure, FailureKind, Gpus, Start, WorkerOutcome};
 use lockstep_run::{Body, Code, Membership, Provenance, Rank};
+use std::time::Instant;
 
 impl Driver {
     pub(super) fn act(&mut self, action: Action) {
@@ -38,6 +39,7 @@ impl Driver {
             Action::StartWorkers(record) => self.start_workers(&record),
             Action::KillWorkers { mercy } => {
                 self.gpus.stop(self.now());
+                self.lost.get_or_insert_with(Instant::now);
                 let (workers, done, facts) = (self.workers.take(), self.done.clone(), self.facts.clone());
                 let kept = std::mem::take(&mut self.kept);
                 let recovery = &facts.job.recovery;
@@ -110,6 +112,8 @@ impl Driver {
         self.live = Live { generation: record.generation, phase, ..Live::default() };
         self.restarts = record.restarts.unwrap_or(self.restarts);
         self.survivors = record.survivors;
+        self.recovering =
+            matches!(record.body, Body::Formed { restart: true, .. }).then_some(record.generation);
         let of_rank_0 = ranks.contains(&Rank(0)).then_some(phase);
         self.reporter.started(record.generation, self.restarts, of_rank_0);
         self.begin_gpus(record);

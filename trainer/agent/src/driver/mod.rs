@@ -9,6 +9,7 @@ mod propose;
 mod requests;
 mod setup;
 mod start_error;
+mod strike;
 
 pub use last_words::leave_words;
 pub use start_error::StartError;
@@ -88,6 +89,10 @@ struct Driver {
     /// Workers of the generation that were in the one before.
     survivors: u32,
     accounted: Option<account::Said>,
+    /// Since when the last generation is over here; none once rank 0 of this node has done a step of the next one.
+    lost: Option<Instant>,
+    /// The newest generation that follows a fault, until its first step is done.
+    recovering: Option<Generation>,
     /// The newest checkpoint of this launch that this node knows of.
     saved: Option<Saved>,
     /// What the machine last gave as its reason, since when, and how long it had lasted when it was last said.
@@ -243,6 +248,7 @@ impl Driver {
                     self.to_worker(rank, AgentMsg::StoreReply { id, reply })
                 }
                 LeaderMsg::Trace { generation, order } => self.trace(generation, order),
+                LeaderMsg::Strike { generation, strike, by } => self.strike(generation, strike, &by),
                 msg => self.handle(machine::Event::FromLeader(msg)),
             },
             Arrival::LeaderGone(id) if self.is_leader(id) => {
@@ -339,6 +345,11 @@ impl Driver {
 
     fn on_first_rank(&mut self, generation: Generation, step: Step, phase: Phase) {
         (self.live.progress.step, self.live.phase) = (step, phase);
+        if phase == Phase::Training
+            && self.recovering.take_if(|recovering| *recovering == generation).is_some()
+        {
+            self.tell_recovered(generation, step);
+        }
         if self.first_step_known || !matches!(phase, Phase::Training | Phase::Evaluating | Phase::Saving) {
             return;
         }

@@ -48,11 +48,15 @@ pub(super) async fn propose(
     };
     let launch_restarts =
         newest.as_ref().filter(|m| m.launch == facts.args.launch).map_or(0, |m| m.launch_restarts);
-    let root = match &body {
-        Body::Formed {
-            start_from: StartFrom::Fresh | StartFrom::Warm(_) | StartFrom::Weights(_), ..
-        } => Some(proposal.generation),
-        _ => newest.as_ref().and_then(|m| m.root),
+    // After a fault it is the same lineage, also where nothing is saved yet: survivors may hold what it has trained.
+    let begins_anew = !restart
+        && matches!(
+            body,
+            Body::Formed { start_from: StartFrom::Fresh | StartFrom::Warm(_) | StartFrom::Weights(_), .. }
+        );
+    let root = match begins_anew {
+        true => Some(proposal.generation),
+        false => newest.as_ref().and_then(|m| m.root),
     };
     let gpu_seconds = match (counted, &formed, &newest) {
         (Some((generation, seconds)), Some(formed), _) if formed.generation == generation => seconds,
@@ -60,7 +64,7 @@ pub(super) async fn propose(
         (_, _, None) => None,
     };
     let account = match (proposal.account, &newest) {
-        (None, Some(newest)) => facts.dir.account(newest, Timestamp::now()).await?,
+        (None, Some(newest)) if !begins_anew => facts.dir.account(newest, Timestamp::now()).await?,
         (account, _) => account.map(|account| *account),
     };
     let record = Membership {

@@ -82,17 +82,25 @@ impl Driver {
         });
     }
 
-    pub(super) fn on_asked(&self, generation: Generation, asked: Vec<(u64, RunRequest)>) {
-        for (number, RunRequest { asked_by, wish: Wish::Trace { steps }, .. }) in asked {
+    pub(super) fn on_asked(&mut self, generation: Generation, asked: Vec<(u64, RunRequest)>) {
+        for (number, RunRequest { asked_by, wish, .. }) in asked {
             let by = asked_by.as_deref().unwrap_or("somebody");
-            tracing::info!(number, steps, by, "asked for a trace");
-            let order = TraceOrder { number, steps };
-            match self.machine.first_node().filter(|_| self.machine.leads() == Some(generation)) {
-                Some(node) if node == self.me() => self.trace(generation, order),
-                Some(node) => self.to_member(node, LeaderMsg::Trace { generation, order }),
-                // Whoever asked sees that the generation is over.
-                None => {}
+            match wish {
+                Wish::Trace { steps } => {
+                    tracing::info!(number, steps, by, "asked for a trace");
+                    self.on_trace_asked(generation, TraceOrder { number, steps });
+                }
+                Wish::Strike(strike) => self.on_strike_asked(generation, strike, by),
             }
+        }
+    }
+
+    fn on_trace_asked(&self, generation: Generation, order: TraceOrder) {
+        match self.machine.node_of(Rank(0)).filter(|_| self.machine.leads() == Some(generation)) {
+            Some(node) if node == self.me() => self.trace(generation, order),
+            Some(node) => self.to_member(node, LeaderMsg::Trace { generation, order }),
+            // Whoever asked sees that the generation is over.
+            None => {}
         }
     }
 

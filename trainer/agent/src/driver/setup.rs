@@ -97,6 +97,8 @@ pub(super) async fn start(
         restarts,
         survivors: 0,
         accounted: None,
+        lost: None,
+        recovering: None,
         saved: None,
         facts: Arc::new(facts),
         started,

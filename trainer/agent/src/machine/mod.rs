@@ -23,7 +23,7 @@ pub use timings::{Config, Time, Timings};
 
 use lead::Lead;
 use ledger::{Doing, Ledger};
-use lockstep_run::{Account, Generation, NodeId, Outcome, Report};
+use lockstep_run::{Account, Generation, NodeId, Outcome, Rank, Report};
 use node::Node;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -121,9 +121,9 @@ impl Machine {
         self.lead.as_ref().and_then(Lead::generation)
     }
 
-    /// The node of rank 0 of the generation that this agent serves as leader.
-    pub fn first_node(&self) -> Option<NodeId> {
-        self.lead.as_ref().and_then(Lead::first_node)
+    /// The node of a rank of the generation that this agent serves as leader.
+    pub fn node_of(&self, rank: Rank) -> Option<NodeId> {
+        self.lead.as_ref().and_then(|lead| lead.node_of(rank))
     }
 
     /// What the run's time has gone to, as far as this agent knows.

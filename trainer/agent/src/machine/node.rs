@@ -383,8 +383,11 @@ impl Machine {
             _ => {}
         }
         match msg {
-            // The last two are served beside the machine.
-            LeaderMsg::Ack | LeaderMsg::StoreReply { .. } | LeaderMsg::Trace { .. } => {}
+            // The last three are served beside the machine.
+            LeaderMsg::Ack
+            | LeaderMsg::StoreReply { .. }
+            | LeaderMsg::Trace { .. }
+            | LeaderMsg::Strike { .. } => {}
             LeaderMsg::NotLeader => {
                 if matches!(self.node.state, State::Joining { .. }) {
                     self.node.state = State::Seeking;

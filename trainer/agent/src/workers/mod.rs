@@ -105,6 +105,13 @@ impl Workers {
         }
     }
 
+    /// Lets one worker and everything that it started stand still.
+    pub fn stop(&self, rank: Rank) {
+        if let Some(worker) = self.by_rank.get(&rank) {
+            worker.stop();
+        }
+    }
+
     /// Ends the workers' parts in their generation, and waits for that. Who takes longer than `patience` is killed; the others wait
     /// for the next generation.
     pub async fn revoke(self, patience: Duration) -> Kept {

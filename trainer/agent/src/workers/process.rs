@@ -194,6 +194,10 @@ impl Worker {
         self.signal(Signal::KILL);
     }
 
+    pub(super) fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
     pub(super) fn terminate(&self) {
         self.signal(Signal::TERM);
     }

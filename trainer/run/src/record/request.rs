@@ -1,5 +1,5 @@
-use crate::Generation;
 use crate::record::trace::MOST_TRACED_STEPS;
+use crate::{Generation, Strike};
 use jiff::Timestamp;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -30,6 +30,8 @@ pub enum Wish {
         #[serde(deserialize_with = "steps")]
         steps: u32,
     },
+    /// A fault, to see what comes of it.
+    Strike(Strike),
 }
 
 fn steps<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {

@@ -67,8 +67,12 @@ pub enum EventKind {
     Resumed,
     /// The first step of a launch was done.
     FirstStep,
+    /// A fault that somebody asked for happens.
+    Struck,
     /// A worker or node was lost.
     Lost,
+    /// The first step after a fault was done.
+    Recovered,
     /// A checkpoint was committed.
     Checkpoint,
     /// A checkpoint could not be written, or a damaged one was passed over.

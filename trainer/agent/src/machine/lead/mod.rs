@@ -71,9 +71,9 @@ impl Lead {
         }
     }
 
-    pub(super) fn first_node(&self) -> Option<NodeId> {
+    pub(super) fn node_of(&self, rank: Rank) -> Option<NodeId> {
         match &self.state {
-            State::Leading(leading) => leading.ranks.get(&Rank(0)).map(|rank| rank.node),
+            State::Leading(leading) => leading.ranks.get(&rank).map(|rank| rank.node),
             _ => None,
         }
     }
