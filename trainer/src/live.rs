@@ -50,13 +50,16 @@ pub(crate) fn take_up(
     if mine == Some(newest) {
         hand_on(replica)?;
         replica.described(held()?);
+        replicas::check(world, &tensors, newest)?;
     } else {
+        // Known only once it is compared: who is struck before that can't say whether it arrived whole.
         replica.filled(|replica| {
             hand_on(replica)?;
-            Ok((Some(held()?), ()))
+            let held = held()?;
+            replicas::check(world, &tensors, newest)?;
+            Ok((Some(held), ()))
         })?;
     }
-    replicas::check(world, &tensors, newest)?;
     Ok(Some((source, newest)))
 }
 
