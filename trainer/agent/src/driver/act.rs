@@ -59,9 +59,10 @@ impl Driver {
                         None if keeps => kept,
                         None => Kept::default(),
                     };
+                    let ranks = kept.ranks();
                     let _ = done.send(Done::Revoked(kept));
                     let free_port = setup::free_port(&facts.args.host).ok();
-                    let _ = done.send(Done::Event(Box::new(Event::WorkersGone { free_port })));
+                    let _ = done.send(Done::Event(Box::new(Event::WorkersGone { free_port, kept: ranks })));
                 });
             }
             Action::KillWorker(rank) => {

@@ -12,6 +12,10 @@ mod stop;
 mod timings;
 
 #[cfg(test)]
+mod campaign;
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod scenario;
 #[cfg(test)]
 mod sim;
@@ -122,6 +126,12 @@ impl Machine {
     /// What the storage says, where the run waits for it.
     pub fn trouble(&self) -> Option<&str> {
         self.lead.as_ref().and_then(Lead::trouble)
+    }
+
+    /// What it is as a node and as a leader, by the names of the diagram in ARCHITECTURE.md; none where it doesn't lead.
+    #[cfg(test)]
+    fn phases(&self) -> [&'static str; 2] {
+        [self.node.phase(), self.lead.as_ref().map_or("", Lead::phase)]
     }
 
     /// What it waits for or does, in words that anybody may read.

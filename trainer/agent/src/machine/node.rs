@@ -35,6 +35,8 @@ pub(super) struct Node {
     looked: Option<Time>,
     beaten: Option<Time>,
     pub(super) stop: Option<(String, Time)>,
+    /// Workers that wait for the next generation.
+    kept: Vec<Rank>,
     /// Why this agent's last generation ended, as far as it knows.
     pub(super) revoked: Option<String>,
     /// How the run ended, as this agent heard it.
@@ -81,6 +83,7 @@ impl Node {
             looked: None,
             beaten: None,
             stop: None,
+            kept: Vec::new(),
             revoked: None,
             ended: None,
         }
@@ -91,6 +94,17 @@ impl Node {
             State::Joining { leader, .. } | State::Running { leader, .. } => Some(*leader),
             State::Clearing { leader, .. } => *leader,
             State::Seeking | State::Over => None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn phase(&self) -> &'static str {
+        match self.state {
+            State::Seeking => "Seeking",
+            State::Joining { .. } => "Joining",
+            State::Running { .. } => "Running",
+            State::Clearing { .. } => "Clearing",
+            State::Over => "Over",
         }
     }
 
@@ -184,7 +198,8 @@ impl Machine {
                     Err(cause) => MemberMsg::Lost { generation, rank, cause },
                 }));
             }
-            Event::WorkersGone { free_port } => {
+            Event::WorkersGone { free_port, kept } => {
+                self.node.kept = kept;
                 self.config.offer.free_port = free_port.unwrap_or(self.config.offer.free_port);
                 self.on_workers_gone(now, out);
             }
@@ -271,6 +286,10 @@ impl Machine {
         }
         joins.sort_by_key(|j| j.node);
         let me = self.config.node;
+        if joins.iter().any(|j| j.node == me && j.incarnation > self.config.incarnation) {
+            // Another agent is this node now. Two of them would each end what the other forms.
+            return self.leave(ExitCode::Stopped, out);
+        }
         let candidate = joins.iter().find(|j| j.node == me || !self.node.is_unreachable(j, now));
         let Some(candidate) = candidate else { return };
         let seeks = matches!(self.node.state, State::Seeking);
@@ -409,7 +428,11 @@ impl Machine {
                 let State::Joining { leader, .. } = self.node.state else { return };
                 let me = (self.config.node, self.config.incarnation);
                 let Some(member) = members.iter().find(|m| (m.node, m.incarnation) == me) else { return };
-                let workers = member.ranks.iter().map(|rank| (*rank, Worker::default())).collect();
+                // A new process says nothing before it is up; one that lives on has no such excuse.
+                let kept = std::mem::take(&mut self.node.kept);
+                let seen = |rank: &Rank| kept.contains(rank).then_some(now);
+                let worker = |rank: &Rank| (*rank, Worker { seen: seen(rank), ..Worker::default() });
+                let workers = member.ranks.iter().map(worker).collect();
                 let (generation, hung) = (record.generation, BTreeSet::new());
                 self.node.state = State::Running { leader, generation, heard: now, workers, hung };
                 out.push(Action::StartWorkers(Box::new(record)));
@@ -468,12 +491,18 @@ impl Machine {
         }
     }
 
-    /// Back to looking for a leader, after having been one.
-    pub(super) fn seek(&mut self, now: Time) {
-        if let State::Joining { .. } = self.node.state {
-            self.node.state = State::Seeking;
-            self.node.looked = Some(now);
-            self.node.look_anew(now);
+    /// Back to looking for a leader, after having been one; workers may still run, where it wanted to end the run.
+    pub(super) fn seek(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.node.looked = Some(now);
+        self.node.look_anew(now);
+        match &mut self.node.state {
+            State::Joining { .. } => self.node.state = State::Seeking,
+            State::Running { .. } => {
+                self.node.state = State::Clearing { leader: None, exit: None };
+                out.push(Action::KillWorkers { mercy: Mercy::Keep });
+            }
+            State::Clearing { leader, .. } => *leader = None,
+            State::Seeking | State::Over => {}
         }
     }
 }

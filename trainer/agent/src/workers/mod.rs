@@ -25,6 +25,13 @@ use tokio::sync::mpsc;
 #[derive(Debug, Default)]
 pub struct Kept(BTreeMap<Rank, Worker>);
 
+impl Kept {
+    /// Whose they are.
+    pub fn ranks(&self) -> Vec<Rank> {
+        self.0.keys().copied().collect()
+    }
+}
+
 /// All workers of the node. Dropping it kills them.
 #[derive(Debug)]
 pub struct Workers {

@@ -118,7 +118,9 @@ impl Leader {
                     Action::Propose(proposal) => {
                         events.push_back(Event::Proposed(Box::new(committed(proposal))));
                     }
-                    Action::KillWorkers { .. } => events.push_back(Event::WorkersGone { free_port: Some(2) }),
+                    Action::KillWorkers { .. } => {
+                        events.push_back(Event::WorkersGone { free_port: Some(2), kept: vec![] })
+                    }
                     Action::Exit(_) => self.left = true,
                     _ => {}
                 }

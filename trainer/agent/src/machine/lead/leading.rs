@@ -39,7 +39,13 @@ impl Leading {
     }
 
     pub(super) fn has(&self, node: NodeId, incarnation: Incarnation) -> bool {
-        self.members.iter().any(|m| (m.node, m.incarnation) == (node, incarnation))
+        self.incarnation_of(node) == Some(incarnation)
+    }
+
+    pub(super) fn incarnation_of(&self, node: NodeId) -> Option<Incarnation> {
+        // Members are in node order.
+        let at = self.members.binary_search_by_key(&node, |m| m.node).ok()?;
+        Some(self.members[at].incarnation)
     }
 
     pub(super) fn newest_step(&self) -> Step {

@@ -78,6 +78,26 @@ impl Lead {
         }
     }
 
+    /// Whether a newer life of this node is here: what an older one says comes too late.
+    fn knows_newer(&self, node: NodeId, incarnation: Incarnation) -> bool {
+        let joined = self.joins.get(&node).map(|(known, _)| *known);
+        let runs = match &self.state {
+            State::Leading(leading) => leading.incarnation_of(node),
+            _ => None,
+        };
+        joined.max(runs).is_some_and(|known| known > incarnation)
+    }
+
+    #[cfg(test)]
+    pub(super) fn phase(&self) -> &'static str {
+        match self.state {
+            State::Gathering { .. } => "Gathering",
+            State::Proposing { .. } => "Proposing",
+            State::Leading(_) => "Leading",
+            State::Over => "Over",
+        }
+    }
+
     pub(super) fn reason(&self, config: &Config) -> String {
         match &self.state {
             State::Gathering { .. } => {
@@ -232,6 +252,9 @@ impl Machine {
         out: &mut Vec<Action>,
     ) {
         let Some(lead) = &mut self.lead else { return };
+        if lead.knows_newer(node, incarnation) {
+            return;
+        }
         if let State::Leading(leading) = &lead.state {
             let reason = match leading.has(node, incarnation) {
                 true => format!("node {node} lost its workers"),
@@ -240,9 +263,6 @@ impl Machine {
             self.reform(now, Fault::of(Some(node), reason), out);
         }
         let Some(lead) = &mut self.lead else { return };
-        if lead.joins.get(&node).is_some_and(|(known, _)| *known > incarnation) {
-            return;
-        }
         lead.joins.insert(node, (incarnation, offer));
         match stop {
             Some(cause) => {
@@ -370,7 +390,7 @@ impl Machine {
         if !ours {
             // Somebody else decided first. Its record is the truth; who waits here finds it by looking.
             self.resign(out);
-            return self.seek(now);
+            return self.seek(now, out);
         }
         // The record was made by this process from JSON values, so it can't fail to become JSON again.
         let text = serde_json::to_string(&record).unwrap_or_default();

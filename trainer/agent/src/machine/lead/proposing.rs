@@ -90,7 +90,8 @@ mod tests {
         let left = fail(&mut machine, grace + Duration::from_secs(1), true);
         assert!(left.contains(&Action::KillWorkers { mercy: Mercy::Grace }), "{left:?}");
         assert_eq!(machine.ended(), Some(&Outcome::Failed { error: "was denied".to_owned() }));
-        let exit = machine.on(grace + Duration::from_secs(2), Event::WorkersGone { free_port: None });
+        let exit =
+            machine.on(grace + Duration::from_secs(2), Event::WorkersGone { free_port: None, kept: vec![] });
         assert_eq!(exit, vec![Action::Exit(ExitCode::Stopped)]);
     }
 

@@ -1,0 +1,81 @@
+//! What the driver does with what the machine says.
+
+use super::super::Action;
+use super::network::{Direction, Says};
+use super::store::Request;
+use super::{Due, LifeId, Sim};
+use lockstep_run::{Membership, NodeId};
+
+impl Sim {
+    pub(super) fn act(&mut self, me: LifeId, action: Action) {
+        match action {
+            Action::Look => self.ask(me, Request::Look),
+            Action::Dial { node, incarnation, .. } => self.dial(me, node, incarnation),
+            Action::HangUp => {
+                let link = self.lives[me].leader.take();
+                link.into_iter().for_each(|link| self.close(link, Direction::ToLeader));
+            }
+            Action::ToLeader(msg) => {
+                if let Some(link) = self.lives[me].leader {
+                    self.say(link, Direction::ToLeader, Says::Member(msg));
+                }
+            }
+            Action::ToMember { node, msg } => {
+                if let Some((_, link)) = self.lives[me].members.get(&node).copied() {
+                    self.say(link, Direction::ToMember, Says::Leader(msg));
+                }
+            }
+            Action::StartWorkers(record) => self.start_worker(me, &record),
+            Action::KillWorkers { mercy } => self.end_workers(me, mercy),
+            Action::KillWorker(_) => {
+                let worker = self.lives[me].worker;
+                worker.into_iter().for_each(|pid| self.kill_worker(pid));
+            }
+            Action::ToWorkers(msg) => {
+                let worker = self.lives[me].worker;
+                worker.into_iter().for_each(|pid| self.hear_agent(pid, msg.clone()));
+            }
+            Action::Propose(proposal) => self.ask(me, Request::Prepare(proposal)),
+            Action::Note(_) => {}
+            Action::Exit(code) => {
+                self.lives[me].exit = Some(code);
+                self.end_life(me);
+                self.lives[me].has_successor &= code == super::ExitCode::Stopped;
+                if self.lives[me].has_successor {
+                    let node = self.lives[me].node;
+                    self.later(super::RESTART_AFTER, Due::Boot(node));
+                }
+            }
+        }
+    }
+
+    fn start_worker(&mut self, me: LifeId, record: &Membership) {
+        self.seen.on_start(self.now, me, &self.lives[me], record, &self.store);
+        let node: NodeId = self.lives[me].node;
+        if let Some(rank) = record.members().iter().position(|member| member.node == node) {
+            self.begin_part(me, record, rank);
+        }
+    }
+
+    /// An agent's process is gone, and with it its connections and its worker.
+    pub(super) fn end_life(&mut self, me: LifeId) {
+        self.lives[me].lives = false;
+        let worker = self.lives[me].worker.take();
+        worker.into_iter().for_each(|pid| self.kill_worker(pid));
+        self.close_all(me);
+    }
+
+    pub(super) fn kill_agent(&mut self, me: LifeId) {
+        let node = self.lives[me].node;
+        if self.lives[me].lives {
+            // What it was about to send is lost, or not.
+            for link in self.links_of(me) {
+                if self.plan.seed.is_some() && self.random.percent(50) {
+                    self.break_link(link);
+                }
+            }
+            self.end_life(me);
+            self.later(super::RESTART_AFTER, Due::Boot(node));
+        }
+    }
+}
