@@ -16,6 +16,8 @@ mod campaign;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod explore;
+#[cfg(test)]
 mod scenario;
 #[cfg(test)]
 mod sim;
@@ -34,7 +36,7 @@ use std::time::Duration;
 const STANDSTILL: Duration = Duration::from_secs(1);
 
 /// The state of one agent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Machine {
     config: Config,
     node: Node,

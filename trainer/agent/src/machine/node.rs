@@ -21,7 +21,7 @@ const LOOK_SHARE: u32 = 8;
 /// A node that did not answer isn't called again before this.
 const REDIAL_AFTER: Duration = Duration::from_millis(500);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Node {
     started: Time,
     pub(super) state: State,
@@ -43,7 +43,7 @@ pub(super) struct Node {
     pub(super) ended: Option<Outcome>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum State {
     /// Looking for a leader.
     Seeking,
@@ -63,7 +63,7 @@ pub(super) enum State {
     Over,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Worker {
     step: Step,
     phase: Phase,

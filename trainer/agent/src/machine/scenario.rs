@@ -188,3 +188,13 @@ fn a_worker_that_hangs_between_two_generations_is_found_by_its_silence() {
     assert!(sim.records()[&Generation(3)].reason.contains("sent no heartbeat for 3s"), "{}", sim.story());
     assert_eq!(sim.applied.last().map(|(g, _)| *g), Some(Generation(3)));
 }
+
+#[test]
+fn a_run_that_gets_on_bears_any_number_of_faults() {
+    let mut sim = Sim::new(2, 2500);
+    let kills: Vec<_> =
+        (1..40).map(|i| (Duration::from_millis(i * 700), Fault::KillWorker(i as u32))).collect();
+    sim.run(seconds(60), &kills);
+    assert_eq!(sim.exits(), [Some(ExitCode::Done); 2], "{}", sim.story());
+    assert_eq!(sim.records().len(), 41, "one for each fault, the first one and the end");
+}

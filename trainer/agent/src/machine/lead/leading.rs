@@ -8,7 +8,7 @@ use lockstep_run::{Generation, Incarnation, Member, NodeId, Rank, Step};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Leading {
     pub(super) generation: Generation,
     pub(super) members: Vec<Member>,
@@ -19,7 +19,7 @@ pub(super) struct Leading {
     pub(super) peer_lost: Option<(Time, String)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct RankView {
     pub(super) node: NodeId,
     pub(super) step: Step,

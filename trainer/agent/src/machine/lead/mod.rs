@@ -19,7 +19,7 @@ use std::time::Duration;
 /// before this, so that the run ends with a record instead of waiting for a replacement.
 const STOP_WINDOW: Duration = Duration::from_secs(1);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Lead {
     state: State,
     /// Nodes that wait for the next generation.
@@ -48,7 +48,7 @@ impl Whole {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum State {
     Gathering {
         since: Time,

@@ -10,7 +10,7 @@ use std::time::Duration;
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// A proposal that the storage doesn't take.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Failing {
     since: Time,
     /// When it is tried again; none while it is tried.
