@@ -16,7 +16,7 @@ const FAULTS_UNTIL: u64 = 15_000;
 const RESUMES_WITHIN: Duration = Duration::from_secs(60);
 
 /// A run by its seed.
-fn plan(seed: u64) -> (Plan, Vec<(Time, Fault)>) {
+pub(super) fn plan(seed: u64) -> (Plan, Vec<(Time, Fault)>) {
     let mut random = Random::new(seed ^ 0x5eed);
     let num_nodes = 1 + random.below(5) as u32;
     let num_faults = random.below(9);
@@ -29,11 +29,11 @@ fn plan(seed: u64) -> (Plan, Vec<(Time, Fault)>) {
             faults.push((at + random.between(0, 400), Fault::draw(&mut random)));
         }
     }
-    (Plan { num_nodes, total: TOTAL, step_time: STEP_TIME, seed: Some(seed) }, faults)
+    (Plan { num_nodes, total: TOTAL, step_time: STEP_TIME, seed: Some(seed), cuts_records: false }, faults)
 }
 
 /// What is broken in a run, and what it came to.
-fn run(plan: Plan, faults: &[(Time, Fault)]) -> Sim {
+pub(super) fn run(plan: Plan, faults: &[(Time, Fault)]) -> Sim {
     let last = faults.iter().map(|(at, fault)| *at + fault.span()).max().unwrap_or_default();
     let until = last + RESUMES_WITHIN + STEP_TIME * TOTAL as u32 * 2;
     let mut sim = Sim::of(plan);

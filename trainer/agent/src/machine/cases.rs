@@ -126,3 +126,19 @@ fn an_older_life_of_a_member_ends_no_generation() {
     machine.on(NOW, joins(1, 3));
     assert_eq!(machine.leads(), None, "a newer one does");
 }
+
+#[test]
+fn who_beats_for_a_generation_that_is_over_hears_that_and_nothing_else() {
+    let mut machine = leading();
+    machine.on(NOW, Event::MemberGone { node: NodeId(1), incarnation: Incarnation(2) });
+    let beat = |generation| {
+        let msg = MemberMsg::Heartbeat { generation: Generation(generation), beats: vec![] };
+        Event::FromMember { node: NodeId(1), incarnation: Incarnation(2), msg }
+    };
+    let mut told = |generation| match machine.on(NOW, beat(generation)).as_slice() {
+        [Action::ToMember { msg: LeaderMsg::Ack, .. }, Action::ToMember { msg, .. }] => msg.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert!(matches!(told(1), LeaderMsg::Revoke { generation: Generation(1), .. }));
+    assert_eq!(told(0), LeaderMsg::NotLeader, "who waits must join anew");
+}

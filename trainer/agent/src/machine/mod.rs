@@ -130,10 +130,10 @@ impl Machine {
         self.lead.as_ref().and_then(Lead::trouble)
     }
 
-    /// What it is as a node and as a leader, by the names of the diagram in ARCHITECTURE.md; none where it doesn't lead.
+    /// What it is as a node and as a leader, by the names of the diagram in ARCHITECTURE.md.
     #[cfg(test)]
     fn phases(&self) -> [&'static str; 2] {
-        [self.node.phase(), self.lead.as_ref().map_or("", Lead::phase)]
+        [self.node.phase(), self.lead.as_ref().map_or("no leader", Lead::phase)]
     }
 
     /// What it waits for or does, in words that anybody may read.

@@ -198,3 +198,32 @@ fn a_run_that_gets_on_bears_any_number_of_faults() {
     assert_eq!(sim.exits(), [Some(ExitCode::Done); 2], "{}", sim.story());
     assert_eq!(sim.records().len(), 41, "one for each fault, the first one and the end");
 }
+
+#[test]
+fn a_node_that_is_silent_is_missed_after_three_seconds() {
+    let mut sim = Sim::new(2, 1_000_000);
+    sim.run(seconds(12), &[(seconds(1), Fault::Zombie(1, seconds(6)))]);
+    assert!(
+        sim.records()[&Generation(2)].reason.contains("node 1 sent no heartbeat for 3s"),
+        "{}",
+        sim.story()
+    );
+    // It reads so as soon as it runs again.
+    assert_eq!(sim.applied.last().map(|(g, _)| *g), Some(Generation(2)), "{}", sim.story());
+}
+
+#[test]
+fn who_hears_nothing_of_its_leader_lets_go_of_the_generation() {
+    let mut sim = Sim::new(2, 1_000_000);
+    sim.run(Duration::from_millis(4500), &[(seconds(1), Fault::Zombie(0, seconds(60)))]);
+    assert_ne!(sim.lives[1].machine.phases()[0], "Running", "{}", sim.lives[1].machine.reason());
+}
+
+#[test]
+fn a_machine_that_was_suspended_with_all_its_agents_goes_on() {
+    let mut sim = Sim::new(2, 1_000_000);
+    let sleep = |node| (seconds(1), Fault::FreezeNode(node, seconds(3600)));
+    sim.run(seconds(3606), &[sleep(0), sleep(1)]);
+    assert_eq!(sim.records().len(), 1, "{}", sim.story());
+    assert!(sim.applied.len() > 400, "{} steps", sim.applied.len());
+}

@@ -12,6 +12,8 @@ use world::{Budget, Move, NODES, World};
 /// After the last fault and with every message delivered, all nodes are in one generation within so long.
 const ONE_WITHIN: Duration = Duration::from_secs(15);
 const TICK: Duration = Duration::from_millis(50);
+/// Ticks of each node that a test has time for.
+const FEW: u8 = if cfg!(debug_assertions) { 1 } else { 2 };
 
 const NONE: Budget =
     Budget { kills: 0, worker_deaths: 0, silences: 0, lost_answers: 0, failed_calls: 0, ticks: [0; NODES] };
@@ -83,7 +85,7 @@ fn report(what: &str, budget: Budget, is_formed: bool) {
 
 #[test]
 fn three_nodes_that_start_form_one_generation_in_every_order() {
-    report("a start", Budget { ticks: [2, 2, 2], failed_calls: 1, lost_answers: 1, ..NONE }, false);
+    report("a start", Budget { ticks: [FEW; NODES], failed_calls: 1, lost_answers: 1, ..NONE }, false);
 }
 
 #[test]

@@ -278,13 +278,11 @@ impl World {
             Some(Says::Member(msg)) if is_newest && lives(leader, self) => {
                 self.handle(leader.0, Event::FromMember { node, incarnation, msg });
             }
-            Some(Says::Closed) if is_there => {
-                if is_newest && lives(leader, self) {
-                    self.handle(leader.0, Event::MemberGone { node, incarnation });
-                }
+            Some(Says::Closed) if is_there && is_newest && lives(leader, self) => {
+                self.handle(leader.0, Event::MemberGone { node, incarnation });
             }
             Some(Says::Leader(msg)) if follows => self.handle(member.0, Event::FromLeader(msg)),
-            Some(Says::Closed) if follows => {
+            Some(Says::Closed) if !is_there && follows => {
                 self.agents[member.0].leader = None;
                 self.handle(member.0, Event::LeaderGone);
             }

@@ -4,7 +4,9 @@ use super::super::Action;
 use super::network::{Direction, Says};
 use super::store::Request;
 use super::{Due, LifeId, Sim};
-use lockstep_run::{Membership, NodeId};
+use crate::wire::LeaderMsg;
+use lockstep_run::{Body, Membership, NodeId};
+use std::sync::Arc;
 
 impl Sim {
     pub(super) fn act(&mut self, me: LifeId, action: Action) {
@@ -21,6 +23,13 @@ impl Sim {
                 }
             }
             Action::ToMember { node, msg } => {
+                let msg = match msg {
+                    LeaderMsg::Committed { record } => {
+                        self.record_bytes += record.len() as u64;
+                        LeaderMsg::Committed { record: self.cut(node, record) }
+                    }
+                    other => other,
+                };
                 if let Some((_, link)) = self.lives[me].members.get(&node).copied() {
                     self.say(link, Direction::ToMember, Says::Leader(msg));
                 }
@@ -49,11 +58,34 @@ impl Sim {
         }
     }
 
+    /// What a member gets of the newest membership.
+    fn cut(&self, node: NodeId, text: Arc<str>) -> Arc<str> {
+        let newest = self.store.records.values().next_back().filter(|_| self.plan.cuts_records);
+        let Some(Membership { body: Body::Formed { members, leader, start_from, .. }, .. }) = newest else {
+            return text;
+        };
+        let Ok(at) = members.binary_search_by_key(&node, |member| member.node) else { return text };
+        let (members, job) = (vec![members[at].clone()], serde_json::Value::Null);
+        let body =
+            Body::Formed { members, leader: *leader, start_from: start_from.clone(), job, restart: true };
+        let cut = newest.map(|newest| self.record_of(newest.writer.clone(), newest.generation, body));
+        serde_json::to_string(&cut).map_or(text, Arc::from)
+    }
+
     fn start_worker(&mut self, me: LifeId, record: &Membership) {
-        self.seen.on_start(self.now, me, &self.lives[me], record, &self.store);
         let node: NodeId = self.lives[me].node;
-        if let Some(rank) = record.members().iter().position(|member| member.node == node) {
-            self.begin_part(me, record, rank);
+        // Of a record that was cut, the truth is looked up.
+        let record = match self.plan.cuts_records {
+            true => self.store.records.get(&record.generation).cloned(),
+            false => {
+                self.seen.on_start(self.now, me, &self.lives[me], record, &self.store);
+                Some(record.clone())
+            }
+        };
+        let rank =
+            |record: &Membership| record.members().binary_search_by_key(&node, |member| member.node).ok();
+        if let Some((rank, record)) = record.and_then(|record| Some((rank(&record)?, record))) {
+            self.begin_part(me, &record, rank);
         }
     }
 

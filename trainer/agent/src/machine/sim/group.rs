@@ -52,9 +52,16 @@ pub(super) struct Says {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Heard {
     Formed,
-    TakeUp { newest: Option<(Rank, Step)>, by_all: bool },
+    TakeUp {
+        newest: Option<(Rank, Step)>,
+        by_all: bool,
+    },
     State(State),
-    Equal(bool),
+    Equal,
+    /// They differ; what more than half of the ranks hold is right.
+    Differ {
+        right: Option<State>,
+    },
     Sum(u64),
 }
 
@@ -156,8 +163,13 @@ impl Sim {
                 Some(state) => Heard::State(state),
                 None => return,
             },
+            Stage::Comparing | Stage::Agreeing if states.iter().all(|state| *state == states[0]) => {
+                Heard::Equal
+            }
             Stage::Comparing | Stage::Agreeing => {
-                Heard::Equal(states.iter().all(|state| *state == states[0]))
+                let num = |state: &Option<State>| states.iter().filter(|other| *other == state).count();
+                let right = states.iter().find(|state| 2 * num(state) > states.len()).copied().flatten();
+                Heard::Differ { right }
             }
             Stage::Training => Heard::Sum(said.iter().map(|says| says.share.1).fold(0, u64::wrapping_add)),
         };
@@ -196,9 +208,15 @@ impl Sim {
                 worker.stage = Stage::Comparing;
                 self.come(pid, next);
             }
-            Heard::Equal(false) => self.fail(pid, "the replicas differ"),
-            Heard::Equal(true) if worker.stage == Stage::Agreeing => self.save_for_good(pid),
-            Heard::Equal(true) => {
+            Heard::Differ { right } => {
+                let holds = worker.state().or(worker.taken);
+                match right.is_some() && holds == right {
+                    true => self.leave_part(pid, "another replica differs"),
+                    false => self.fail(pid, "the replicas differ"),
+                }
+            }
+            Heard::Equal if worker.stage == Stage::Agreeing => self.save_for_good(pid),
+            Heard::Equal => {
                 if let Some(state) = worker.taken.take() {
                     worker.content = Content::Held(state);
                 }

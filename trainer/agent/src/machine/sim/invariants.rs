@@ -49,6 +49,11 @@ impl Invariants {
         self.undisturbed[step as usize]
     }
 
+    /// So many ranks there are.
+    pub(super) fn of(&mut self, world_size: u64) {
+        self.world_size = world_size;
+    }
+
     /// An agent starts workers.
     pub(super) fn on_start(
         &mut self,
@@ -58,7 +63,6 @@ impl Invariants {
         record: &Membership,
         store: &Store,
     ) {
-        self.world_size = record.members().len() as u64;
         let generation = record.generation;
         let truth = store.records.get(&generation);
         self.must(now, "1 at most one membership per generation", truth == Some(record), || {

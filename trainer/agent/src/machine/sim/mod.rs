@@ -25,7 +25,7 @@ use lockstep_run::{Body, Generation, Incarnation, Membership, NodeId};
 use network::{Direction, Link, Network};
 use queue::Queue;
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::{Request, Store};
 use worker::{Pid, Worker, Works};
 
@@ -80,6 +80,9 @@ pub(crate) struct Plan {
     pub(crate) step_time: Duration,
     /// Draws all delays and what the store and the network do; without one every delay is the least.
     pub(crate) seed: Option<u64>,
+    /// Each member gets a membership with itself in it only, which is all that its machine looks at: many nodes would spend nearly all of
+    /// the simulation reading one another's entries.
+    pub(crate) cuts_records: bool,
 }
 
 pub(crate) struct Sim {
@@ -91,15 +94,18 @@ pub(crate) struct Sim {
     pub(crate) store: Store,
     pub(crate) applied: Vec<(Generation, u64)>,
     pub(crate) seen: Invariants,
-    /// Messages that agents got from agents.
+    /// Messages that agents got from agents, and bytes of memberships among what they were sent.
     pub(crate) num_messages: u64,
+    pub(crate) record_bytes: u64,
+    /// Real time that each life's machine took, where that is measured.
+    pub(crate) took: Option<Vec<Duration>>,
     network: Network,
     workers: Vec<Worker>,
     groups: BTreeMap<Generation, Group>,
     due: Queue<Due>,
     random: Random,
-    /// Lives whose states are told, for the diagram of states.
-    pub(crate) edges: BTreeSet<(&'static str, &'static str)>,
+    /// From which state to which one event has brought a node, and a leader.
+    pub(crate) edges: [BTreeSet<(&'static str, &'static str)>; 2],
 }
 
 pub(crate) fn timings() -> Timings {
@@ -135,7 +141,13 @@ pub(crate) fn config(node: u32, incarnation: u32, num_nodes: u32) -> Config {
 impl Sim {
     /// One in which nothing happens by chance.
     pub(crate) fn new(num_nodes: u32, total: u64) -> Self {
-        Self::of(Plan { num_nodes, total, step_time: Duration::from_millis(10), seed: None })
+        Self::of(Plan {
+            num_nodes,
+            total,
+            step_time: Duration::from_millis(10),
+            seed: None,
+            cuts_records: false,
+        })
     }
 
     pub(crate) fn of(plan: Plan) -> Self {
@@ -148,13 +160,16 @@ impl Sim {
             applied: vec![],
             seen: Invariants::default(),
             num_messages: 0,
+            record_bytes: 0,
+            took: None,
             network: Network::default(),
             workers: vec![],
             groups: BTreeMap::new(),
             due: Queue::new(),
             random: Random::new(plan.seed.unwrap_or_default()),
-            edges: BTreeSet::new(),
+            edges: Default::default(),
         };
+        sim.seen.of(u64::from(plan.num_nodes));
         (0..plan.num_nodes).for_each(|node| sim.boot(NodeId(node)));
         sim
     }
@@ -262,7 +277,7 @@ impl Sim {
     }
 
     /// The life that serves the newest generation, or gathers the next one.
-    fn leader(&self) -> Option<LifeId> {
+    pub(crate) fn leader(&self) -> Option<LifeId> {
         let leads = |life: &LifeId| self.lives[*life].machine.lead.is_some();
         self.current.iter().flatten().copied().filter(|life| self.lives[*life].lives).find(leads)
     }
@@ -324,11 +339,16 @@ impl Sim {
             return;
         }
         let before = life.machine.phases();
+        let began = self.took.is_some().then(Instant::now);
         let actions = life.machine.on(self.now, event);
+        if let (Some(took), Some(began)) = (&mut self.took, began) {
+            took.resize(took.len().max(id + 1), Duration::ZERO);
+            took[id] += began.elapsed();
+        }
         let after = life.machine.phases();
-        for (before, after) in before.into_iter().zip(after) {
+        for (edges, (before, after)) in self.edges.iter_mut().zip(before.into_iter().zip(after)) {
             if before != after {
-                self.edges.insert((before, after));
+                edges.insert((before, after));
             }
         }
         actions.into_iter().for_each(|action| self.act(id, action));

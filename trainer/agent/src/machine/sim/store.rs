@@ -189,10 +189,15 @@ impl Sim {
             }
             Err(outcome) => Body::Ended { outcome, previous },
         };
+        let record = self.record_of(Writer { node, incarnation, nonce: 0 }, proposal.generation, body);
+        Membership { reason: proposal.reason.unwrap_or_default(), ..record }
+    }
+
+    pub(super) fn record_of(&self, writer: Writer, generation: Generation, body: Body) -> Membership {
         Membership {
             run_uid: RunUid("sim".into()),
-            generation: proposal.generation,
-            writer: Writer { node, incarnation, nonce: 0 },
+            generation,
+            writer,
             launch: "one".to_owned(),
             launched_at: None,
             restarts: None,
@@ -200,7 +205,7 @@ impl Sim {
             root: None,
             gpu_seconds: None,
             at: jiff::Timestamp::UNIX_EPOCH,
-            reason: proposal.reason.unwrap_or_default(),
+            reason: String::new(),
             body,
         }
     }
