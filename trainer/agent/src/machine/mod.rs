@@ -16,6 +16,8 @@ mod campaign;
 #[cfg(test)]
 mod cases;
 #[cfg(test)]
+mod curve;
+#[cfg(test)]
 mod diagram;
 #[cfg(test)]
 mod explore;
