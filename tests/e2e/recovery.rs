@@ -103,7 +103,9 @@ fn a_survivor_keeps_its_process_and_hands_its_state_on() {
             .collect();
         let second = found.iter().position(|(_, generation)| *generation == 2).unwrap();
         assert!(found[second].0 > 600, "it went back to step {}", found[second].0);
-        assert_eq!(status(&ws)["restarts"], 1);
+        let status = status(&ws);
+        let known = (&status["restarts"], &status["survivors"], &status["repeated_steps"]);
+        assert_eq!(known, (&1.into(), &1.into(), &0.into()), "{status:#}");
         assert!(ws.model("d") == undisturbed(2000), "the bytes differ from an undisturbed run's");
     }
 }
@@ -136,6 +138,9 @@ fn a_worker_that_hangs() {
         run.signal_descendant(run.processes("lockstep-worker", 2)[1], Signal::STOP);
     });
     assert_eq!(status["restarts"], 1, "{status:#}");
+    // From its silence to the next generation, nobody trained.
+    let forming = status["account"]["forming"].as_f64().unwrap();
+    assert!(forming > 2.5, "{status:#}");
 }
 
 #[test]
@@ -164,6 +169,10 @@ fn a_run_that_was_killed_whole_and_launched_again() {
     let interrupted = status(&ws);
     assert_eq!(interrupted["phase"], "interrupted", "{interrupted:#}");
     ws.run(&launch(2000)).expect_code(0);
+    let status = status(&ws);
+    let (repeated, account) = (status["repeated_steps"].as_u64().unwrap(), &status["account"]);
+    assert!(repeated > 0 && account["repeating"].as_f64() > Some(0.0), "{status:#}");
+    assert!(account["nobody_alive"].as_f64() > Some(0.0) && account["highest"] == 2000, "{status:#}");
     assert!(ws.model("d") == undisturbed(2000));
 }
 

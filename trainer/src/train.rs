@@ -224,12 +224,8 @@ impl Trainer<'_> {
         }
     }
 
-    /// Says what this rank does now; the agent hears of a change at once, not with the next heartbeat.
     fn enter(&self, phase: Phase) {
-        if self.control.enter(phase) {
-            let (step, phase) = self.control.pulse();
-            self.outbox.send(WorkerMsg::Heartbeat { step, phase });
-        }
+        self.outbox.enter(&self.control, phase);
     }
 
     /// Leaves the gradient of the mean loss over the global batch in the parameters, the same on all ranks.

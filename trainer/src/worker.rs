@@ -14,7 +14,7 @@ use crate::train::{Position, Trainer};
 use crate::{Error, Result, live, precision};
 use lockstep_c10d::{LIBTORCH_VERSION, Reducer, Store};
 use lockstep_job::JobSpec;
-use lockstep_run::link::{Start, WorkerMsg, WorkerOutcome};
+use lockstep_run::link::{Phase, Start, WorkerMsg, WorkerOutcome};
 use lockstep_run::{Provenance, RunDir, Step, Versions, Writer};
 use std::fmt;
 use std::sync::Arc;
@@ -101,6 +101,7 @@ impl<'t> Worker<'t> {
             peers.tell(group::form_another("peers", &job, &start, &store, &control, compute)?);
         }
 
+        outbox.enter(&control, Phase::Loading);
         let run_dir = RunDir::open(&start.run_dir)?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()

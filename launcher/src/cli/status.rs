@@ -3,7 +3,7 @@ use crate::outage::Outage;
 use crate::output::{say, tell};
 use crate::plain::{plain, plain_line};
 use crate::runs::{self, PlaceArgs, Run, RunArg};
-use crate::view::{coarse, gpus, pace, phase_name, thousands};
+use crate::view::{coarse, gpus, pace, phase_name, spent, thousands};
 use crate::{Context, Exit, Format, block_on, output};
 use clap_complete::engine::ArgValueCandidates;
 use console::Term;
@@ -68,11 +68,13 @@ fn show(args: &Args, context: &Context, all: &[RunStatus], screen: Option<&Term>
     Ok(())
 }
 
-/// The table; below it, of one run that was asked for by name, what sets its pace, and where there is room what its GPUs do.
+/// The table; below it, of one run that was asked for by name, what sets its pace, and where there is room what its time has
+/// gone to, and what its GPUs do.
 fn described(args: &Args, table: String, all: &[RunStatus], wide: bool) -> String {
     let one = args.run.as_ref().and(all.first());
     let gpus = one.filter(|_| wide).and_then(gpus);
-    std::iter::once(table).chain(one.and_then(pace)).chain(gpus).collect::<Vec<_>>().join("\n")
+    let spent = one.filter(|_| wide).and_then(spent);
+    std::iter::once(table).chain(one.and_then(pace)).chain(spent).chain(gpus).collect::<Vec<_>>().join("\n")
 }
 
 async fn watch(args: &Args, context: &Context) -> anyhow::Result<Exit> {
@@ -122,7 +124,14 @@ async fn changed(board: &mut Option<Board<'_>>) -> anyhow::Result<()> {
 
 /// A status without what changes by itself.
 fn timeless(status: &RunStatus) -> RunStatus {
-    let mut status = RunStatus { eta_seconds: None, gpus: vec![], gpu_seconds: None, ..status.clone() };
+    let mut status = RunStatus {
+        eta_seconds: None,
+        gpus: vec![],
+        gpu_seconds: None,
+        account: None,
+        goodput: None,
+        ..status.clone()
+    };
     status.last_checkpoint.iter_mut().for_each(|checkpoint| checkpoint.age_seconds = 0);
     status
 }
@@ -207,7 +216,10 @@ fn table(all: &[RunStatus], wide: bool) -> String {
     let mut heading =
         vec!["RUN", "PHASE", "NODES", "STEP", "LOSS", "EVAL", "ETA", "CKPT", "GEN", "RESTARTS", "WHY"];
     if wide {
-        heading.splice(10..10, ["SAMPLES/S", "TOKENS/S", "FIRST STEP", "GPU TIME", "RUN DIR"]);
+        heading.splice(
+            10..10,
+            ["SAMPLES/S", "TOKENS/S", "FIRST STEP", "GPU TIME", "GOODPUT", "REPEATED", "RUN DIR"],
+        );
     }
     output::columns(&heading, all.iter().map(|status| row(status, wide)))
 }
@@ -236,6 +248,8 @@ fn row(s: &RunStatus, wide: bool) -> Vec<String> {
         row.push(s.tokens_per_second.map_or_else(dash, thousands));
         row.push(s.time_to_first_step_seconds.map_or_else(dash, |seconds| format!("{seconds:.2}s")));
         row.push(s.gpu_seconds.map_or_else(dash, |seconds| age(seconds as i64)));
+        row.push(s.goodput.map_or_else(dash, |share| format!("{:.1}%", share * 100.0)));
+        row.push(s.repeated_steps.map_or_else(dash, |steps| steps.to_string()));
         row.push(plain_line(&s.run_dir).into_owned());
     }
     row.push(plain_line(s.why.as_deref().unwrap_or_default()).into_owned());

@@ -15,7 +15,7 @@ use kube::api::ListParams;
 use lockstep_render::{JOB_LABEL, RUN_DIR_ANNOTATION, STORAGE_ANNOTATION};
 use lockstep_run::link::Phase;
 use lockstep_run::status::{RunPhase, RunStatus};
-use lockstep_run::{Progress, RunDir, STANDING_EVERY};
+use lockstep_run::{Account, Progress, RunDir, STANDING_EVERY};
 use std::time::Duration;
 
 /// So many lines at the end of each pod's log tell what a run does now.
@@ -191,6 +191,10 @@ pub(super) fn describe(name: &str, job: &Job, situation: &Situation, told: &Told
         time_to_first_step_seconds: told.first_step_seconds,
         gpus: told.gpus.iter().filter(|_| phase == RunPhase::Running).cloned().collect(),
         gpu_seconds: told.gpu_seconds,
+        account: told.account,
+        goodput: told.account.as_ref().and_then(Account::goodput),
+        repeated_steps: told.account.map(|account| account.repeated_steps),
+        survivors: told.survivors,
         why,
     }
 }

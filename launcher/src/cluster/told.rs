@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp as LineTime;
 use lockstep_run::link::Phase;
 use lockstep_run::segment::{Event, EventKind};
 use lockstep_run::status::CheckpointStatus;
-use lockstep_run::{Generation, GpuOfNode, Line, Progress, Saved, Step, eta_seconds};
+use lockstep_run::{Account, Generation, GpuOfNode, Line, Progress, Saved, Step, eta_seconds};
 
 /// The newest of everything that agents told.
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub(super) struct Told {
     checkpoint: Option<Saved>,
     pub(super) gpus: Vec<GpuOfNode>,
     pub(super) gpu_seconds: Option<f64>,
+    pub(super) account: Option<Account>,
+    pub(super) survivors: Option<u32>,
     /// The first report of this generation, from which the speed follows, and the newest one.
     begun: Option<(Generation, Step, LineTime)>,
     newest: Option<(Step, LineTime)>,
@@ -48,6 +50,9 @@ impl Told {
             }
             Some(Line::Gpus { gpu_seconds, gpus, .. }) => {
                 (self.gpus, self.gpu_seconds) = (gpus, Some(gpu_seconds))
+            }
+            Some(Line::Account { survivors, account, .. }) => {
+                (self.account, self.survivors) = (Some(account), Some(survivors))
             }
             Some(Line::Event(event)) => self.take_event(event),
             Some(Line::Waiting { reason, .. }) => self.waiting = Some(reason),

@@ -6,12 +6,14 @@ mod gpus;
 mod pace;
 mod printer;
 mod queue;
+mod spent;
 mod text;
 
 use facts::Facts;
 pub(crate) use follow::Followed;
 pub(crate) use gpus::gpus;
 pub(crate) use pace::pace;
+pub(crate) use spent::spent;
 pub(crate) use text::{coarse, phase_name, thousands};
 
 use crate::plain::{plain, plain_line};
@@ -59,7 +61,7 @@ impl View {
     pub(crate) fn on_line(&mut self, line: Option<Line>, raw: &str) {
         match line {
             None => self.log(format!("  {}", plain_line(raw))),
-            Some(Line::Standing { .. } | Line::Gpus { .. }) => {}
+            Some(Line::Standing { .. } | Line::Gpus { .. } | Line::Account { .. }) => {}
             Some(Line::Log { .. }) if !self.logs => {}
             Some(Line::Log { rank, text }) => {
                 self.log(format!("{} {}", self.dim.apply_to(format!("[rank {rank}]")), plain_line(&text)));

@@ -4,7 +4,7 @@
 //! the first message. Records travel as their JSON text.
 
 use lockstep_run::link::{Phase, StoreOp, StoreReply, TraceOrder, WorkerOutcome};
-use lockstep_run::{Generation, Gpu, Incarnation, MOST_RANKS_OF_A_NODE, NodeId, Rank, Step};
+use lockstep_run::{Account, Generation, Gpu, Incarnation, MOST_RANKS_OF_A_NODE, NodeId, Rank, Step};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub struct Introduction {
 }
 
 /// What a node brings into a generation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Offer {
     /// `host:port` of its control channel.
     pub address: String,
@@ -28,6 +28,10 @@ pub struct Offer {
     pub num_ranks: u32,
     /// A port that is free on it.
     pub free_port: u16,
+    /// Its workers that wait, with what they hold, for the next generation.
+    pub survivors: u32,
+    /// What the run's time has gone to, where this node took part in it.
+    pub account: Option<Box<Account>>,
 }
 
 fn num_ranks<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
@@ -49,7 +53,7 @@ pub struct Beat {
 }
 
 /// From a member to its leader.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum MemberMsg {
     /// No worker of mine runs; take me into the next generation.
     Join {

@@ -5,7 +5,7 @@
 use crate::channel::Channel;
 use crate::link::Phase;
 use crate::{
-    ControlKey, Error, Generation, Gpu, Membership, NodeId, Progress, Result, RunDir, RunUid, number,
+    Account, ControlKey, Error, Generation, Gpu, Membership, NodeId, Progress, Result, RunDir, RunUid, number,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -48,6 +48,8 @@ pub struct Live {
     /// GPU-seconds that the run has used; none where it has used none.
     #[serde(with = "number::option")]
     pub gpu_seconds: Option<f64>,
+    /// What the run's time has gone to, where that is known.
+    pub account: Option<Account>,
 }
 
 /// An agent's answer.

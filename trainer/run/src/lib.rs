@@ -6,6 +6,7 @@
 //! [`code`] is what a launch brings along, [`checkup`] what a doctor asks, [`process`] what its starter tells a process,
 //! [`temporary`] where it keeps what ends with it.
 
+mod account;
 pub mod channel;
 pub mod checkpoint;
 pub mod checkup;
@@ -30,6 +31,7 @@ pub mod status;
 mod step_time;
 pub mod temporary;
 
+pub use account::{Account, Use};
 pub use dir::{ControlKey, RunDir};
 pub use error::Error;
 pub use gpu::{Gpu, GpuLine, GpuOfNode, GpuUuid, Slowdown};

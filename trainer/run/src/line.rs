@@ -4,7 +4,7 @@
 
 use crate::link::Phase;
 use crate::segment::Event;
-use crate::{Generation, GpuOfNode, Rank, Report, Step, number};
+use crate::{Account, Generation, GpuOfNode, Rank, Report, Step, number};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,15 @@ pub enum Line {
         gpu_seconds: f64,
         /// In node order.
         gpus: Vec<GpuOfNode>,
+    },
+    /// The leader: what the run's time has gone to. Said once a minute, and with each [`Line::Standing`].
+    Account {
+        /// The generation.
+        generation: Generation,
+        /// Its workers that were in the one before.
+        survivors: u32,
+        /// Since the run's first step.
+        account: Account,
     },
     /// Something happened.
     Event(Event),

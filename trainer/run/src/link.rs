@@ -102,9 +102,11 @@ pub enum WorkerMsg {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    /// From exec to the end of rendezvous and loading.
+    /// From exec to the end of rendezvous.
     #[default]
     Starting,
+    /// Getting the state that the generation begins with.
+    Loading,
     /// Between starting and the end of the first step.
     FirstStep,
     /// Training.

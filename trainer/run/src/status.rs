@@ -5,8 +5,8 @@ use crate::link::Phase;
 use crate::number;
 use crate::segment::{EVENTS, EventKind, Metric};
 use crate::{
-    Body, Commit, CommitRef, Generation, GpuOfNode, Membership, Outcome, Progress, Result, RunDir,
-    SlowestRank, Step, StepSeconds, eta_seconds, gpu,
+    Account, Body, Commit, CommitRef, Generation, GpuOfNode, Membership, Outcome, Progress, Result, RunDir,
+    SlowestRank, Step, StepSeconds, account, eta_seconds, gpu,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -98,6 +98,18 @@ pub struct RunStatus {
     /// GPU-seconds that the run has used; none where it has used none.
     #[serde(default, with = "number::option")]
     pub gpu_seconds: Option<f64>,
+    /// What every second since the run's first step went to; none before that, and where steps aren't known.
+    #[serde(default)]
+    pub account: Option<Account>,
+    /// The share of that time which went to steps that were done once.
+    #[serde(default, with = "number::option")]
+    pub goodput: Option<f64>,
+    /// Steps that were done again, after faults.
+    #[serde(default)]
+    pub repeated_steps: Option<u64>,
+    /// Workers of the newest generation that were in the one before, and went on with what they held.
+    #[serde(default)]
+    pub survivors: Option<u32>,
     /// Why it is as it is.
     pub why: Option<String>,
 }
@@ -244,6 +256,8 @@ fn fold(records: &Records, answer: &Answer) -> RunStatus {
     });
     let gpus = live.map_or_else(Vec::new, |live| GpuOfNode::all(&live.gpus));
     let recorded = newest.as_ref().and_then(|newest| gpu::recorded(newest, metrics));
+    let accounted = newest.as_ref().and_then(|newest| account::recorded(newest, metrics));
+    let account = live.and_then(|live| live.account).or(accounted);
     RunStatus {
         name: String::new(),
         run_dir: String::new(),
@@ -265,6 +279,10 @@ fn fold(records: &Records, answer: &Answer) -> RunStatus {
         time_to_first_step_seconds: *first_step_seconds,
         gpus,
         gpu_seconds: live.and_then(|live| live.gpu_seconds).or(recorded),
+        account,
+        goodput: account.as_ref().and_then(Account::goodput),
+        repeated_steps: account.map(|account| account.repeated_steps),
+        survivors: formed.as_ref().map(|formed| formed.survivors),
         why,
     }
 }
@@ -285,7 +303,7 @@ fn phase(newest: Option<&Membership>, answer: &Answer) -> (RunPhase, Option<Stri
         }
         (None, Answer::Lives(live)) => {
             let phase = match live.phase {
-                Phase::Starting | Phase::FirstStep => RunPhase::Starting,
+                Phase::Starting | Phase::Loading | Phase::FirstStep => RunPhase::Starting,
                 Phase::Training | Phase::Evaluating | Phase::Saving => RunPhase::Running,
             };
             (phase, Some(newest.reason.clone()))

@@ -48,6 +48,8 @@ fn record(generation: u64, body: Body) -> Membership {
         launch_restarts: 0,
         root: None,
         gpu_seconds: None,
+        account: None,
+        survivors: 0,
         at: jiff::Timestamp::UNIX_EPOCH,
         reason: String::new(),
         body,

@@ -36,6 +36,8 @@ fn formed(generation: u64, start_from: StartFrom) -> Membership {
         launch_restarts: generation as u32 - 1,
         root: Some(Generation(1)),
         gpu_seconds: None,
+        account: None,
+        survivors: 0,
         at: jiff::Timestamp::UNIX_EPOCH,
         reason: String::new(),
         body: Body::Formed {

@@ -68,6 +68,8 @@ impl Run {
             launch_restarts: 0,
             root: None,
             gpu_seconds: None,
+            account: None,
+            survivors: 0,
             run_uid: RunUid("test".into()),
             generation: Generation(self.generation),
             writer: Writer { node: NodeId(0), incarnation: Incarnation(1), nonce: 0 },

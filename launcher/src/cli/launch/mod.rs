@@ -148,6 +148,12 @@ fn summary(status: &RunStatus) -> String {
     let mut tail = Vec::new();
     tail.extend(status.last_checkpoint.as_ref().map(|c| format!("checkpoint  {}", c.uri)));
     tail.push(format!("restarts {}", status.restarts));
+    // Nothing of interest where nothing happened.
+    let goodput = status.goodput.filter(|_| status.restarts > 0);
+    tail.extend(goodput.map(|share| format!("goodput {:.1} %", share * 100.0)));
+    tail.extend(
+        status.repeated_steps.filter(|_| status.restarts > 0).map(|steps| format!("repeated steps {steps}")),
+    );
     tail.extend(
         status.gpu_seconds.map(|s| format!("gpu time {}", coarse(Duration::from_secs_f64(s.max(0.0))))),
     );

@@ -109,6 +109,7 @@ impl Driver {
         let phase = self.facts.program.first_phase();
         self.live = Live { generation: record.generation, phase, ..Live::default() };
         self.restarts = record.restarts.unwrap_or(self.restarts);
+        self.survivors = record.survivors;
         let of_rank_0 = ranks.contains(&Rank(0)).then_some(phase);
         self.reporter.started(record.generation, self.restarts, of_rank_0);
         self.begin_gpus(record);

@@ -1,5 +1,6 @@
 //! Acts on what the state machine says: one loop, one queue for each source, nothing in it blocks.
 
+mod account;
 mod act;
 mod gpus;
 mod last_words;
@@ -84,6 +85,9 @@ struct Driver {
     first_step_known: bool,
     /// How often a fault made a new generation.
     restarts: u32,
+    /// Workers of the generation that were in the one before.
+    survivors: u32,
+    accounted: Option<account::Said>,
     /// The newest checkpoint of this launch that this node knows of.
     saved: Option<Saved>,
     /// What the machine last gave as its reason, since when, and how long it had lasted when it was last said.
@@ -178,6 +182,7 @@ impl Driver {
         }
         self.look_for_requests();
         self.look_at_gpus();
+        self.say_account();
         let trouble = self.machine.trouble().map(str::to_owned);
         let idle = self.workers.is_none() || trouble.is_some();
         let reason = match trouble {
@@ -272,6 +277,7 @@ impl Driver {
                 self.live.nodes_ready = self.members.len() as u32 + 1;
                 let now = self.now();
                 (self.live.gpus, self.live.gpu_seconds) = (self.gpus.of_nodes(now), self.gpus.seconds(now));
+                self.live.account = self.machine.account();
                 Reply::Status(Box::new(self.live.clone()))
             }
             (Request::Cancel { cause }, true) => {
@@ -359,6 +365,7 @@ impl Driver {
 
     fn on_report(&mut self, generation: Generation, report: Report) {
         self.live.progress.merge(report.clone());
+        self.machine.on_report(&report);
         let gpu_seconds = self.gpus.seconds(self.now());
         self.reporter.progress(generation, self.restarts, self.saved.clone(), gpu_seconds, report);
     }
@@ -410,6 +417,7 @@ impl Driver {
 
     async fn leave(mut self) -> ExitCode {
         drop(std::mem::take(&mut self.kept));
+        self.say_last_account();
         self.reporter.clone().close().await;
         for (_, member) in self.members.drain() {
             member.outgoing.close().await;

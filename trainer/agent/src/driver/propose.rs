@@ -59,6 +59,10 @@ pub(super) async fn propose(
         (_, _, Some(newest)) => facts.dir.gpu_seconds(newest).await?,
         (_, _, None) => None,
     };
+    let account = match (proposal.account, &newest) {
+        (None, Some(newest)) => facts.dir.account(newest, Timestamp::now()).await?,
+        (account, _) => account.map(|account| *account),
+    };
     let record = Membership {
         run_uid: facts.run_uid.clone(),
         generation: proposal.generation,
@@ -69,6 +73,8 @@ pub(super) async fn propose(
         launch_restarts: launch_restarts.saturating_add(again),
         root,
         gpu_seconds,
+        account,
+        survivors: proposal.survivors,
         at: Timestamp::now(),
         reason,
         body,
@@ -170,6 +176,8 @@ mod tests {
             launch_restarts: 0,
             root: None,
             gpu_seconds: None,
+            account: None,
+            survivors: 0,
             at: Timestamp::UNIX_EPOCH,
             reason: "launched".to_owned(),
             body: Body::Formed { members, leader, start_from, job, restart },

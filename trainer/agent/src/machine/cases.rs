@@ -40,6 +40,8 @@ fn record(proposal: &Proposal, writer: (u32, u32)) -> Membership {
         launch_restarts: 0,
         root: None,
         gpu_seconds: None,
+        account: None,
+        survivors: 0,
         at: jiff::Timestamp::UNIX_EPOCH,
         reason: String::new(),
         body,
@@ -55,7 +57,13 @@ fn proposal(actions: &[Action]) -> Proposal {
 }
 
 fn joins(node: u32, incarnation: u32) -> Event {
-    let offer = Offer { address: format!("{node}:{incarnation}"), num_ranks: 1, free_port: 1 };
+    let offer = Offer {
+        address: format!("{node}:{incarnation}"),
+        num_ranks: 1,
+        free_port: 1,
+        survivors: 0,
+        account: None,
+    };
     let msg = MemberMsg::Join { offer, known: Generation(0), stop: None };
     Event::FromMember { node: NodeId(node), incarnation: Incarnation(incarnation), msg }
 }
@@ -102,7 +110,8 @@ fn a_leader_that_wants_to_end_a_run_that_goes_on_elsewhere_lets_go_of_it() {
         machine.on(NOW, Event::FromMember { node, incarnation, msg });
     }
     // Meanwhile another life of this node has formed generation 2.
-    let theirs = Proposal { generation: Generation(2), reason: None, body: Ok(vec![]) };
+    let (account, survivors) = (None, 0);
+    let theirs = Proposal { generation: Generation(2), reason: None, account, survivors, body: Ok(vec![]) };
     let out = machine.on(NOW, Event::Proposed(Box::new(record(&theirs, (0, 2)))));
     assert!(out.contains(&Action::KillWorkers { mercy: Mercy::Keep }), "{out:?}");
     machine.on(NOW, Event::WorkersGone { free_port: None, kept: vec![] });

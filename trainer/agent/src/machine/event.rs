@@ -1,7 +1,7 @@
 use super::ExitCode;
 use crate::wire::{Beat, LeaderMsg, MemberMsg};
 use lockstep_run::link::{AgentMsg, WorkerOutcome};
-use lockstep_run::{Generation, Incarnation, Join, Member, Membership, NodeId, Outcome, Rank, Step};
+use lockstep_run::{Account, Generation, Incarnation, Join, Member, Membership, NodeId, Outcome, Rank, Step};
 
 /// What happens to an agent.
 #[derive(Debug, Clone)]
@@ -180,6 +180,10 @@ pub struct Proposal {
     pub generation: Generation,
     /// Why the one before ended, if this machine knows.
     pub reason: Option<String>,
+    /// What the run's time has gone to, where one of the nodes knows.
+    pub account: Option<Box<Account>>,
+    /// Workers that outlive the generation before.
+    pub survivors: u32,
     /// The nodes of a new generation, or how the run ended.
     pub body: Result<Vec<Member>, Outcome>,
 }

@@ -7,6 +7,7 @@
 mod budget;
 mod event;
 mod lead;
+mod ledger;
 mod node;
 mod stop;
 mod timings;
@@ -31,7 +32,8 @@ pub use lockstep_job::AgentExit as ExitCode;
 pub use timings::{Config, Time, Timings};
 
 use lead::Lead;
-use lockstep_run::{Generation, NodeId, Outcome};
+use ledger::{Doing, Ledger};
+use lockstep_run::{Account, Generation, NodeId, Outcome, Report};
 use node::Node;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -45,6 +47,7 @@ pub struct Machine {
     config: Config,
     node: Node,
     lead: Option<Lead>,
+    ledger: Ledger,
     /// The newest generation that this agent has heard of.
     known: Generation,
     ticked: Time,
@@ -53,11 +56,12 @@ pub struct Machine {
 impl Machine {
     /// An agent that has just started. `known` is the newest generation in storage.
     pub fn new(config: Config, known: Generation, now: Time) -> Self {
-        Self { node: Node::new(now), lead: None, config, known, ticked: now }
+        Self { node: Node::new(now), lead: None, ledger: Ledger::new(now), config, known, ticked: now }
     }
 
     /// Takes one event and says what to do, in order.
     pub fn on(&mut self, now: Time, event: Event) -> Vec<Action> {
+        self.ledger.pass(now, self.doing());
         let mut queue = VecDeque::from([event]);
         let mut out = Vec::new();
         while let Some(event) = queue.pop_front() {
@@ -72,6 +76,14 @@ impl Machine {
             }
         }
         out
+    }
+
+    fn doing(&self) -> Doing {
+        match self.node.working() {
+            Some(phase) => Doing::Working(phase),
+            None if self.node.has_left() => Doing::Nothing,
+            None => Doing::Between { storage: self.trouble().is_some() },
+        }
     }
 
     fn route(&mut self, now: Time, event: Event, out: &mut Vec<Action>) {
@@ -122,6 +134,16 @@ impl Machine {
     /// The node of rank 0 of the generation that this agent serves as leader.
     pub fn first_node(&self) -> Option<NodeId> {
         self.lead.as_ref().and_then(Lead::first_node)
+    }
+
+    /// What the run's time has gone to, as far as this agent knows.
+    pub fn account(&self) -> Option<Account> {
+        self.ledger.account()
+    }
+
+    /// Rank 0, a worker of this node, told what an interval's steps took.
+    pub fn on_report(&mut self, report: &Report) {
+        self.ledger.report(report);
     }
 
     /// How the run ended, as this agent heard it.

@@ -100,6 +100,20 @@ impl Node {
         }
     }
 
+    /// What its workers do, while they are in a generation; once one has left, what it did last.
+    pub(super) fn working(&self) -> Option<Phase> {
+        match &self.state {
+            State::Running { workers, .. } => {
+                Some(workers.values().next().map_or(Phase::Saving, |worker| worker.phase))
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn has_left(&self) -> bool {
+        matches!(self.state, State::Over | State::Clearing { exit: Some(_), .. })
+    }
+
     pub(super) fn reason(&self) -> String {
         match &self.state {
             State::Seeking => "looking for the leader".to_owned(),
@@ -160,6 +174,7 @@ impl Machine {
                 }));
             }
             Event::WorkersGone { free_port, kept } => {
+                self.config.offer.survivors = kept.len() as u32;
                 self.node.kept = kept;
                 self.config.offer.free_port = free_port.unwrap_or(self.config.offer.free_port);
                 self.on_workers_gone(now, out);
@@ -302,6 +317,7 @@ impl Machine {
     fn join(&mut self, now: Time, leader: NodeId, out: &mut Vec<Action>) {
         self.node.state = State::Joining { leader, heard: now };
         let stop = self.node.stop.as_ref().map(|(cause, _)| cause.clone());
+        self.config.offer.account = self.ledger.account().map(Box::new);
         out.push(Action::ToLeader(MemberMsg::Join {
             offer: self.config.offer.clone(),
             known: self.known,
@@ -396,6 +412,7 @@ impl Machine {
                 let workers = member.ranks.iter().map(worker).collect();
                 let (generation, hung) = (record.generation, BTreeSet::new());
                 self.node.state = State::Running { leader, generation, heard: now, workers, hung };
+                self.ledger.begin(record.account);
                 out.push(Action::StartWorkers(Box::new(record)));
             }
         }
@@ -405,6 +422,7 @@ impl Machine {
         let State::Running { generation: current, workers, .. } = &mut self.node.state else { return };
         if let (true, Some(worker)) = (*current == generation, workers.get_mut(&beat.rank)) {
             *worker = Worker { step: beat.step, phase: beat.phase, seen: Some(now) };
+            self.ledger.beat(beat.step, beat.phase);
         }
     }
 

@@ -57,7 +57,7 @@ impl Timings {
     pub fn budget(&self, phase: lockstep_run::link::Phase) -> Duration {
         use lockstep_run::link::Phase;
         match phase {
-            Phase::Starting => self.starting,
+            Phase::Starting | Phase::Loading => self.starting,
             Phase::FirstStep => self.first_step,
             Phase::Training => self.step,
             Phase::Evaluating => self.evaluating,

@@ -61,6 +61,8 @@ struct Standing {
     line: Option<Line>,
     /// What all GPUs do, where this node leads and there are any.
     gpus: Option<Line>,
+    /// What time has gone to, where this node leads.
+    account: Option<Line>,
     unsaid: u32,
 }
 
@@ -135,13 +137,19 @@ impl Reporter {
     pub fn started(&self, generation: Generation, restarts: u32, phase: Option<Phase>) {
         let line = |phase| Line::Standing { generation, restarts, phase, checkpoint: None, progress: None };
         let mut standing = self.sinks.standing();
-        (standing.line, standing.gpus) = (phase.map(line), None);
+        (standing.line, standing.gpus, standing.account) = (phase.map(line), None, None);
         self.sinks.say(&mut standing);
     }
 
     /// What all GPUs of the run do.
     pub fn gpus(&self, line: Line) {
         self.sinks.standing().gpus = Some(line.clone());
+        self.sinks.printer.print(line);
+    }
+
+    /// What the run's time has gone to.
+    pub fn account(&self, line: Line) {
+        self.sinks.standing().account = Some(line.clone());
         self.sinks.printer.print(line);
     }
 
@@ -255,7 +263,7 @@ impl Sinks {
 
     fn say(&self, standing: &mut Standing) {
         standing.unsaid = 0;
-        [&standing.line, &standing.gpus]
+        [&standing.line, &standing.gpus, &standing.account]
             .into_iter()
             .flatten()
             .for_each(|line| self.printer.print(line.clone()));

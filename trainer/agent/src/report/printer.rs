@@ -38,6 +38,11 @@ struct Queue {
     broken: bool,
 }
 
+/// Whether a later line of the kind tells the same, and more.
+fn is_report(line: &Line) -> bool {
+    matches!(line, Line::Progress { .. } | Line::Standing { .. } | Line::Gpus { .. } | Line::Account { .. })
+}
+
 impl Printer {
     /// Starts the thread.
     pub(super) fn start(to: impl Write + Send + 'static) -> std::io::Result<Self> {
@@ -62,19 +67,16 @@ impl Printer {
                 }
                 queue.log_bytes += text.len();
             }
-            Line::Progress { .. } | Line::Standing { .. } | Line::Gpus { .. } => {
-                if queue.reports >= MOST_REPORTS {
-                    let is_report = |l: &Line| {
-                        matches!(l, Line::Progress { .. } | Line::Standing { .. } | Line::Gpus { .. })
-                    };
-                    if let Some(oldest) = queue.lines.iter().position(is_report) {
-                        queue.lines.remove(oldest);
-                        queue.reports -= 1;
-                    }
+            line if is_report(line) => {
+                if queue.reports >= MOST_REPORTS
+                    && let Some(oldest) = queue.lines.iter().position(is_report)
+                {
+                    queue.lines.remove(oldest);
+                    queue.reports -= 1;
                 }
                 queue.reports += 1;
             }
-            Line::Event(_) | Line::Waiting { .. } => {}
+            _ => {}
         }
         queue.lines.push_back(line);
         // Who prints waits only where there is nothing.
@@ -156,9 +158,7 @@ impl Queue {
                     bytes += text.len();
                     self.log_bytes = self.log_bytes.saturating_sub(text.len());
                 }
-                Line::Progress { .. } | Line::Standing { .. } | Line::Gpus { .. } => {
-                    self.reports = self.reports.saturating_sub(1);
-                }
+                line if is_report(line) => self.reports = self.reports.saturating_sub(1),
                 _ => {}
             }
             bytes += 1;

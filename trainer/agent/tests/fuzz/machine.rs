@@ -16,7 +16,7 @@ use std::time::Duration;
 const MOST_ACTIONS: usize = 64;
 
 fn offer(node: u32) -> Offer {
-    Offer { address: format!("10.0.0.{node}:1"), num_ranks: 2, free_port: 1 }
+    Offer { address: format!("10.0.0.{node}:1"), num_ranks: 2, free_port: 1, survivors: 1, account: None }
 }
 
 fn config() -> Config {
@@ -84,6 +84,8 @@ fn committed(proposal: Proposal) -> Membership {
         launch_restarts: 0,
         root: None,
         gpu_seconds: None,
+        account: None,
+        survivors: 0,
         at: jiff::Timestamp::UNIX_EPOCH,
         reason: proposal.reason.unwrap_or_default(),
         body,
@@ -118,9 +120,8 @@ impl Leader {
                     Action::Propose(proposal) => {
                         events.push_back(Event::Proposed(Box::new(committed(proposal))));
                     }
-                    Action::KillWorkers { .. } => {
-                        events.push_back(Event::WorkersGone { free_port: Some(2), kept: vec![] })
-                    }
+                    Action::KillWorkers { .. } => events
+                        .push_back(Event::WorkersGone { free_port: Some(2), kept: vec![Rank(0), Rank(1)] }),
                     Action::Exit(_) => self.left = true,
                     _ => {}
                 }

@@ -4,7 +4,9 @@ use crate::support::{corpus, current, framed, received, sent, wait};
 use lockstep_agent::wire::{Beat, Introduction, LeaderMsg, MemberMsg, Offer};
 use lockstep_fuzzing::fuzz;
 use lockstep_run::link::{Failure, FailureKind, Phase, StoreOp, StoreReply, TraceOrder, WorkerOutcome};
-use lockstep_run::{Generation, Gpu, Incarnation, MOST_RANKS_OF_A_NODE, NodeId, Rank, Slowdown, Step};
+use lockstep_run::{
+    Account, Generation, Gpu, Incarnation, MOST_RANKS_OF_A_NODE, NodeId, Rank, Slowdown, Step,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
@@ -14,7 +16,16 @@ const R: Rank = Rank(1);
 
 fn from_members() -> Vec<MemberMsg> {
     let beat = |rank| Beat { rank: Rank(rank), step: Step(1 << 40), phase: Phase::Saving };
-    let offer = || Offer { address: "10.0.0.1:29500".into(), num_ranks: 8, free_port: 31_000 };
+    let offer = || Offer {
+        address: "10.0.0.1:29500".into(),
+        num_ranks: 8,
+        free_port: 31_000,
+        survivors: 7,
+        account: Some(Box::new(Account {
+            training: std::time::Duration::from_millis(1500),
+            ..Account::default()
+        })),
+    };
     let failure = Failure { kind: FailureKind::PeerLost, message: "rank 1 closed the connection".into() };
     let finished = |outcome| MemberMsg::Finished { generation: G, rank: R, outcome };
     let gpu =

@@ -150,6 +150,8 @@ mod tests {
                 launch_restarts: 0,
                 root: None,
                 gpu_seconds: None,
+                account: None,
+                survivors: 0,
                 at,
                 reason: String::new(),
                 body,

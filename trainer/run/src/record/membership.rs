@@ -1,4 +1,4 @@
-use crate::{CommitRef, Generation, Incarnation, NodeId, Rank, RunUid};
+use crate::{Account, CommitRef, Generation, Incarnation, NodeId, Rank, RunUid};
 use jiff::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -32,6 +32,12 @@ pub struct Membership {
     /// GPU-seconds that the run had used before; none where it had used none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu_seconds: Option<f64>,
+    /// What the run's time has gone to; none before its first step, and where steps aren't known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<Account>,
+    /// Workers that were in the generation before, and hold what they have trained.
+    #[serde(default)]
+    pub survivors: u32,
     /// When.
     pub at: Timestamp,
     /// Why the generation before ended, in words a user understands.

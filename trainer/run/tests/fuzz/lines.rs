@@ -6,8 +6,10 @@ use lockstep_fuzzing::fuzz_text;
 use lockstep_run::link::Phase;
 use lockstep_run::segment::{Event, EventKind};
 use lockstep_run::{
-    Generation, Gpu, GpuOfNode, Line, NodeId, Rank, Report, Saved, Slowdown, SlowestRank, Step, StepSeconds,
+    Account, Generation, Gpu, GpuOfNode, Line, NodeId, Rank, Report, Saved, Slowdown, SlowestRank, Step,
+    StepSeconds,
 };
+use std::time::Duration;
 
 pub(crate) fn report(loss: f64) -> Report {
     Report {
@@ -54,6 +56,16 @@ pub(crate) fn gpu() -> Gpu {
     }
 }
 
+pub(crate) fn account() -> Account {
+    Account {
+        training: Duration::from_secs(1000),
+        waiting_for_nodes: Duration::from_millis(100),
+        highest: Step(9),
+        repeated_steps: 2,
+        ..Account::default()
+    }
+}
+
 fn samples() -> Vec<(&'static str, Vec<u8>)> {
     let (generation, restarts) = (Generation(1), 2);
     let saved = || Some(Saved { step: Step(2), uri: "s3://b/c".into(), at: at() });
@@ -77,6 +89,7 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
                 gpus: vec![GpuOfNode { node: NodeId(1), gpu: gpu() }],
             },
         ),
+        ("account", Line::Account { generation, survivors: 3, account: account() }),
         ("event", Line::Event(event())),
         ("waiting", Line::Waiting { reason: "node 1".into(), seconds: 5 }),
         ("log", Line::Log { rank: Rank(0), text: "{\"lockstep\":\"log\"} \u{1b}[0m".into() }),

@@ -1,6 +1,6 @@
 //! Messages of the link and of the control channel, which are postcard.
 
-use crate::lines::{gpu, report};
+use crate::lines::{account, gpu, report};
 use crate::samples::{CHECKPOINT, provenance, trace};
 use crate::support::{Waiter, corpus, current};
 use lockstep_fuzzing::fuzz;
@@ -125,6 +125,7 @@ fn replies() -> Vec<Reply> {
         nodes_ready: 2,
         gpus: [(NodeId(1), vec![gpu()])].into(),
         gpu_seconds: Some(0.5),
+        account: Some(account()),
     };
     vec![Reply::Status(Box::new(live)), Reply::Accepted, Reply::NotLeader]
 }

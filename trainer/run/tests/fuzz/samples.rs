@@ -1,5 +1,6 @@
 //! Records as they are written today, with every kind of value that they hold.
 
+use crate::lines::account;
 use jiff::Timestamp;
 use lockstep_run::{
     Activity, Body, Code, Commit, CommitRef, DatasetUse, Evaluation, FileEntry, Generation, Hardware,
@@ -90,6 +91,8 @@ fn membership(body: Body) -> Membership {
         launch_restarts: 1,
         root: Some(Generation(1)),
         gpu_seconds: Some(1.5),
+        account: Some(account()),
+        survivors: 3,
         at: at(),
         reason: "node 1 is lost: its agent was silent for 3 s".into(),
         body,

@@ -351,6 +351,8 @@ impl World {
                     launch_restarts: 0,
                     root: None,
                     gpu_seconds: None,
+                    account: None,
+                    survivors: 0,
                     at: jiff::Timestamp::UNIX_EPOCH,
                     reason: String::new(),
                     body,

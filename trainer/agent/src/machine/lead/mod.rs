@@ -11,7 +11,7 @@ use crate::wire::{LeaderMsg, MemberMsg, Offer};
 use leading::{Fault, Leading, watch};
 use lockstep_run::link::{Failure, FailureKind, WorkerOutcome};
 use lockstep_run::segment::EventKind;
-use lockstep_run::{Body, Generation, Incarnation, Member, Membership, NodeId, Outcome, Rank};
+use lockstep_run::{Account, Body, Generation, Incarnation, Member, Membership, NodeId, Outcome, Rank};
 use proposing::Failing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -423,7 +423,11 @@ impl Machine {
             Member { node: *node, incarnation: *incarnation, address, ranks, free_port }
         };
         let body = Ok(lead.joins.iter().map(member).collect());
-        let proposal = Proposal { generation: self.known.next(), reason: lead.reason.clone(), body };
+        let survivors = lead.joins.values().map(|(_, offer)| offer.survivors).sum();
+        let account = best_account(lead.joins.values().filter_map(|(_, offer)| offer.account.as_deref()));
+        let (generation, reason) = (self.known.next(), lead.reason.clone());
+        let account = account.map(Box::new);
+        let proposal = Proposal { generation, reason, account, survivors, body };
         out.push(Action::Propose(proposal.clone()));
         lead.state = State::Proposing { proposal, failing: None };
     }
@@ -441,11 +445,24 @@ impl Machine {
             Outcome::Failed { error } => error.clone(),
         };
         let (kind, node, rank) = (EventKind::Ended, None, None);
-        out.push(Action::Note(Note { kind, generation: self.known, node, rank, text: reason.clone() }));
-        let proposal = Proposal { generation: self.known.next(), reason: Some(reason), body: Err(outcome) };
+        let (generation, account) = (self.known.next(), self.ledger.account());
+        let used = account
+            .and_then(|account| account.goodput())
+            .map(|share| format!("; goodput {:.1} %", share * 100.0));
+        let text = reason.clone() + &used.unwrap_or_default();
+        out.push(Action::Note(Note { kind, generation: self.known, node, rank, text }));
+        let body = Err(outcome);
+        let (reason, account) = (Some(reason), account.map(Box::new));
+        let proposal = Proposal { generation, reason, account, survivors: 0, body };
         out.push(Action::Propose(proposal.clone()));
         lead.state = State::Proposing { proposal, failing: None };
     }
+}
+
+/// What the lowest of the nodes says that know most of the run's time. Their clocks began to count at about the same time.
+fn best_account<'a>(of_nodes: impl Iterator<Item = &'a Account> + Clone) -> Option<Account> {
+    let most = of_nodes.clone().map(Account::total).max().unwrap_or_default();
+    of_nodes.copied().find(|account| account.total() + Duration::from_secs(1) >= most)
 }
 
 fn join_numbers(numbers: &[u32]) -> String {

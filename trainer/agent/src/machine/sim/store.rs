@@ -204,6 +204,8 @@ impl Sim {
             launch_restarts: 0,
             root: None,
             gpu_seconds: None,
+            account: None,
+            survivors: 0,
             at: jiff::Timestamp::UNIX_EPOCH,
             reason: String::new(),
             body,
