@@ -49,6 +49,7 @@ impl Sim {
             Action::Exit(code) => {
                 self.lives[me].exit = Some(code);
                 self.end_life(me);
+                // Who left because another one is its node has one already.
                 self.lives[me].has_successor &= code == super::ExitCode::Stopped;
                 if self.lives[me].has_successor {
                     let node = self.lives[me].node;

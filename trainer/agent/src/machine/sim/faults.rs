@@ -44,6 +44,7 @@ pub(crate) enum Fault {
     Flip(u32),
     /// Words of a generation that is over arrive once more.
     Stale(u32),
+    /// SIGTERM, and nobody takes its place: a run that is suspended.
     Stop(u32),
     /// The same, and a successor comes: a pod that is drained.
     Drain(u32),
@@ -156,13 +157,13 @@ impl Sim {
             Fault::Flip(node) => self.with_worker(node, |worker| worker.flips = true),
             Fault::Stale(node) => self.say_stale(node),
             Fault::Drain(node) => {
-                self.life_of(node).into_iter().for_each(|life| self.lives[life].has_successor = true);
-                self.strike(Fault::Stop(node));
-            }
-            Fault::Stop(node) => {
                 let stop = Event::StopRequested { cause: "SIGTERM".to_owned() };
                 let after = self.moment();
                 self.life_of(node).into_iter().for_each(|life| self.tell(after, life, stop.clone()));
+            }
+            Fault::Stop(node) => {
+                self.life_of(node).into_iter().for_each(|life| self.lives[life].has_successor = false);
+                self.strike(Fault::Drain(node));
             }
         }
     }

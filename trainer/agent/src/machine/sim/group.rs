@@ -190,13 +190,13 @@ impl Sim {
                 self.come(pid, next);
             }
             Heard::TakeUp { newest: None, .. } => {
-                worker.content = Content::Unknown;
+                (worker.content, worker.trained_in) = (Content::Unknown, Generation(0));
                 self.works(Duration::from_millis(20), pid, Works::Loaded);
             }
             Heard::TakeUp { newest: Some((source, step)), by_all } => {
                 worker.stage = if by_all { Stage::Comparing } else { Stage::Handing(source) };
                 if worker.state().is_none_or(|state| Step(state.step) != step) {
-                    worker.content = Content::Unknown;
+                    (worker.content, worker.trained_in) = (Content::Unknown, Generation(0));
                 }
                 self.come(pid, next);
             }

@@ -45,7 +45,7 @@ pub(crate) struct Life {
     pub(crate) machine: Machine,
     pub(crate) exit: Option<ExitCode>,
     lives: bool,
-    /// It is drained: another one comes where it leaves.
+    /// Another one comes where it leaves for now, as a Job makes one, unless the run was suspended.
     has_successor: bool,
     frozen_until: Time,
     leader: Option<Link>,
@@ -261,7 +261,7 @@ impl Sim {
             machine: Machine::new(config, known, self.now),
             exit: None,
             lives: true,
-            has_successor: false,
+            has_successor: true,
             frozen_until: self.now,
             leader: None,
             members: BTreeMap::new(),
