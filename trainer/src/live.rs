@@ -4,7 +4,7 @@ use crate::checkpoint::Held;
 use crate::rank::{Replica, World, replicas};
 use crate::{Error, Result};
 use lockstep_c10d::Store;
-use lockstep_run::{Rank, Step};
+use lockstep_run::{Rank, Step, newest_state};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,26 +50,27 @@ pub(crate) fn take_up(
     if mine == Some(newest) {
         hand_on(replica)?;
         replica.described(held()?);
+        replicas::check(world, &tensors, newest)?;
     } else {
+        // Known only once it is compared: who is struck before that can't say whether it arrived whole.
         replica.filled(|replica| {
             hand_on(replica)?;
-            Ok((Some(held()?), ()))
+            let held = held()?;
+            replicas::check(world, &tensors, newest)?;
+            Ok((Some(held), ()))
         })?;
     }
-    replicas::check(world, &tensors, newest)?;
     Ok(Some((source, newest)))
 }
 
 /// What a rank says that holds nothing.
 const NOTHING: f64 = -1.0;
 
-/// Which rank hands on which state: the lowest of those that hold the newest one, unless the checkpoint is newer.
+/// Which rank hands on which state.
 fn newest(of_ranks: &[f64], saved: Option<Step>) -> Option<(Rank, Step)> {
-    let newest = of_ranks.iter().copied().fold(NOTHING, f64::max);
-    let source = of_ranks.iter().position(|step| *step == newest)?;
     // Steps are far below 2^53.
-    let step = (newest > NOTHING).then_some(Step(newest as u64))?;
-    saved.is_none_or(|saved| step >= saved).then_some((Rank(source as u32), step))
+    let held: Vec<_> = of_ranks.iter().map(|step| (*step > NOTHING).then_some(Step(*step as u64))).collect();
+    newest_state(&held, saved)
 }
 
 #[cfg(test)]

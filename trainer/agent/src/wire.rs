@@ -6,7 +6,8 @@
 use lockstep_run::link::{Phase, StoreOp, StoreReply, TraceOrder, WorkerOutcome};
 use lockstep_run::{Account, Generation, Gpu, Incarnation, MOST_RANKS_OF_A_NODE, NodeId, Rank, Step, Strike};
 use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::sync::Arc;
 
 /// Follows [`lockstep_run::control::Opening::Agent`] and says who speaks on this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +130,14 @@ pub enum MemberMsg {
     },
 }
 
+fn as_text<S: Serializer>(text: &Arc<str>, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(text)
+}
+
+fn shared<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<str>, D::Error> {
+    String::deserialize(from).map(Arc::from)
+}
+
 /// From the leader to a member.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LeaderMsg {
@@ -140,8 +149,9 @@ pub enum LeaderMsg {
     Leave,
     /// A membership record was committed: start its workers, or leave where it ends the run.
     Committed {
-        /// The record as JSON.
-        record: String,
+        /// The record as JSON; one text for all members, each of which it names.
+        #[serde(serialize_with = "as_text", deserialize_with = "shared")]
+        record: Arc<str>,
     },
     /// The generation is over: kill its workers and join again.
     Revoke {

@@ -61,10 +61,10 @@ impl Driver {
                         None if keeps => kept,
                         None => Kept::default(),
                     };
-                    let survivors = kept.num();
+                    let ranks = kept.ranks();
                     let _ = done.send(Done::Revoked(kept));
                     let free_port = setup::free_port(&facts.args.host).ok();
-                    let _ = done.send(Done::Event(Box::new(Event::WorkersGone { free_port, survivors })));
+                    let _ = done.send(Done::Event(Box::new(Event::WorkersGone { free_port, kept: ranks })));
                 });
             }
             Action::KillWorker(rank) => {

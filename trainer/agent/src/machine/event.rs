@@ -64,8 +64,8 @@ pub enum Event {
     WorkersGone {
         /// A port for the next generation, if there is one: the last one's may be why it failed.
         free_port: Option<u16>,
-        /// How many of them wait for it.
-        survivors: u32,
+        /// Those that live on and wait for the next one: they show signs of life from its start on.
+        kept: Vec<Rank>,
     },
     /// This agent was told to stop.
     StopRequested {

@@ -20,7 +20,7 @@ pub(super) enum Doing {
 }
 
 /// Books time on a run's account. Replicas go in step, so a node's own workers tell what all of them do.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Ledger {
     account: Account,
     /// Whether this node was in a generation of the run: else it knows nothing of the time before.

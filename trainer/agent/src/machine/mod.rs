@@ -13,6 +13,16 @@ mod stop;
 mod timings;
 
 #[cfg(test)]
+mod campaign;
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod curve;
+#[cfg(test)]
+mod diagram;
+#[cfg(test)]
+mod explore;
+#[cfg(test)]
 mod scenario;
 #[cfg(test)]
 mod sim;
@@ -32,7 +42,7 @@ use std::time::Duration;
 const STANDSTILL: Duration = Duration::from_secs(1);
 
 /// The state of one agent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Machine {
     config: Config,
     node: Node,
@@ -144,6 +154,12 @@ impl Machine {
     /// What the storage says, where the run waits for it.
     pub fn trouble(&self) -> Option<&str> {
         self.lead.as_ref().and_then(Lead::trouble)
+    }
+
+    /// What it is as a node and as a leader, by the names of the diagram in ARCHITECTURE.md.
+    #[cfg(test)]
+    fn phases(&self) -> [&'static str; 2] {
+        [self.node.phase(), self.lead.as_ref().map_or("no leader", Lead::phase)]
     }
 
     /// What it waits for or does, in words that anybody may read.

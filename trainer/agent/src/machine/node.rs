@@ -1,27 +1,19 @@
 //! Every agent's own part: find the leader, run its generation's workers, leave.
 
-use super::{Action, Config, Event, ExitCode, Machine, Mercy, Time, leader_is_gone};
+mod look;
+
+use super::{Action, Event, ExitCode, Machine, Mercy, Time, leader_is_gone};
 use crate::wire::{Beat, LeaderMsg, MemberMsg};
 use lockstep_run::link::{AgentMsg, Phase};
 use lockstep_run::{Body, Generation, Incarnation, Join, Membership, NodeId, Outcome, Rank, Step};
+use look::{LOOK_FIRST, LOOK_LOWER_FIRST};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// The shortest pause between two looks into storage of an agent without a leader.
-const LOOK_FIRST: Duration = Duration::from_millis(50);
-/// The same for a leader that gathers, which looks for a lower node that could lead instead.
-const LOOK_LOWER_FIRST: Duration = Duration::from_millis(250);
-/// The longest pause between two looks.
-const LOOK_LAST: Duration = Duration::from_secs(2);
-/// Nodes together begin at most a thousand looks a second, however many they are, and after a while at most a hundred.
-const LOOK_FIRST_PER_NODE: Duration = Duration::from_millis(1);
-const LOOK_LAST_PER_NODE: Duration = Duration::from_millis(10);
-/// Who has looked for so many times as long as a pause makes no longer ones: what it looks for is found that much later at most.
-const LOOK_SHARE: u32 = 8;
 /// A node that did not answer isn't called again before this.
 const REDIAL_AFTER: Duration = Duration::from_millis(500);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Node {
     started: Time,
     pub(super) state: State,
@@ -35,13 +27,15 @@ pub(super) struct Node {
     looked: Option<Time>,
     beaten: Option<Time>,
     pub(super) stop: Option<(String, Time)>,
+    /// Workers that wait for the next generation.
+    kept: Vec<Rank>,
     /// Why this agent's last generation ended, as far as it knows.
     pub(super) revoked: Option<String>,
     /// How the run ended, as this agent heard it.
     pub(super) ended: Option<Outcome>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum State {
     /// Looking for a leader.
     Seeking,
@@ -61,7 +55,7 @@ pub(super) enum State {
     Over,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Worker {
     step: Step,
     phase: Phase,
@@ -81,6 +75,7 @@ impl Node {
             looked: None,
             beaten: None,
             stop: None,
+            kept: Vec::new(),
             revoked: None,
             ended: None,
         }
@@ -91,6 +86,17 @@ impl Node {
             State::Joining { leader, .. } | State::Running { leader, .. } => Some(*leader),
             State::Clearing { leader, .. } => *leader,
             State::Seeking | State::Over => None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn phase(&self) -> &'static str {
+        match self.state {
+            State::Seeking => "Seeking",
+            State::Joining { .. } => "Joining",
+            State::Running { .. } => "Running",
+            State::Clearing { .. } => "Clearing",
+            State::Over => "Over",
         }
     }
 
@@ -122,29 +128,6 @@ impl Node {
         self.unreachable.get(&join.node).is_some_and(|(inc, until)| *inc == join.incarnation && now < *until)
     }
 
-    /// Whether to look into storage now. One look at a time; pauses grow with the number of nodes and with the time that was
-    /// spent looking, and are not the same for all nodes, which would ask all at once. Lower nodes begin: one of them leads.
-    fn look_is_due(&mut self, now: Time, config: &Config, first: Duration) -> bool {
-        let (me, nodes) = (config.node.0, config.num_nodes);
-        let spent = now.saturating_sub(self.looks_since);
-        if spent < LOOK_FIRST_PER_NODE * me.min(nodes) {
-            return false;
-        }
-        let first = first.max(LOOK_FIRST_PER_NODE * nodes);
-        let pause = (spent / LOOK_SHARE).clamp(first, LOOK_LAST.max(LOOK_LAST_PER_NODE * nodes));
-        // A quarter more or less, a different one for each node and each look.
-        let mixed = (u64::from(me) + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (spent.as_millis() as u64);
-        let pause = pause.mul_f64(0.75 + (mixed.wrapping_mul(0xff51_afd7_ed55_8ccd) >> 54) as f64 / 2048.0);
-        let due = !self.looking && !self.dialing && Node::due(&mut self.looked, now, pause);
-        self.looking |= due;
-        due
-    }
-
-    /// Begins to look for something else: the first looks come soon.
-    fn look_anew(&mut self, now: Time) {
-        self.looks_since = now;
-    }
-
     /// This process did not run for `stood`: what it waits for gets that time more.
     pub(super) fn postpone(&mut self, stood: Duration) {
         match &mut self.state {
@@ -155,14 +138,6 @@ impl Node {
             }
             State::Seeking | State::Clearing { .. } | State::Over => {}
         }
-    }
-
-    fn due(last: &mut Option<Time>, now: Time, every: Duration) -> bool {
-        let due = last.is_none_or(|at| now >= at + every);
-        if due {
-            *last = Some(now);
-        }
-        due
     }
 }
 
@@ -198,9 +173,10 @@ impl Machine {
                     Err(cause) => MemberMsg::Lost { generation, rank, cause },
                 }));
             }
-            Event::WorkersGone { free_port, survivors } => {
+            Event::WorkersGone { free_port, kept } => {
+                self.config.offer.survivors = kept.len() as u32;
+                self.node.kept = kept;
                 self.config.offer.free_port = free_port.unwrap_or(self.config.offer.free_port);
-                self.config.offer.survivors = survivors;
                 self.on_workers_gone(now, out);
             }
             Event::StopRequested { cause } if self.node.stop.is_none() => {
@@ -286,6 +262,10 @@ impl Machine {
         }
         joins.sort_by_key(|j| j.node);
         let me = self.config.node;
+        if joins.iter().any(|j| j.node == me && j.incarnation > self.config.incarnation) {
+            // Another agent is this node now. Two of them would each end what the other forms.
+            return self.leave(ExitCode::Stopped, out);
+        }
         let candidate = joins.iter().find(|j| j.node == me || !self.node.is_unreachable(j, now));
         let Some(candidate) = candidate else { return };
         let seeks = matches!(self.node.state, State::Seeking);
@@ -428,7 +408,11 @@ impl Machine {
                 let State::Joining { leader, .. } = self.node.state else { return };
                 let me = (self.config.node, self.config.incarnation);
                 let Some(member) = members.iter().find(|m| (m.node, m.incarnation) == me) else { return };
-                let workers = member.ranks.iter().map(|rank| (*rank, Worker::default())).collect();
+                // A new process says nothing before it is up; one that lives on has no such excuse.
+                let kept = std::mem::take(&mut self.node.kept);
+                let seen = |rank: &Rank| kept.contains(rank).then_some(now);
+                let worker = |rank: &Rank| (*rank, Worker { seen: seen(rank), ..Worker::default() });
+                let workers = member.ranks.iter().map(worker).collect();
                 let (generation, hung) = (record.generation, BTreeSet::new());
                 self.node.state = State::Running { leader, generation, heard: now, workers, hung };
                 self.ledger.begin(record.account);
@@ -489,12 +473,18 @@ impl Machine {
         }
     }
 
-    /// Back to looking for a leader, after having been one.
-    pub(super) fn seek(&mut self, now: Time) {
-        if let State::Joining { .. } = self.node.state {
-            self.node.state = State::Seeking;
-            self.node.looked = Some(now);
-            self.node.look_anew(now);
+    /// Back to looking for a leader, after having been one; workers may still run, where it wanted to end the run.
+    pub(super) fn seek(&mut self, now: Time, out: &mut Vec<Action>) {
+        self.node.looked = Some(now);
+        self.node.look_anew(now);
+        match &mut self.node.state {
+            State::Joining { .. } => self.node.state = State::Seeking,
+            State::Running { .. } => {
+                self.node.state = State::Clearing { leader: None, exit: None };
+                out.push(Action::KillWorkers { mercy: Mercy::Keep });
+            }
+            State::Clearing { leader, .. } => *leader = None,
+            State::Seeking | State::Over => {}
         }
     }
 }

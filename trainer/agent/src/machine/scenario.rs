@@ -25,7 +25,7 @@ fn fault() -> impl Strategy<Value = Fault> {
 }
 
 fn check_records(sim: &Sim) {
-    let numbers: Vec<u64> = sim.records.keys().map(|g| g.0).collect();
+    let numbers: Vec<u64> = sim.records().keys().map(|g| g.0).collect();
     let expected: Vec<u64> = (1..=numbers.len() as u64).collect();
     assert_eq!(numbers, expected, "generations grow by one");
     let mut newest = Generation(0);
@@ -46,8 +46,8 @@ proptest! {
         let mut sim = Sim::new(num_nodes, TOTAL);
         sim.run(seconds(120), &faults);
         check_records(&sim);
-        let exits: Vec<_> = sim.agents.iter().map(|a| a.as_ref().and_then(|a| a.exit)).collect();
-        prop_assert!(exits.iter().all(|e| *e == Some(ExitCode::Done)), "{exits:?}, records {:#?}", sim.records);
+        let exits: Vec<_> = sim.exits();
+        prop_assert!(exits.iter().all(|e| *e == Some(ExitCode::Done)), "{exits:?}, records {:#?}", sim.records());
         prop_assert_eq!(sim.applied.last().map(|(_, step)| *step), Some(TOTAL));
     }
 
@@ -62,9 +62,9 @@ proptest! {
         let mut sim = Sim::new(num_nodes, 1_000_000);
         sim.run(seconds(60), &all);
         check_records(&sim);
-        let frozen_out = sim.agents.iter().any(|a| a.as_ref().is_none_or(|a| a.exit.is_none()));
+        let frozen_out = sim.exits().contains(&None);
         // A node that was reborn after the request knows nothing of it; then the others have left and it waits for them.
-        let reborn = sim.agents.iter().flatten().any(|a| a.incarnation.0 > 1);
+        let reborn = sim.lives.iter().any(|life| life.incarnation.0 > 1);
         prop_assert!(!frozen_out || reborn, "somebody neither stopped nor was reborn");
     }
 }
@@ -74,8 +74,8 @@ fn a_leader_that_is_back_just_before_it_counts_as_dead_goes_on() {
     let mut sim = Sim::new(2, TOTAL);
     let freeze = |ms| Fault::FreezeAgent(0, Duration::from_millis(ms));
     sim.run(seconds(120), &[(Duration::from_millis(253), freeze(2999))]);
-    let exits: Vec<_> = sim.agents.iter().map(|a| a.as_ref().and_then(|a| a.exit)).collect();
-    assert_eq!(exits, [Some(ExitCode::Done); 2], "{:#?}", sim.records);
+    let exits: Vec<_> = sim.exits();
+    assert_eq!(exits, [Some(ExitCode::Done); 2], "{:#?}", sim.records());
 }
 
 #[test]
@@ -84,16 +84,16 @@ fn an_agent_that_dies_while_the_storage_is_away_is_in_the_next_generation() {
     let (down, hang) = (Fault::StoreDown(Duration::from_millis(7454)), Fault::HangWorker(0));
     let at = Duration::from_millis;
     sim.run(seconds(120), &[(at(1898), down), (at(2801), hang), (at(5859), Fault::KillAgent(1))]);
-    let exits: Vec<_> = sim.agents.iter().map(|a| a.as_ref().and_then(|a| a.exit)).collect();
-    assert_eq!(exits, [Some(ExitCode::Done); 2], "{:#?}", sim.records);
+    let exits: Vec<_> = sim.exits();
+    assert_eq!(exits, [Some(ExitCode::Done); 2], "{:#?}", sim.records());
 }
 
 #[test]
 fn an_undisturbed_run_needs_one_generation_and_one_end() {
     let mut sim = Sim::new(3, TOTAL);
     sim.run(seconds(10), &[]);
-    assert_eq!(sim.records.len(), 2);
-    assert_eq!(sim.records[&Generation(2)].outcome(), Some(&Outcome::Done));
+    assert_eq!(sim.records().len(), 2);
+    assert_eq!(sim.records()[&Generation(2)].outcome(), Some(&Outcome::Done));
     assert_eq!(sim.applied.len() as u64, TOTAL, "no step twice");
 }
 
@@ -101,10 +101,10 @@ fn an_undisturbed_run_needs_one_generation_and_one_end() {
 fn a_killed_worker_is_back_within_a_moment() {
     let mut sim = Sim::new(2, 1_000_000);
     sim.run(Duration::from_millis(1500), &[(Duration::from_millis(1000), Fault::KillWorker(1))]);
-    let newest = sim.records.keys().next_back().copied();
+    let newest = sim.records().keys().next_back().copied();
     assert_eq!(newest, Some(Generation(2)));
     assert_eq!(sim.applied.last().map(|(g, _)| *g), newest, "generation 2 trains within half a second");
-    assert!(sim.records[&Generation(2)].reason.contains("rank 1 on node 1 was killed by SIGKILL"));
+    assert!(sim.records()[&Generation(2)].reason.contains("rank 1 on node 1 was killed by SIGKILL"));
 }
 
 #[test]
@@ -112,9 +112,9 @@ fn a_hung_worker_is_found_by_its_silence() {
     let mut sim = Sim::new(2, 1_000_000);
     sim.run(seconds(6), &[(seconds(1), Fault::HangWorker(0))]);
     assert!(
-        sim.records[&Generation(2)].reason.contains("rank 0 on node 0 sent no heartbeat for 3s"),
+        sim.records()[&Generation(2)].reason.contains("rank 0 on node 0 sent no heartbeat for 3s"),
         "{:#?}",
-        sim.records
+        sim.records()
     );
     assert_eq!(sim.applied.last().map(|(g, _)| *g), Some(Generation(2)));
 }
@@ -123,26 +123,26 @@ fn a_hung_worker_is_found_by_its_silence() {
 fn the_leaders_loss_is_survived_by_another() {
     let mut sim = Sim::new(3, 1_000_000);
     sim.run(seconds(4), &[(seconds(1), Fault::KillAgent(0))]);
-    assert_eq!(sim.applied.last().map(|(g, _)| *g), sim.records.keys().next_back().copied());
-    assert!(sim.records.len() >= 2);
+    assert_eq!(sim.applied.last().map(|(g, _)| *g), sim.records().keys().next_back().copied());
+    assert!(sim.records().len() >= 2);
 }
 
 #[test]
 fn one_node_that_is_stopped_lets_the_others_wait_after_a_checkpoint() {
     let mut sim = Sim::new(2, 1_000_000);
     sim.run(seconds(3), &[(seconds(1), Fault::Stop(1))]);
-    let exits: Vec<_> = sim.agents.iter().map(|a| a.as_ref().and_then(|a| a.exit)).collect();
+    let exits: Vec<_> = sim.exits();
     assert_eq!(exits, [None, Some(ExitCode::Stopped)], "node 0 waits for the replacement of node 1");
-    assert!(sim.records.values().all(|r| r.outcome().is_none()), "the run goes on");
+    assert!(sim.records().values().all(|r| r.outcome().is_none()), "the run goes on");
 }
 
 #[test]
 fn a_stop_of_all_is_an_end_that_can_be_resumed() {
     let mut sim = Sim::new(2, 1_000_000);
     sim.run(seconds(3), &[(seconds(1), Fault::Stop(1)), (seconds(1), Fault::Stop(0))]);
-    let end = sim.records.values().next_back().and_then(|r| r.outcome());
+    let end = sim.records().values().next_back().and_then(|r| r.outcome());
     assert_eq!(end, Some(&Outcome::Stopped { cause: "SIGTERM".into(), for_good: false }));
-    let exits: Vec<_> = sim.agents.iter().map(|a| a.as_ref().and_then(|a| a.exit)).collect();
+    let exits: Vec<_> = sim.exits();
     assert_eq!(exits, [Some(ExitCode::Stopped); 2]);
 }
 
@@ -161,7 +161,7 @@ fn a_thousand_nodes_without_a_storage_look_less_and_less_often() {
     let mut sim = Sim::new(1000, TOTAL);
     sim.run(seconds(90), &[(Duration::ZERO, Fault::StoreDown(seconds(120)))]);
     let within = |from, to| {
-        let looks: Vec<_> = sim.looks.iter().copied().filter(|at| (from..to).contains(at)).collect();
+        let looks: Vec<_> = sim.store.looks.iter().copied().filter(|at| (from..to).contains(at)).collect();
         (looks.len(), most_in_a_second(&looks))
     };
     let (_, first) = within(seconds(0), seconds(5));
@@ -175,6 +175,55 @@ fn a_thousand_nodes_without_a_storage_look_less_and_less_often() {
 fn a_thousand_nodes_find_their_leader_with_a_look_or_two_each() {
     let mut sim = Sim::new(1000, TOTAL);
     sim.run(seconds(5), &[(seconds(3), Fault::KillAgent(0))]);
-    assert!(sim.records.len() >= 2, "the loss of the leader cost a generation: {:?}", sim.records.keys());
-    assert!(sim.looks.len() <= 5000, "{} looks for two generations", sim.looks.len());
+    assert!(sim.records().len() >= 2, "the loss of the leader cost a generation: {:?}", sim.records().keys());
+    assert!(sim.store.looks.len() <= 5000, "{} looks for two generations", sim.store.looks.len());
+}
+
+#[test]
+fn a_worker_that_hangs_between_two_generations_is_found_by_its_silence() {
+    let mut sim = Sim::new(2, 1_000_000);
+    // It has left generation 1 and waits while node 1's agent is started again.
+    let faults = [(seconds(1), Fault::KillAgent(1)), (Duration::from_millis(1100), Fault::HangWorker(0))];
+    sim.run(seconds(6), &faults);
+    assert!(sim.records()[&Generation(3)].reason.contains("sent no heartbeat for 3s"), "{}", sim.story());
+    assert_eq!(sim.applied.last().map(|(g, _)| *g), Some(Generation(3)));
+}
+
+#[test]
+fn a_run_that_gets_on_bears_any_number_of_faults() {
+    let mut sim = Sim::new(2, 2500);
+    let kills: Vec<_> =
+        (1..40).map(|i| (Duration::from_millis(i * 700), Fault::KillWorker(i as u32))).collect();
+    sim.run(seconds(60), &kills);
+    assert_eq!(sim.exits(), [Some(ExitCode::Done); 2], "{}", sim.story());
+    assert_eq!(sim.records().len(), 41, "one for each fault, the first one and the end");
+}
+
+#[test]
+fn a_node_that_is_silent_is_missed_after_three_seconds() {
+    let mut sim = Sim::new(2, 1_000_000);
+    sim.run(seconds(12), &[(seconds(1), Fault::Zombie(1, seconds(6)))]);
+    assert!(
+        sim.records()[&Generation(2)].reason.contains("node 1 sent no heartbeat for 3s"),
+        "{}",
+        sim.story()
+    );
+    // It reads so as soon as it runs again.
+    assert_eq!(sim.applied.last().map(|(g, _)| *g), Some(Generation(2)), "{}", sim.story());
+}
+
+#[test]
+fn who_hears_nothing_of_its_leader_lets_go_of_the_generation() {
+    let mut sim = Sim::new(2, 1_000_000);
+    sim.run(Duration::from_millis(4500), &[(seconds(1), Fault::Zombie(0, seconds(60)))]);
+    assert_ne!(sim.lives[1].machine.phases()[0], "Running", "{}", sim.lives[1].machine.reason());
+}
+
+#[test]
+fn a_machine_that_was_suspended_with_all_its_agents_goes_on() {
+    let mut sim = Sim::new(2, 1_000_000);
+    let sleep = |node| (seconds(1), Fault::FreezeNode(node, seconds(3600)));
+    sim.run(seconds(3606), &[sleep(0), sleep(1)]);
+    assert_eq!(sim.records().len(), 1, "{}", sim.story());
+    assert!(sim.applied.len() > 400, "{} steps", sim.applied.len());
 }

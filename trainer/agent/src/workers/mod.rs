@@ -26,9 +26,9 @@ use tokio::sync::mpsc;
 pub struct Kept(BTreeMap<Rank, Worker>);
 
 impl Kept {
-    /// How many they are.
-    pub fn num(&self) -> u32 {
-        self.0.len() as u32
+    /// Whose they are.
+    pub fn ranks(&self) -> Vec<Rank> {
+        self.0.keys().copied().collect()
     }
 }
 

@@ -120,9 +120,8 @@ impl Leader {
                     Action::Propose(proposal) => {
                         events.push_back(Event::Proposed(Box::new(committed(proposal))));
                     }
-                    Action::KillWorkers { .. } => {
-                        events.push_back(Event::WorkersGone { free_port: Some(2), survivors: 2 })
-                    }
+                    Action::KillWorkers { .. } => events
+                        .push_back(Event::WorkersGone { free_port: Some(2), kept: vec![Rank(0), Rank(1)] }),
                     Action::Exit(_) => self.left = true,
                     _ => {}
                 }

@@ -5,7 +5,8 @@ use lockstep_agent::wire::{Beat, Introduction, LeaderMsg, MemberMsg, Offer};
 use lockstep_fuzzing::fuzz;
 use lockstep_run::link::{Failure, FailureKind, Phase, StoreOp, StoreReply, TraceOrder, WorkerOutcome};
 use lockstep_run::{
-    Account, Generation, Gpu, Incarnation, MOST_RANKS_OF_A_NODE, NodeId, Rank, Slowdown, Step,
+    Account, Blow, Generation, Gpu, Incarnation, MOST_RANKS_OF_A_NODE, NodeId, Rank, Slowdown, Step, Strike,
+    Target,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -54,6 +55,11 @@ fn from_leaders() -> Vec<LeaderMsg> {
         LeaderMsg::Revoke { generation: G, reason: "node 1 is lost".into() },
         LeaderMsg::StoreReply { rank: R, id: 7, reply: StoreReply::Value(vec![0, 255]) },
         LeaderMsg::HoldAt { generation: G, ask: 1, step: Step(9) },
+        LeaderMsg::Strike {
+            generation: G,
+            strike: Strike { blow: Blow::Stop, target: Target::Worker(Rank(3)) },
+            by: "me@here".into(),
+        },
         LeaderMsg::StopAt { generation: G, step: Step(9), reason: "SIGTERM".into(), ends_run: false },
         LeaderMsg::Trace { generation: G, order: TraceOrder { number: 300, steps: 100 } },
     ]

@@ -8,7 +8,7 @@ use lockstep_run::{Generation, Incarnation, Member, NodeId, Rank, Step};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Leading {
     pub(super) generation: Generation,
     pub(super) members: Vec<Member>,
@@ -19,7 +19,7 @@ pub(super) struct Leading {
     pub(super) peer_lost: Option<(Time, String)>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct RankView {
     pub(super) node: NodeId,
     pub(super) step: Step,
@@ -39,7 +39,13 @@ impl Leading {
     }
 
     pub(super) fn has(&self, node: NodeId, incarnation: Incarnation) -> bool {
-        self.members.iter().any(|m| (m.node, m.incarnation) == (node, incarnation))
+        self.incarnation_of(node) == Some(incarnation)
+    }
+
+    pub(super) fn incarnation_of(&self, node: NodeId) -> Option<Incarnation> {
+        // Members are in node order.
+        let at = self.members.binary_search_by_key(&node, |m| m.node).ok()?;
+        Some(self.members[at].incarnation)
     }
 
     pub(super) fn newest_step(&self) -> Step {

@@ -3,9 +3,10 @@
 mod leading;
 mod proposing;
 mod stopping;
+mod view;
 
 use super::budget::{Answer, Budget, MOST_IN_VAIN};
-use super::{Action, Config, Event, Machine, Note, Proposal, Time, leader_is_gone};
+use super::{Action, Event, Machine, Note, Proposal, Time, leader_is_gone};
 use crate::wire::{LeaderMsg, MemberMsg, Offer};
 use leading::{Fault, Leading, watch};
 use lockstep_run::link::{Failure, FailureKind, WorkerOutcome};
@@ -13,13 +14,14 @@ use lockstep_run::segment::EventKind;
 use lockstep_run::{Account, Body, Generation, Incarnation, Member, Membership, NodeId, Outcome, Rank};
 use proposing::Failing;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Ctrl-C or a suspended Job stops every node, one after the other: a node that is the first to be asked isn't let go
 /// before this, so that the run ends with a record instead of waiting for a replacement.
 const STOP_WINDOW: Duration = Duration::from_secs(1);
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Lead {
     state: State,
     /// Nodes that wait for the next generation.
@@ -48,7 +50,7 @@ impl Whole {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum State {
     Gathering {
         since: Time,
@@ -61,57 +63,6 @@ enum State {
     },
     Leading(Box<Leading>),
     Over,
-}
-
-impl Lead {
-    pub(super) fn generation(&self) -> Option<Generation> {
-        match &self.state {
-            State::Leading(leading) => Some(leading.generation),
-            _ => None,
-        }
-    }
-
-    pub(super) fn node_of(&self, rank: Rank) -> Option<NodeId> {
-        match &self.state {
-            State::Leading(leading) => leading.ranks.get(&rank).map(|rank| rank.node),
-            _ => None,
-        }
-    }
-
-    pub(super) fn reason(&self, config: &Config) -> String {
-        match &self.state {
-            State::Gathering { .. } => {
-                let missing: Vec<_> =
-                    (0..config.num_nodes).filter(|n| !self.joins.contains_key(&NodeId(*n))).collect();
-                match missing[..] {
-                    [] => "pauses because the last generations failed quickly".to_owned(),
-                    [node] => format!("waits for node {node}"),
-                    _ => format!("waits for nodes {}", join_numbers(&missing)),
-                }
-            }
-            State::Proposing { failing: Some(_), .. } => {
-                "waits for storage, to commit a membership".to_owned()
-            }
-            State::Proposing { .. } => "commits a membership".to_owned(),
-            State::Leading(leading) => format!("leads generation {}", leading.generation),
-            State::Over => "is over".to_owned(),
-        }
-    }
-
-    /// This process did not run for `stood`: what it waits for gets that time more.
-    pub(super) fn postpone(&mut self, stood: Duration) {
-        if let State::Leading(leading) = &mut self.state {
-            leading.postpone(stood);
-        }
-    }
-
-    /// What the storage says, where it is waited for.
-    pub(super) fn trouble(&self) -> Option<&str> {
-        match &self.state {
-            State::Proposing { failing: Some(failing), .. } => Some(&failing.error),
-            _ => None,
-        }
-    }
 }
 
 impl Machine {
@@ -184,8 +135,13 @@ impl Machine {
                 let joined = lead.joins.get(&node).is_some_and(|(known, _)| *known == incarnation);
                 if !joined && matches!(lead.state, State::Gathering { .. } | State::Proposing { .. }) {
                     let reason = lead.reason.clone().unwrap_or_else(|| leader_is_gone(self.config.node));
-                    out.push(Action::ToMember { node, msg: LeaderMsg::Revoke { generation, reason } });
-                    out.push(Action::ToMember { node, msg: LeaderMsg::NotLeader });
+                    // Who runs one joins by itself once that is revoked, which may be on its way: were it told to look for another
+                    // leader as well, it would leave the generation that it is taken into.
+                    let msg = match generation {
+                        Generation(0) => LeaderMsg::NotLeader,
+                        generation => LeaderMsg::Revoke { generation, reason },
+                    };
+                    out.push(Action::ToMember { node, msg });
                 }
                 self.on_beats(now, generation, &beats);
             }
@@ -232,6 +188,9 @@ impl Machine {
         out: &mut Vec<Action>,
     ) {
         let Some(lead) = &mut self.lead else { return };
+        if lead.knows_newer(node, incarnation) {
+            return;
+        }
         if let State::Leading(leading) = &lead.state {
             let reason = match leading.has(node, incarnation) {
                 true => format!("node {node} lost its workers"),
@@ -240,9 +199,6 @@ impl Machine {
             self.reform(now, Fault::of(Some(node), reason), out);
         }
         let Some(lead) = &mut self.lead else { return };
-        if lead.joins.get(&node).is_some_and(|(known, _)| *known > incarnation) {
-            return;
-        }
         lead.joins.insert(node, (incarnation, offer));
         match stop {
             Some(cause) => {
@@ -370,11 +326,11 @@ impl Machine {
         if !ours {
             // Somebody else decided first. Its record is the truth; who waits here finds it by looking.
             self.resign(out);
-            return self.seek(now);
+            return self.seek(now, out);
         }
         // The record was made by this process from JSON values, so it can't fail to become JSON again.
-        let text = serde_json::to_string(&record).unwrap_or_default();
-        let committed = || LeaderMsg::Committed { record: text.clone() };
+        let text: Arc<str> = serde_json::to_string(&record).unwrap_or_default().into();
+        let committed = || LeaderMsg::Committed { record: Arc::clone(&text) };
         match record.body {
             Body::Ended { .. } => {
                 lead.state = State::Over;

@@ -10,7 +10,7 @@ use std::time::Duration;
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// A proposal that the storage doesn't take.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Failing {
     since: Time,
     /// When it is tried again; none while it is tried.
@@ -91,7 +91,7 @@ mod tests {
         assert!(left.contains(&Action::KillWorkers { mercy: Mercy::Grace }), "{left:?}");
         assert_eq!(machine.ended(), Some(&Outcome::Failed { error: "was denied".to_owned() }));
         let exit =
-            machine.on(grace + Duration::from_secs(2), Event::WorkersGone { free_port: None, survivors: 0 });
+            machine.on(grace + Duration::from_secs(2), Event::WorkersGone { free_port: None, kept: vec![] });
         assert_eq!(exit, vec![Action::Exit(ExitCode::Stopped)]);
     }
 
