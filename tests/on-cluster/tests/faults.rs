@@ -1,7 +1,9 @@
 //! Whatever happens to the pods, the run ends with the same bytes as an undisturbed one.
 #![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
-use lockstep_cluster_tests::survives;
+use lockstep_cluster_tests::{PATIENCE, Space, survives, survives_with};
+use lockstep_e2e::wait_for;
+use std::time::Instant;
 
 #[test]
 fn a_deleted_pod_of_either_node() {
@@ -16,6 +18,40 @@ fn a_deleted_pod_of_either_node() {
                 s["phase"] == "running" && s["nodes"][0] == 2
             });
         }
+    });
+    assert_eq!(status["restarts"], 2, "{status:#}");
+}
+
+/// What the cluster knows of a pod: its uid, its address, and how often its agent was started again.
+fn life(space: &Space, pod: &str) -> (String, String, u32) {
+    let path = "jsonpath={.metadata.uid} {.status.podIP} {.status.containerStatuses[0].restartCount}";
+    let told = space.kubectl(&["get", "pod", pod, "-o", path]);
+    let [uid, ip, restarts] = told.split(' ').collect::<Vec<_>>()[..] else { panic!("{told}") };
+    (uid.to_owned(), ip.to_owned(), restarts.parse().unwrap())
+}
+
+#[test]
+fn an_agent_that_is_killed_comes_back_in_its_pod() {
+    let status = survives_with("killed", "--set log.every=20steps", |space, run| {
+        for (generation, node) in [(2, 1), (3, 0)] {
+            let pod = space.pod("struck", node);
+            let before = life(space, &pod);
+            let since = Instant::now();
+            space.kill_agent("struck", node);
+            let formed = format!("formed  generation {generation}:");
+            let steps = |said: String| said.split_once(&formed)?.1.contains("  step ").then_some(());
+            wait_for("the next step", PATIENCE, || steps(run.stderr()));
+            println!("node {node}: {:.2} s from the kill to the next step", since.elapsed().as_secs_f64());
+            let lost = format!("lost       node {node}: the agent of pod {pod} left with exit code 137");
+            run.wait_for_text(&lost);
+            space.wait_for_status("struck", "it trains again", |s| {
+                s["phase"] == "running" && s["generation"] == generation && s["nodes"][0] == 2
+            });
+            assert_eq!(space.pod("struck", node), pod);
+            assert_eq!(life(space, &pod), (before.0, before.1, 1));
+        }
+        let told = run.stderr();
+        assert!(told.contains("recovery   an agent that dies comes back in its pod"), "{told}");
     });
     assert_eq!(status["restarts"], 2, "{status:#}");
 }
