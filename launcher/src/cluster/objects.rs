@@ -178,10 +178,15 @@ fn memory_limit(pod: &Pod) -> String {
         .map_or(String::new(), |limit| format!(" (limit {})", limit.0))
 }
 
-/// What an agent wrote as its last word, or else the last line of its log that is no status line; the first may be cut.
+/// What an agent wrote as its last word, or else the last line of its log that is no status line; the first may be cut, and of an
+/// agent that was killed the last.
 pub(super) fn last_words(message: &str) -> String {
-    let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty() && !line.ends_with('}'));
+    let mut lines = message.lines().map(str::trim).filter(|line| !line.is_empty() && !is_status(line));
     lines.next_back().unwrap_or_default().to_owned()
+}
+
+fn is_status(line: &str) -> bool {
+    line.ends_with('}') || line.starts_with("{\"")
 }
 
 /// When an event was last seen.
@@ -285,6 +290,7 @@ pub(super) mod tests {
                 ended(128, "StartError", "exec: lockstep-agent: not found"),
                 "could not start: exec: lockstep-agent: not found",
             ),
+            (ended(137, "Error", "a\"}\n{\"lockstep\":\"progr"), "left with exit code 137"),
             // The tail of a log, cut where it began, is no last word.
             (ended(1, "Error", "step\":1}\n{\"lockstep\":\"event\"}\n"), "left with exit code 1"),
             (
