@@ -24,7 +24,7 @@ pub(crate) enum Wait {
     /// A pod ended and its successor is to come.
     Replacement { node: u32, how: String },
     /// An agent died and is to come back in its pod; the kubelet may wait for so long after a death that wasn't the first.
-    Return { node: u32, how: String, back_off: Option<String> },
+    Return { node: u32, pod: String, how: String, back_off: Option<String> },
     /// A pod doesn't end: its machine is likely gone.
     Terminating { pod: String, machine: String },
 }
@@ -48,7 +48,7 @@ impl fmt::Display for Wait {
             Self::Replacement { node, how } => {
                 write!(f, "for the next pod of node {node}, whose last one {how}")
             }
-            Self::Return { node, how, back_off } => {
+            Self::Return { node, how, back_off, .. } => {
                 write!(f, "for the agent of node {node}, which {how}, to come back in its pod")?;
                 let Some(back_off) = back_off else { return Ok(()) };
                 write!(
@@ -112,7 +112,11 @@ impl Wait {
             Self::Return { back_off: Some(_), .. } => {
                 format!("lockstep logs {name} --previous shows what it said before")
             }
-            Self::Replacement { .. } | Self::Return { .. } => return None,
+            // As after a liveness probe that failed: the kubelet has taken the pod's network down, and leaves it at that.
+            Self::Return { pod, .. } => {
+                format!("if it lasts: kubectl delete pod {pod}, and the Job makes another")
+            }
+            Self::Replacement { .. } => return None,
             Self::Terminating { machine, .. } => {
                 format!("if the machine is gone for good: kubectl delete node {machine}")
             }

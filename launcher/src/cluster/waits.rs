@@ -56,7 +56,8 @@ pub(super) fn waits(
             waits.push(Wait::Replacement { node: *node, how: how_it_ended(pod) });
         } else if let Some(ended) = died(pod) {
             let back_off = back_off(pod).map(str::to_owned);
-            waits.push(Wait::Return { node: *node, how: how_it_left(pod, ended), back_off });
+            let (pod, how) = (pod.name_any(), how_it_left(pod, ended));
+            waits.push(Wait::Return { node: *node, pod, how, back_off });
         }
     }
     waits.sort();
@@ -255,7 +256,7 @@ mod tests {
             (
                 came_back(0, dead(137, "Error"), none),
                 Some("for the agent of node 0, which left with exit code 137, to come back in its pod"),
-                None,
+                Some("if it lasts: kubectl delete pod a-0-x, and the Job makes another"),
             ),
             (
                 came_back(2, backing_off("20s"), dead(1, "Error")),
