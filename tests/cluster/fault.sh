@@ -28,6 +28,7 @@ Each returns once the thing has happened. Nodes are n1, n2, ...; without --name 
   start NODE                 switch it on again, with its disk as it was
   freeze NODE                stop every process on it; its network stays
   thaw NODE                  let them go on
+  container NODE ID          kill the first process of a container, and so all of them
   partition NODE             take its network link down; its processes run on
   heal NODE                  put the link up again
   stop COMPONENT             kill a server: etcd, kube-apiserver, kube-controller-manager, kube-scheduler, coredns, storage
@@ -63,6 +64,25 @@ kill_node() {
   kill -KILL "$pid"
   wait_until 20 off || die "node n$number still runs 20 s after SIGKILL"
   cgroup_remove "lockstep-$slot/n$number" || die "control groups of node n$number could not be removed"
+}
+
+# first_process ID: of a container on the node, by the number that the hub's machine knows it by
+first_process() {
+  local at each
+  for at in $(cgroup_dirs "lockstep-$slot/n$number" | grep "/$1\$"); do
+    for each in $(cat "$at/cgroup.procs"); do
+      grep -qs '^NSpid:.*\s1$' "/proc/$each/status" && echo "$each" && return
+    done
+  done
+  return 0
+}
+
+kill_container() {
+  local first
+  need_power
+  first=$(first_process "$1")
+  [[ -n $first ]] || die "container $1 doesn't run on node n$number" "kubectl get pods -o yaml shows containerID, without containerd://"
+  kill -KILL "$first"
 }
 
 start_node() {
@@ -101,12 +121,14 @@ name=${LOCKSTEP_CLUSTER:-default}
 [[ ${1:-} != --name ]] || { name=${2:?--name needs a value} && shift 2; }
 case "${1:-} $#" in
   "kill 2" | "start 2" | "freeze 2" | "thaw 2" | "partition 2" | "heal 2" | "resource 4") load_cluster "$name" && a_node "$2" ;;
+  "container 3") load_cluster "$name" && a_node "$2" ;;
   "stop 2" | "resume 2" | "restart 2") load_cluster "$name" && a_component "$2" ;;
   "-h 1" | "--help 1") usage && exit ;;
   *) usage >&2 && exit 2 ;;
 esac
 case $1 in
   kill) kill_node ;;
+  container) kill_container "$3" ;;
   start) start_node ;;
   freeze) need_power && freeze "$pid" ;;
   thaw) need_power && thaw "$pid" ;;

@@ -12,6 +12,7 @@ use lockstep_job::{Kubernetes, PullPolicy, Resume, SecretEnv};
 use crate::config_map::FILE;
 use crate::meta::{AGENT_PORT, CONTAINER, JOB_NAME_LABEL, UID_LABEL, some};
 use crate::quantity::{bytes, cores};
+use crate::returns;
 use crate::source::{Purpose, Source};
 use crate::volumes::{self, AGENT_DIR, CACHE, JOB_DIR};
 
@@ -30,6 +31,11 @@ const LAST_WORDS: &str = "/dev/termination-log";
 
 pub(crate) fn agent(source: &Source<'_>) -> Container {
     let kubernetes = source.kubernetes;
+    let (restart_policy, restart_policy_rules) = match source.purpose {
+        Purpose::Train { .. } => returns::rules(),
+        // One that has looked around has said what it found.
+        Purpose::Checkup => (None, None),
+    };
     Container {
         name: CONTAINER.to_owned(),
         image: Some(kubernetes.image.clone()),
@@ -53,6 +59,8 @@ pub(crate) fn agent(source: &Source<'_>) -> Container {
         liveness_probe: Some(Probe { period_seconds: Some(10), failure_threshold: Some(6), ..probe() }),
         resources: Some(resources(kubernetes)),
         security_context: Some(security()),
+        restart_policy,
+        restart_policy_rules,
         // Where an agent can't even say why it ended, its log does.
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(volumes::mounts(source)),

@@ -1,5 +1,5 @@
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec, Service};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use lockstep_job::{JobSpec, Resume, RunName};
@@ -84,6 +84,17 @@ fn objects(job: &JobSpec, purpose: Purpose) -> Result<Objects, Wrong> {
 }
 
 impl Objects {
+    /// What pods are made from.
+    pub fn template_mut(&mut self) -> Option<&mut PodTemplateSpec> {
+        let spec = match &mut self.work {
+            Work::Job(job) => job.spec.as_mut(),
+            Work::CronJob(cron_job) => {
+                cron_job.spec.as_mut().and_then(|spec| spec.job_template.spec.as_mut())
+            }
+        };
+        spec.map(|spec| &mut spec.template)
+    }
+
     /// The objects as plain values, in order.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::meta::JOB_LABEL;
 use crate::quantity::seconds;
-use crate::{Wrong, typed::typed};
+use crate::{Wrong, returns, typed::typed};
 
 const PATH: &str = "kubernetes.podOverlay";
 
@@ -26,6 +26,7 @@ pub(crate) fn merge(
         ("metadata.labels", label(&template) != label(&merged)),
         ("spec.restartPolicy", before.restart_policy != after.restart_policy),
         ("spec.subdomain", before.subdomain != after.subdomain),
+        ("spec.containers.restartPolicyRules", returns::are_changed(&template, &merged)),
     ];
     if let Some((field, _)) = changed.into_iter().find(|(_, changed)| *changed) {
         let what = format!("{PATH}.{field} changes what pods find each other and come back by");

@@ -13,7 +13,7 @@ const USER: i64 = 65532;
 pub(crate) fn template(source: &Source<'_>) -> Result<PodTemplateSpec, Wrong> {
     let (job, kubernetes) = (source.job, source.kubernetes);
     let spec = PodSpec {
-        // What ends is replaced by a new pod, which a failure policy asks for.
+        // A failure policy asks for it. What the agent's own rules don't bring back in its pod is replaced by a new pod.
         restart_policy: Some("Never".to_owned()),
         // The Service's name: it makes `<hostname>.<service>` resolve.
         subdomain: Some(source.meta.name().to_owned()),

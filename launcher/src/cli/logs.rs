@@ -42,7 +42,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "TIME")]
     since: Option<Span>,
 
-    /// Only output of pods that have since been replaced
+    /// Only output of pods that have since been replaced, and of agents that died before their pod's newest one
     #[arg(long, conflicts_with = "follow")]
     previous: bool,
 }

@@ -2,12 +2,13 @@
 
 use super::Cluster;
 use super::remove::remove_work;
+use super::returns::{Return, for_an_older_cluster};
 use super::watch::pods_of;
 use crate::Failure;
 use http_body_util::BodyExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec, Service};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{Patch, PatchParams};
 use kube::client::Body;
@@ -27,21 +28,38 @@ pub(super) const MANAGER: &str = "lockstep";
 
 /// A Job or a CronJob: what is around it belongs to it.
 pub(super) trait Owner:
-    Resource<Scope = NamespaceResourceScope, DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + 'static
+    Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+    + Serialize
+    + DeserializeOwned
+    + Clone
+    + Debug
+    + Send
+    + 'static
 {
     /// Selects the pods of the one called `name`.
     fn pods(name: &str) -> String;
+
+    /// What its pods are made from.
+    fn pods_mut(&mut self) -> Option<&mut PodTemplateSpec>;
 }
 
 impl Owner for Job {
     fn pods(name: &str) -> String {
         pods_of(name)
     }
+
+    fn pods_mut(&mut self) -> Option<&mut PodTemplateSpec> {
+        Some(&mut self.spec.as_mut()?.template)
+    }
 }
 
 impl Owner for CronJob {
     fn pods(name: &str) -> String {
         format!("{JOB_LABEL}={name}")
+    }
+
+    fn pods_mut(&mut self) -> Option<&mut PodTemplateSpec> {
+        Some(&mut self.spec.as_mut()?.job_template.spec.as_mut()?.template)
     }
 }
 
@@ -88,20 +106,21 @@ pub(crate) fn set_ttl(job: &JobSpec, objects: &mut Objects) {
 
 /// Makes everything new: first the Job, so that of two launches at one time the one that loses has touched nothing, then what
 /// its pods need, which belongs to it and goes with it. Where a part is refused, all that was made is taken away again. Returns
-/// the Job as it is then; none for a scheduled job.
+/// the Job as it is then, with how its agents come back; none for a scheduled job.
 ///
 /// # Errors
 /// Where the cluster refuses an object, or one of that name belongs to somebody else.
-pub(crate) async fn create(cluster: &Cluster, objects: &Objects) -> anyhow::Result<Option<Job>> {
+pub(crate) async fn create(cluster: &Cluster, objects: &Objects) -> anyhow::Result<Option<(Job, Return)>> {
     refuse_strangers(cluster, objects).await?;
     match &objects.work {
         Work::Job(job) => {
             let made = put_job(cluster, job).await?;
             surround(cluster, objects, "Job", &made).await?;
-            Ok(Some(made.object))
+            let returns = Return::of(&made.object);
+            Ok(Some((made.object, returns)))
         }
         Work::CronJob(cron_job) => {
-            let made = put(cluster, "CronJob", cron_job.as_ref()).await?;
+            let made = put_work(cluster, "CronJob", cron_job.as_ref()).await?;
             surround(cluster, objects, "CronJob", &made).await?;
             Ok(None)
         }
@@ -110,7 +129,7 @@ pub(crate) async fn create(cluster: &Cluster, objects: &Objects) -> anyhow::Resu
 
 /// Makes the Job, or finds it made: by this call, whose answer was lost, or by somebody who launches the same.
 async fn put_job(cluster: &Cluster, job: &Job) -> anyhow::Result<Put<Job>> {
-    let refused = match put(cluster, "Job", job).await {
+    let refused = match put_work(cluster, "Job", job).await {
         Ok(made) => return Ok(made),
         Err(error) => error,
     };
@@ -121,6 +140,17 @@ async fn put_job(cluster: &Cluster, job: &Job) -> anyhow::Result<Put<Job>> {
             Err(refused.context(what))
         }
         _ => Err(refused),
+    }
+}
+
+/// Makes what makes the pods, as far as the cluster knows how.
+async fn put_work<K: Owner>(cluster: &Cluster, kind: &str, work: &K) -> anyhow::Result<Put<K>> {
+    match put(cluster, kind, work).await {
+        Ok(made) => Ok(made),
+        Err(refused) => match for_an_older_cluster(work, &refused) {
+            Some(work) => put(cluster, kind, &work).await,
+            None => Err(refused),
+        },
     }
 }
 
@@ -152,7 +182,7 @@ async fn surround<K: Owner>(
 pub(super) async fn change(cluster: &Cluster, objects: &Objects, there: &CronJob) -> anyhow::Result<()> {
     put_around(cluster, objects, owner(there)).await?;
     if let Work::CronJob(cron_job) = &objects.work {
-        put(cluster, "CronJob", cron_job.as_ref()).await?;
+        put_work(cluster, "CronJob", cron_job.as_ref()).await?;
     }
     Ok(())
 }
@@ -267,7 +297,8 @@ pub(super) fn belongs<K: Resource>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake::Fake;
+    use super::super::fake::{Fake, Old};
+    use super::super::rehearse::dry_run;
     use super::*;
     use lockstep_job::{Source, parse};
     use serde_json::json;
@@ -281,9 +312,9 @@ mod tests {
         lockstep_render::render(&job, lockstep_job::Resume::Auto).unwrap()
     }
 
-    fn told(job: Option<Job>, error: &anyhow::Error) -> Job {
+    fn told(made: Option<(Job, Return)>, error: &anyhow::Error) -> Job {
         assert!(error.to_string().contains("somebody else has just launched run a"), "{error:#}");
-        job.unwrap()
+        made.unwrap().0
     }
 
     #[tokio::test]
@@ -333,7 +364,7 @@ mod tests {
     async fn a_job_whose_answer_was_lost_gets_what_its_pods_need() {
         let fake = Fake::new(5);
         fake.lose_answer("jobs");
-        let job = create(&fake.cluster(), &objects(1)).await.unwrap().unwrap();
+        let (job, _) = create(&fake.cluster(), &objects(1)).await.unwrap().unwrap();
         let owner = &fake.all("configmaps")[0]["metadata"]["ownerReferences"][0]["uid"];
         assert_eq!(owner.as_str(), job.metadata.uid.as_deref());
     }
@@ -352,8 +383,32 @@ mod tests {
         let (fake, objects) = (Fake::new(3), objects(1));
         let cluster = fake.cluster();
         let (one, other) = tokio::join!(create(&cluster, &objects), create(&cluster, &objects));
-        let uid = |job: anyhow::Result<Option<Job>>| job.unwrap().unwrap().uid();
+        let uid = |made: anyhow::Result<Option<(Job, Return)>>| made.unwrap().unwrap().0.uid();
         assert_eq!(uid(one), uid(other));
         assert_eq!(fake.all("services").len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_does_not_know_how_agents_come_back_in_their_pods_gets_the_job_all_the_same() {
+        for (old, expected) in [
+            (None, Return::InItsPod),
+            (Some(Old::Unknown), Return::InANewPod),
+            (Some(Old::Forbidden), Return::InANewPod),
+            (Some(Old::Dropped), Return::InANewPod),
+        ] {
+            let aged = || {
+                let fake = Fake::new(3);
+                old.into_iter().for_each(|old| fake.grow_old(old));
+                fake
+            };
+            let (fake, objects) = (aged(), objects(1));
+            let rehearsed = dry_run(&aged().cluster(), &objects).await.unwrap().1;
+            let (_, returns) = create(&fake.cluster(), &objects).await.unwrap().unwrap();
+            assert_eq!((rehearsed, returns), (expected, expected), "{old:?}");
+            let agent = &fake.all("jobs")[0]["spec"]["template"]["spec"]["containers"][0];
+            let has_rules = expected == Return::InItsPod;
+            assert_eq!(agent.get("restartPolicyRules").is_some(), has_rules, "{agent:#}");
+            assert_eq!(agent.get("restartPolicy").is_some(), has_rules, "{agent:#}");
+        }
     }
 }

@@ -16,9 +16,22 @@ pub(super) struct Fake {
     objects: Mutex<(BTreeMap<String, Value>, u64)>,
     /// A kind of which it takes none.
     refused: Mutex<Option<String>>,
+    /// What it makes of rules that bring agents back, where it doesn't know them.
+    old: Mutex<Option<Old>>,
     /// A kind of which it takes one without a word.
     silent: Mutex<Option<String>>,
     turns: Mutex<u64>,
+}
+
+/// How a cluster doesn't know rules that bring agents back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Old {
+    /// As before 1.34: the field isn't there.
+    Unknown,
+    /// As a validation that knows no policy of a container's own.
+    Forbidden,
+    /// As 1.34: they are dropped without a word.
+    Dropped,
 }
 
 impl Fake {
@@ -39,6 +52,11 @@ impl Fake {
     /// From now on it takes no objects of this kind, as in `services`.
     pub(super) fn refuse(&self, kind: &str) {
         *self.refused.lock().unwrap() = Some(kind.to_owned());
+    }
+
+    /// From now on it doesn't know rules that bring agents back.
+    pub(super) fn grow_old(&self, old: Old) {
+        *self.old.lock().unwrap() = Some(old);
     }
 
     /// The next object of this kind is made, and whoever asked for it hears of a server that is away.
@@ -65,13 +83,45 @@ impl Fake {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let bytes = request.into_body().collect().await.unwrap().to_bytes();
         let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-        let (mut status, mut body) = self.change(&method, &path, body);
+        let (mut status, mut body) = match self.taken(body) {
+            Ok(body) => self.change(&method, &path, body),
+            Err(why) => {
+                let (status, mut body) = refusal(StatusCode::UNPROCESSABLE_ENTITY);
+                body["message"] = why.into();
+                (status, body)
+            }
+        };
         let is_lost = |kind: &mut String| method == Method::PATCH && path.contains(&format!("/{kind}/"));
         if self.silent.lock().unwrap().take_if(is_lost).is_some() {
             (status, body) = refusal(StatusCode::SERVICE_UNAVAILABLE);
         }
         let answer = Response::builder().status(status).body(Body::from(serde_json::to_vec(&body).unwrap()));
         answer.unwrap()
+    }
+
+    fn taken(&self, mut body: Value) -> Result<Value, &'static str> {
+        let pointers = ["/spec/template", "/spec/jobTemplate/spec/template"];
+        let old = *self.old.lock().unwrap();
+        for pointer in pointers.map(|template| format!("{template}/spec/containers/0")) {
+            let Some(agent) = body.pointer_mut(&pointer).and_then(Value::as_object_mut) else { continue };
+            match old.filter(|_| agent.contains_key("restartPolicy")) {
+                None => {}
+                Some(Old::Dropped) => ["restartPolicy", "restartPolicyRules"].iter().for_each(|field| {
+                    agent.remove(*field);
+                }),
+                Some(Old::Unknown) => {
+                    return Err(
+                        "failed to create typed patch object (n/a; batch/v1, Kind=Job): .spec.template.spec.containers[name=\"agent\"].restartPolicyRules: field not declared in schema",
+                    );
+                }
+                Some(Old::Forbidden) => {
+                    return Err(
+                        "Job.batch \"a\" is invalid: spec.template.spec.containers[0].restartPolicy: Forbidden: may not be set for non-init containers",
+                    );
+                }
+            }
+        }
+        Ok(body)
     }
 
     fn change(&self, method: &Method, path: &str, body: Value) -> (StatusCode, Value) {

@@ -2,7 +2,7 @@
 
 use super::Cluster;
 use super::lasting::{Waits, due};
-use super::objects::{how_it_ended, is_over, pulled, succeeded};
+use super::objects::{deaths, died, how_it_died, how_it_ended, is_over, pulled, succeeded};
 use super::pod_logs::{Followers, LogLine, LogWish};
 use super::story::{End, Situation, lasting, newest_pods, tell};
 use super::wait::Wait;
@@ -14,7 +14,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
 use lockstep_run::Line;
 use lockstep_run::segment::EventKind;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -125,6 +125,8 @@ struct Show<'a> {
     formed: bool,
     first_step: Option<Duration>,
     told: BTreeSet<String>,
+    /// How often each pod's agent had died when that was last looked at.
+    deaths: BTreeMap<String, i32>,
     waits: Waits,
     trouble: Option<(String, Instant, Option<Duration>)>,
 }
@@ -142,6 +144,7 @@ impl<'a> Show<'a> {
             formed: false,
             first_step: None,
             told: BTreeSet::new(),
+            deaths: BTreeMap::new(),
             waits: Waits::default(),
             trouble: None,
         }
@@ -225,7 +228,7 @@ impl<'a> Show<'a> {
         }
     }
 
-    /// Names each pod once that is told to leave or has ended, while the run goes on.
+    /// Names each pod once that is told to leave or has ended, and each death of an agent that comes back, while the run goes on.
     fn say_losses(&mut self, view: &View) {
         if self.situation.end.is_some() || self.situation.waits.contains(&Wait::Suspended) {
             return;
@@ -237,6 +240,13 @@ impl<'a> Show<'a> {
         }
         for (node, pod) in pods {
             let name = pod.name_any();
+            let (now, known) = (deaths(pod), self.deaths.insert(name.clone(), deaths(pod)));
+            // Of a pod that is new to who follows, only what isn't over is news.
+            if now > known.unwrap_or(now - i32::from(died(pod).is_some())) {
+                let how = how_it_died(pod);
+                let text = format!("node {node}: the agent of pod {name} {how}; it comes back in its pod");
+                view.on_trouble("lost", &text);
+            }
             if is_over(pod) {
                 if self.told.insert(format!("{name} is over")) {
                     view.on_trouble("lost", &format!("node {node}: pod {name} {}", how_it_ended(pod)));

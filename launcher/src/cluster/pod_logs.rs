@@ -1,7 +1,7 @@
 //! What the agents say: the pods' logs, followed across broken connections and across pods.
 
 use super::Cluster;
-use super::objects::{has_log, is_over, node, one_line};
+use super::objects::{has_log, has_past, is_over, node, one_line, speaks};
 use super::remove::is_absent;
 use super::story::{newest_pods, tell};
 use super::watch::{Change, Mirror, Scene, pods_of, watch};
@@ -51,7 +51,7 @@ pub(crate) struct LogWish {
     pub(crate) tail: Option<i64>,
     /// At most so many seconds of the past.
     pub(crate) since_seconds: Option<i64>,
-    /// Only of pods that another one has replaced.
+    /// Only of pods that another one has replaced, and of agents before the newest one of their pod.
     pub(crate) previous: bool,
     /// Only of the nodes that tell of the whole run.
     pub(crate) tellers: bool,
@@ -65,10 +65,11 @@ impl LogWish {
         node.is_some_and(|node| !self.tellers || node < NUM_TELLERS)
     }
 
-    fn params(self, follow: bool) -> LogParams {
+    fn params(self, follow: bool, past: bool) -> LogParams {
         LogParams {
             container: Some(CONTAINER.to_owned()),
             follow,
+            previous: past,
             timestamps: true,
             tail_lines: self.tail,
             since_seconds: self.since_seconds,
@@ -104,13 +105,14 @@ impl<'a> Followers<'a> {
                 let source = Source { job: job.into(), node, pod: pod.name_any() };
                 let (pods, wish, to) = (self.cluster.api::<Pod>(), self.wish, self.to.clone());
                 let ended = is_over(pod).then(|| self.ended.clone());
+                let past = has_past(pod) && speaks(pod);
                 self.tasks.spawn(async move {
                     // Never closed, so a permit always comes.
                     let _permit = match &ended {
                         Some(ended) => ended.acquire().await.ok(),
                         None => None,
                     };
-                    follow_pod(pods, source, wish, to).await;
+                    follow_pod(pods, source, past, wish, to).await;
                 });
             }
         }
@@ -178,16 +180,24 @@ impl Source {
     }
 }
 
-/// Sends a pod's lines until its agent has ended and everything was read, or nobody listens.
-async fn follow_pod(pods: Api<Pod>, source: Source, wish: LogWish, to: mpsc::Sender<LogLine>) {
+/// Sends a pod's lines until it is over and everything was read, or nobody listens. Where there is a past, it comes first.
+async fn follow_pod(pods: Api<Pod>, source: Source, past: bool, wish: LogWish, to: mpsc::Sender<LogLine>) {
     let mut seen: Option<Timestamp> = None;
+    // The kubelet may have forgotten it.
+    let past = if past { pods.logs(&source.pod, &wish.params(false, true)).await.ok() } else { None };
+    for line in past.iter().flat_map(|text| text.lines()).filter_map(|line| source.parse(line)) {
+        seen = Some(line.at);
+        if to.send(line).await.is_err() {
+            return;
+        }
+    }
     let growing = ExponentialBuilder::new()
         .with_min_delay(FIRST_PAUSE)
         .with_max_delay(LONGEST_PAUSE)
         .without_max_times();
     let mut pauses = growing.build();
     loop {
-        let mut params = wish.params(true);
+        let mut params = wish.params(true, false);
         let before = seen;
         if let Some(seen) = before {
             params = LogParams { tail_lines: None, since_seconds: None, since_time: Some(seen), ..params };
@@ -227,17 +237,19 @@ pub(crate) async fn logs(cluster: &Cluster, name: &str, wish: LogWish) -> anyhow
     let all = cluster.call("list", &format!("pods of {name}"), pods.list(&of_job)).await?;
     let scene = Scene { pods: Mirror::listed(all.items), ..Scene::default() };
     let newest: BTreeSet<_> = newest_pods(&scene).values().map(|pod| pod.name_any()).collect();
-    let wanted = |pod: &&Pod| {
-        has_log(pod) && wish.wants(node(pod)) && !(wish.previous && newest.contains(&pod.name_any()))
-    };
     let job: Arc<str> = name.into();
-    let said = scene.pods.all().filter(wanted);
-    let sources =
-        said.filter_map(|pod| Some(Source { job: job.clone(), node: node(pod)?, pod: pod.name_any() }));
-    let read = sources.map(|source| {
+    let said = scene.pods.all().filter(|pod| has_log(pod) && wish.wants(node(pod)));
+    let parts = said.flat_map(|pod| {
+        let is_past = wish.previous && newest.contains(&pod.name_any());
+        [(pod, true, has_past(pod)), (pod, false, speaks(pod) && !is_past)]
+    });
+    let sources = parts.filter(|(.., wanted)| *wanted).filter_map(|(pod, past, _)| {
+        Some((Source { job: job.clone(), node: node(pod)?, pod: pod.name_any() }, past))
+    });
+    let read = sources.map(|(source, past)| {
         let pods = pods.clone();
         async move {
-            let read = log(cluster, &pods, &source.pod, wish).await?;
+            let read = log(cluster, &pods, &source.pod, past, wish).await?;
             anyhow::Ok((source, read))
         }
     });
@@ -253,18 +265,21 @@ pub(crate) async fn logs(cluster: &Cluster, name: &str, wish: LogWish) -> anyhow
     Ok(lines)
 }
 
-/// The log of one pod, or why its machine doesn't give it.
+/// The log of one pod, or that of its agent before the newest one, or why its machine doesn't give it.
 async fn log(
     cluster: &Cluster,
     pods: &Api<Pod>,
     pod: &str,
+    past: bool,
     wish: LogWish,
 ) -> anyhow::Result<Result<String, String>> {
     let what = format!("the log of pod {pod}");
     let read = async {
-        match pods.logs(pod, &wish.params(false)).await {
+        match pods.logs(pod, &wish.params(false, past)).await {
             // It is gone since it was listed.
             Err(error) if is_absent(&error) => Ok(Ok(String::new())),
+            // So is what the kubelet kept of the past.
+            Err(kube::Error::Api(status)) if past && status.code == 400 => Ok(Ok(String::new())),
             Err(kube::Error::Api(status)) if status.code >= 500 => Ok(Err(one_line(&status.message))),
             other => other.map(Ok),
         }

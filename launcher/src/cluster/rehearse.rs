@@ -1,7 +1,8 @@
 //! A job's objects as a dry run, and the machines that it asks for: what a launch would hear.
 
 use super::Cluster;
-use super::apply::{MANAGER, refuse_strangers};
+use super::apply::{MANAGER, Owner, refuse_strangers};
+use super::returns::{Return, for_an_older_cluster};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Node;
 use kube::api::{Api, ListParams, Patch, PatchParams};
@@ -12,6 +13,7 @@ use lockstep_job::JobSpec;
 use lockstep_render::{Objects, Work};
 use lockstep_run::checkup::Finding;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 /// What is added to the name of a Job that is only rehearsed.
 const BESIDE: &str = "-dry-run";
@@ -19,34 +21,51 @@ const BESIDE: &str = "-dry-run";
 const LONGEST_NAME: usize = 52;
 
 /// Applies every object as a dry run. Returns what the cluster warns of, such as pods that the namespace's Pod Security would
-/// not let in, where it is labelled to warn. Nothing is made.
+/// not let in, where it is labelled to warn, and how agents would come back. Nothing is made.
 ///
 /// # Errors
 /// Where the cluster refuses an object, or one of that name belongs to somebody else.
-pub(crate) async fn dry_run(cluster: &Cluster, objects: &Objects) -> anyhow::Result<Vec<String>> {
+pub(crate) async fn dry_run(cluster: &Cluster, objects: &Objects) -> anyhow::Result<(Vec<String>, Return)> {
     refuse_strangers(cluster, objects).await?;
-    let mut warnings = rehearse(cluster, "Service", &objects.service).await?;
-    warnings.extend(rehearse(cluster, "ConfigMap", &objects.config_map).await?);
+    let (mut warnings, _) = rehearse(cluster, "Service", &objects.service).await?;
+    warnings.extend(rehearse(cluster, "ConfigMap", &objects.config_map).await?.0);
     if let Some(policy) = &objects.network_policy {
-        warnings.extend(rehearse(cluster, "NetworkPolicy", policy).await?);
+        warnings.extend(rehearse(cluster, "NetworkPolicy", policy).await?.0);
     }
     if let Some(pdb) = &objects.pdb {
-        warnings.extend(rehearse(cluster, "PodDisruptionBudget", pdb).await?);
+        warnings.extend(rehearse(cluster, "PodDisruptionBudget", pdb).await?.0);
     }
-    warnings.extend(match &objects.work {
-        Work::Job(job) => rehearse(cluster, "Job", &beside(job.as_ref())).await?,
-        Work::CronJob(cron_job) => rehearse(cluster, "CronJob", &beside(cron_job.as_ref())).await?,
-    });
-    Ok(warnings)
+    let (more, returns) = match &objects.work {
+        Work::Job(job) => rehearse_work(cluster, "Job", &beside(job.as_ref())).await?,
+        Work::CronJob(cron_job) => rehearse_work(cluster, "CronJob", &beside(cron_job.as_ref())).await?,
+    };
+    warnings.extend(more);
+    Ok((warnings, returns))
+}
+
+/// As a launch makes it.
+async fn rehearse_work<K: Owner>(
+    cluster: &Cluster,
+    kind: &str,
+    work: &K,
+) -> anyhow::Result<(Vec<String>, Return)> {
+    let taken = match rehearse(cluster, kind, work).await {
+        Ok(taken) => taken,
+        Err(refused) => match for_an_older_cluster(work, &refused) {
+            Some(work) => rehearse(cluster, kind, &work).await?,
+            None => return Err(refused),
+        },
+    };
+    Ok((taken.0, Return::of(&taken.1)))
 }
 
 /// The same, as a check of the doctor: a warning is a finding.
 pub(crate) async fn takes(cluster: &Cluster, objects: &Objects) -> Finding {
     match dry_run(cluster, objects).await {
-        Ok(warnings) if warnings.is_empty() => {
-            Ok("the cluster would take its objects, without a warning".to_owned())
+        Ok((warnings, returns)) if warnings.is_empty() => {
+            Ok(format!("the cluster would take its objects, without a warning; {returns}"))
         }
-        Ok(warnings) => Err(format!("the cluster warns: {}", warnings.join("; "))),
+        Ok((warnings, _)) => Err(format!("the cluster warns: {}", warnings.join("; "))),
         Err(error) => Err(format!("{error:#}")),
     }
 }
@@ -61,10 +80,10 @@ fn beside<K: Resource + Clone>(object: &K) -> K {
     object
 }
 
-/// Returns the API server's warnings, which kube's own calls don't hand on.
-async fn rehearse<K>(cluster: &Cluster, kind: &str, object: &K) -> anyhow::Result<Vec<String>>
+/// Returns the API server's warnings, which kube's own calls don't hand on, and the object as it would be.
+async fn rehearse<K>(cluster: &Cluster, kind: &str, object: &K) -> anyhow::Result<(Vec<String>, K)>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize + DeserializeOwned,
 {
     let name = object.name_any();
     let params = PatchParams { dry_run: true, ..PatchParams::apply(MANAGER) };
@@ -74,10 +93,10 @@ where
         let request = request.map_err(kube::Error::BuildRequest)?;
         let answer = cluster.client.send(request.map(Body::from)).await?;
         let (status, warnings) = (answer.status(), warnings(answer.headers().get_all("warning").iter()));
-        if status.is_success() {
-            return Ok(warnings);
-        }
         let body = answer.into_body().collect_bytes().await?;
+        if status.is_success() {
+            return Ok((warnings, serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?));
+        }
         let refusal = serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;
         Err(kube::Error::Api(Box::new(refusal)))
     };

@@ -23,6 +23,8 @@ pub(crate) enum Wait {
     Volume { pod: String, message: String },
     /// A pod ended and its successor is to come.
     Replacement { node: u32, how: String },
+    /// An agent died and is to come back in its pod; the kubelet may wait for so long after a death that wasn't the first.
+    Return { node: u32, pod: String, how: String, back_off: Option<String> },
     /// A pod doesn't end: its machine is likely gone.
     Terminating { pod: String, machine: String },
 }
@@ -46,6 +48,14 @@ impl fmt::Display for Wait {
             Self::Replacement { node, how } => {
                 write!(f, "for the next pod of node {node}, whose last one {how}")
             }
+            Self::Return { node, how, back_off, .. } => {
+                write!(f, "for the agent of node {node}, which {how}, to come back in its pod")?;
+                let Some(back_off) = back_off else { return Ok(()) };
+                write!(
+                    f,
+                    ": after deaths one upon another the kubelet waits, now {back_off} (CrashLoopBackOff)"
+                )
+            }
             Self::Terminating { pod, machine } => {
                 write!(f, "pod {pod} is stuck terminating; node {machine} is not responding")
             }
@@ -68,6 +78,7 @@ impl Wait {
             Self::Container { pod, .. } => ("container", pod.as_str()),
             Self::Volume { pod, .. } => ("volume", pod.as_str()),
             Self::Replacement { node, .. } => return ("replacement", node.to_string()),
+            Self::Return { node, .. } => return ("return", node.to_string()),
             Self::Terminating { pod, .. } => ("terminating", pod.as_str()),
         };
         (kind, name.to_owned())
@@ -95,8 +106,15 @@ impl Wait {
             }
             Self::Container { .. } => "check that the image holds lockstep-agent in its PATH".to_owned(),
             Self::Volume { .. } => "check that what kubernetes.volumes names exists".to_owned(),
-            Self::Replacement { how, .. } if how.contains("out of memory") => {
+            Self::Replacement { how, .. } | Self::Return { how, .. } if how.contains("out of memory") => {
                 "raise kubernetes.resources.memory".to_owned()
+            }
+            Self::Return { back_off: Some(_), .. } => {
+                format!("lockstep logs {name} --previous shows what it said before")
+            }
+            // As after a liveness probe that failed: the kubelet has taken the pod's network down, and leaves it at that.
+            Self::Return { pod, .. } => {
+                format!("if it lasts: kubectl delete pod {pod}, and the Job makes another")
             }
             Self::Replacement { .. } => return None,
             Self::Terminating { machine, .. } => {

@@ -2,7 +2,8 @@
 
 use super::kueue::WORKLOAD;
 use super::objects::{
-    has_log, how_it_ended, is_late, is_over, is_suspended, machine, notice_time, one_line, queue, state,
+    back_off, died, has_log, how_it_ended, how_it_left, is_late, is_over, is_suspended, machine, notice_time,
+    one_line, queue, state,
 };
 use super::wait::Wait;
 use super::watch::Scene;
@@ -53,6 +54,10 @@ pub(super) fn waits(
             waits.push(Wait::Terminating { pod: pod.name_any(), machine });
         } else if is_over(pod) {
             waits.push(Wait::Replacement { node: *node, how: how_it_ended(pod) });
+        } else if let Some(ended) = died(pod) {
+            let back_off = back_off(pod).map(str::to_owned);
+            let (pod, how) = (pod.name_any(), how_it_left(pod, ended));
+            waits.push(Wait::Return { node: *node, pod, how, back_off });
         }
     }
     waits.sort();
@@ -140,6 +145,7 @@ fn queue_message(scene: &Scene) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::objects::tests::{backing_off, came_back, dead};
     use super::super::story::{Situation, tell};
     use super::super::watch::Mirror;
     use super::*;
@@ -235,6 +241,43 @@ mod tests {
         assert_eq!(words(vec![of("Succeeded", 0)], vec![]), [""; 0]);
         let lost = words(vec![of("Failed", 1)], vec![]);
         assert_eq!(lost, ["for the next pod of node 0, whose last one left with exit code 1"]);
+    }
+
+    #[test]
+    fn an_agent_that_is_to_come_back_is_a_wait_with_its_reason_and_how_long() {
+        let index = "batch.kubernetes.io/job-completion-index";
+        let of_node_0 = |mut pod: Pod| {
+            pod.metadata.labels = Some([(index.to_owned(), "0".to_owned())].into());
+            pod
+        };
+        let (none, running) = (json!({}), json!({ "running": {} }));
+        for (pod, told, fix) in [
+            (came_back(1, running, dead(137, "Error")), None, None),
+            (
+                came_back(0, dead(137, "Error"), none),
+                Some("for the agent of node 0, which left with exit code 137, to come back in its pod"),
+                Some("if it lasts: kubectl delete pod a-0-x, and the Job makes another"),
+            ),
+            (
+                came_back(2, backing_off("20s"), dead(1, "Error")),
+                Some(
+                    "for the agent of node 0, which left with exit code 1, to come back in its pod: after deaths one upon another the kubelet waits, now 20s (CrashLoopBackOff)",
+                ),
+                Some("lockstep logs a --previous shows what it said before"),
+            ),
+            (
+                came_back(2, backing_off("20s"), dead(137, "OOMKilled")),
+                Some(
+                    "for the agent of node 0, which was killed by the kernel: out of memory (limit 2Gi), to come back in its pod: after deaths one upon another the kubelet waits, now 20s (CrashLoopBackOff)",
+                ),
+                Some("raise kubernetes.resources.memory"),
+            ),
+        ] {
+            let situation = situation(vec![of_node_0(pod)], vec![]);
+            assert_eq!((situation.end, situation.started), (None, u32::from(told.is_none())));
+            assert_eq!(situation.waits.first().map(ToString::to_string).as_deref(), told);
+            assert_eq!(situation.waits.first().and_then(|wait| wait.fix("a")).as_deref(), fix);
+        }
     }
 
     #[test]

@@ -48,4 +48,12 @@ impl Space {
         let pod = self.pod(run, node);
         self.kubectl(&["get", "pod", &pod, "-o", "jsonpath={.spec.nodeName}"])
     }
+
+    /// Kills the agent of a node with SIGKILL, which nobody inside its container could, and so its whole container.
+    pub fn kill_agent(&self, run: &str, node: u32) {
+        let pod = self.pod(run, node);
+        let container =
+            self.kubectl(&["get", "pod", &pod, "-o", "jsonpath={.status.containerStatuses[0].containerID}"]);
+        fault(&["container", &self.machine(run, node), container.trim_start_matches("containerd://")]);
+    }
 }

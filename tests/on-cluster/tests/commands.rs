@@ -79,6 +79,37 @@ fn the_log_of_a_pod_that_was_replaced_is_still_there() {
 }
 
 #[test]
+fn an_agent_that_is_killed_twice_waits_for_the_kubelet_and_leaves_its_log() {
+    let space = Space::new("twice");
+    let mut launch = space.start(&format!("launch {}", program(&space, "waits", WAITS)));
+    launch.wait_for_text("[rank 1] waits");
+    let pod = space.pod("tools", 1);
+    let runs = |generation: u64| {
+        move |s: &serde_json::Value| {
+            s["phase"] == "running" && s["generation"] == generation && s["nodes"][0] == 2
+        }
+    };
+    space.kill_agent("tools", 1);
+    launch.wait_for_text(&format!("lost       node 1: the agent of pod {pod} left with exit code 137"));
+    space.wait_for_status("tools", "it runs again", runs(2));
+    let previous = space.run(&format!("logs tools --previous -n {}", space.name)).expect_code(0).stdout;
+    assert!(previous.contains("[rank 1] waits") && !previous.contains("[rank 0]"), "{previous}");
+    // The first death in ten minutes costs nothing, the next one 10 s.
+    space.kill_agent("tools", 1);
+    let told = "for the agent of node 1, which left with exit code 137, to come back in its pod: after deaths \
+                one upon another the kubelet waits, now 10s (CrashLoopBackOff)";
+    launch.wait_for_text(told);
+    let waits = space.status("tools");
+    assert!(waits["phase"] == "starting" && waits["why"].as_str() == Some(told), "{waits:#}");
+    let third = space.wait_for_status("tools", "it runs once more", runs(3));
+    assert_eq!((&third["restarts"], space.pod("tools", 1)), (&2.into(), pod), "{third:#}");
+    let events = space.run(&format!("events tools -n {}", space.name)).expect_code(0).stdout;
+    assert!(events.contains("BackOff: Back-off restarting failed container agent"), "{events}");
+    space.run(&format!("delete tools -n {}", space.name)).expect_code(0);
+    launch.finish().expect_code(4);
+}
+
+#[test]
 fn a_run_is_ended_at_once_and_loses_what_it_had_not_saved() {
     let space = Space::new("now");
     let job = space.long("digits", 6_000, "");

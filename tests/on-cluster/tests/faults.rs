@@ -1,7 +1,9 @@
 //! Whatever happens to the pods, the run ends with the same bytes as an undisturbed one.
 #![allow(clippy::unwrap_used)] // a panic is this test's verdict
 
-use lockstep_cluster_tests::survives;
+use jiff::Timestamp;
+use lockstep_cluster_tests::{PATIENCE, Space, survives, survives_with};
+use lockstep_e2e::wait_for;
 
 #[test]
 fn a_deleted_pod_of_either_node() {
@@ -18,6 +20,48 @@ fn a_deleted_pod_of_either_node() {
             // The other pod's worker outlives it, and gives the new one what it has trained.
             run.wait_for_text(&format!("from the memory of rank {}", 1 - node));
         }
+    });
+    assert_eq!(status["restarts"], 2, "{status:#}");
+}
+
+/// What the cluster knows of a pod: its uid, its address, and how often its agent was started again.
+fn life(space: &Space, pod: &str) -> (String, String, u32) {
+    let path = "jsonpath={.metadata.uid} {.status.podIP} {.status.containerStatuses[0].restartCount}";
+    let told = space.kubectl(&["get", "pod", pod, "-o", path]);
+    let [uid, ip, restarts] = told.split(' ').collect::<Vec<_>>()[..] else { panic!("{told}") };
+    (uid.to_owned(), ip.to_owned(), restarts.parse().unwrap())
+}
+
+/// When rank 0 reported the first steps of a generation, by the clock of its pod's machine, which is this one.
+fn stepped(space: &Space, generation: u32) -> Option<Timestamp> {
+    let pod = space.pod("struck", 0);
+    let logs = space.kubectl(&["logs", "--timestamps", &pod]);
+    let of_it = format!("\"generation\":{generation},");
+    let line = logs.lines().find(|line| line.contains("\"progress\"") && line.contains(&of_it))?;
+    line.split(' ').next()?.parse().ok()
+}
+
+#[test]
+fn an_agent_that_is_killed_comes_back_in_its_pod() {
+    let status = survives_with("killed", "--set log.every=20steps", |space, run| {
+        for (generation, node) in [(2, 1), (3, 0)] {
+            let pod = space.pod("struck", node);
+            let before = life(space, &pod);
+            let since = Timestamp::now();
+            space.kill_agent("struck", node);
+            let next = wait_for("the next steps", PATIENCE, || stepped(space, generation));
+            let took = next.duration_since(since).as_secs_f64();
+            println!("node {node}: {took:.2} s from the kill to the next steps");
+            let lost = format!("lost       node {node}: the agent of pod {pod} left with exit code 137");
+            run.wait_for_text(&lost);
+            space.wait_for_status("struck", "it trains again", |s| {
+                s["phase"] == "running" && s["generation"] == generation && s["nodes"][0] == 2
+            });
+            assert_eq!(space.pod("struck", node), pod);
+            assert_eq!(life(space, &pod), (before.0, before.1, 1));
+        }
+        let told = run.stderr();
+        assert!(told.contains("recovery   an agent that dies comes back in its pod"), "{told}");
     });
     assert_eq!(status["restarts"], 2, "{status:#}");
 }

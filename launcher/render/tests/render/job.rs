@@ -1,6 +1,7 @@
 //! What the Job controller does that is easy to get wrong, each as a test on the objects.
 
-use lockstep_render::checkup;
+use lockstep_job::AgentExit;
+use lockstep_render::{checkup, returns, without_returns};
 
 use crate::common::{ALL, Parts, resolved};
 
@@ -27,6 +28,43 @@ fn a_disruption_is_no_failure_and_a_fatal_code_is_the_end() {
     let codes = run.on_exit_codes.as_ref().unwrap();
     assert_eq!((run.action.as_str(), codes.values.as_slice()), ("FailJob", [2, 240].as_slice()));
     assert_eq!(codes.container_name.as_deref(), Some(parts.container().name.as_str()));
+}
+
+#[test]
+fn an_agent_that_dies_comes_back_in_its_pod_and_one_that_left_does_not() {
+    for name in ALL {
+        let parts = Parts::of(name, &[]);
+        let agent = parts.container();
+        let [rule] = agent.restart_policy_rules.as_deref().unwrap() else { panic!("{agent:?}") };
+        // Nothing else brings it back, whatever the rules don't name.
+        assert_eq!((agent.restart_policy.as_deref(), rule.action.as_str()), (Some("Never"), "Restart"));
+        let codes = rule.exit_codes.as_ref().unwrap();
+        assert_eq!(codes.operator, "In");
+        for (code, comes_back) in [
+            (AgentExit::Done.code(), false),
+            (AgentExit::Again.code(), true),
+            (AgentExit::Usage.code(), false),
+            (137, true),
+            (AgentExit::Stopped.code(), false),
+            (AgentExit::RunOver.code(), false),
+        ] {
+            assert_eq!(codes.values.as_ref().unwrap().contains(&code), comes_back, "{code}");
+        }
+    }
+}
+
+#[test]
+fn a_cluster_that_knows_no_rules_gets_none_and_everything_else() {
+    let parts = Parts::of("everything", &[]);
+    let mut template = parts.template().clone();
+    assert!(returns(&template));
+    without_returns(&mut template);
+    assert!(!returns(&template));
+    let (before, after) = (parts.container().clone(), template.spec.as_ref().unwrap().containers[0].clone());
+    assert_eq!((&after.restart_policy, &after.restart_policy_rules), (&None, &None));
+    let (restart_policy, restart_policy_rules) = (before.restart_policy, before.restart_policy_rules.clone());
+    let with = k8s_openapi::api::core::v1::Container { restart_policy, restart_policy_rules, ..after };
+    assert_eq!(&with, parts.container());
 }
 
 #[test]
@@ -115,6 +153,7 @@ fn a_checkup_is_one_pod_like_the_jobs_that_ends_soon() {
             (Some("doctor-1"), job.storage.trim_end_matches('/'))
         );
         assert_eq!(parts.container().args.as_ref().unwrap()[0], "checkup");
+        assert!(!returns(parts.template()), "it looks around once");
         // What it runs with is what the job's pods run with; only scheduled ones need to be told their Job's name.
         let theirs = Parts::of(name, sets);
         let (ours, theirs) = (parts.container(), theirs.container());

@@ -1,7 +1,7 @@
 //! Parts of a job file that are Kubernetes' own.
 
 use lockstep_job::Resume;
-use lockstep_render::render;
+use lockstep_render::{render, returns};
 
 use crate::common::{Parts, resolved};
 
@@ -31,6 +31,14 @@ fn what_kubernetes_would_not_take_is_named() {
             "kubernetes.podOverlay.spec.subdomain changes what pods find each other and come back by",
         ),
         (
+            "kubernetes.podOverlay={spec: {containers: [{name: agent, restartPolicyRules: [{action: Restart, exitCodes: {operator: NotIn, values: [0]}}]}]}}",
+            "kubernetes.podOverlay.spec.containers.restartPolicyRules changes what pods find each other and come back by",
+        ),
+        (
+            "kubernetes.podOverlay={spec: {containers: [{name: agent, restartPolicy: Always}]}}",
+            "kubernetes.podOverlay.spec.containers.restartPolicyRules changes what pods find each other and come back by",
+        ),
+        (
             "kubernetes.podOverlay={spec: {terminationGracePeriodSeconds: 30}}",
             "kubernetes.podOverlay.spec.terminationGracePeriodSeconds must be above recovery.grace, which is 30s",
         ),
@@ -40,4 +48,10 @@ fn what_kubernetes_would_not_take_is_named() {
         assert_eq!(wrong.what, expected);
         assert!(!wrong.fix.is_empty() && wrong.path.starts_with("kubernetes."));
     }
+}
+
+#[test]
+fn an_overlay_without_rules_asks_for_new_pods() {
+    let none = "kubernetes.podOverlay={spec: {containers: [{name: agent, restartPolicyRules: []}]}}";
+    assert!(!returns(Parts::of("minimal", &[none]).template()));
 }

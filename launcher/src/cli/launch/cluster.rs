@@ -76,16 +76,19 @@ impl Launch<'_> {
             }
             Work::Job(_) => self.look().await?.1,
         };
-        let warnings = match &decision {
+        let (warnings, returns) = match &decision {
             Decision::OtherJobRuns(fields) => return Err(self.runs_another(fields)),
             Decision::StartsOver => return Err(starts_over(&self.job.name, &self.stop())),
             Decision::OtherMeaning(fields) => return Err(self.holds_another(fields)),
-            Decision::Start => cluster::dry_run(&self.cluster, &self.objects).await?,
-            Decision::Attach | Decision::Done => Vec::new(),
+            Decision::Start => {
+                let (warnings, returns) = cluster::dry_run(&self.cluster, &self.objects).await?;
+                (warnings, Some(returns))
+            }
+            Decision::Attach | Decision::Done => (Vec::new(), None),
         };
         Plan::new(&decision, self.job.name.as_ref(), run_dir(&self.job), None)
             .with_objects(&self.objects)
-            .with_warnings(warnings)
+            .with_answer(warnings, returns)
             .tell(self.context)
     }
 
@@ -223,11 +226,12 @@ impl Launch<'_> {
                 &format!("{}, {}", plural(code.num_files as u32, "file"), BinaryBytes(code.num_bytes)),
             );
         }
-        let Some(job) = cluster::create(&self.cluster, &self.objects).await? else {
+        let Some((job, returns)) = cluster::create(&self.cluster, &self.objects).await? else {
             anyhow::bail!("the cluster created no Job for {}", self.job.name);
         };
         let took = self.since.elapsed().as_secs_f64();
         view.on_phase("created", &format!("Service {0}, Job {0}  {took:.2}s", self.job.name));
+        view.on_phase("recovery", &returns.to_string());
         let start = self.job.kubernetes.as_ref().map(|kubernetes| kubernetes.start_timeout.duration());
         match self.args.wait {
             Until::Created => self.left(&self.run(job), "").await,

@@ -1,5 +1,6 @@
 //! What a launch would do, told without doing it.
 
+use crate::cluster::Return;
 use crate::plain::plain_line;
 use crate::preflight::Decision;
 use crate::{Context, Exit};
@@ -27,6 +28,9 @@ pub(super) struct Plan {
     /// What the cluster would hold.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     objects: Vec<String>,
+    /// How an agent that dies would come back, where the cluster was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery: Option<Return>,
     /// The newest checkpoint, from which it would carry on.
     checkpoint: Option<Step>,
     /// What the cluster says of objects that it would take all the same.
@@ -53,7 +57,8 @@ impl Plan {
             | Decision::OtherJobRuns(_)
             | Decision::OtherMeaning(_) => Would::Start,
         };
-        Self { would, run: run.to_owned(), run_dir, objects: Vec::new(), checkpoint, warnings: Vec::new() }
+        let (objects, warnings) = (Vec::new(), Vec::new());
+        Self { would, run: run.to_owned(), run_dir, objects, recovery: None, checkpoint, warnings }
     }
 
     /// With what it would make on a cluster.
@@ -64,9 +69,9 @@ impl Plan {
         self
     }
 
-    /// With what the cluster warned of.
-    pub(super) fn with_warnings(mut self, warnings: Vec<String>) -> Self {
-        self.warnings = warnings;
+    /// With what the cluster warned of, and how agents would come back there.
+    pub(super) fn with_answer(mut self, warnings: Vec<String>, recovery: Option<Return>) -> Self {
+        (self.warnings, self.recovery) = (warnings, recovery);
         self
     }
 
@@ -89,6 +94,7 @@ impl Plan {
         };
         let mut lines = vec![what, format!("  kept in   {}", self.run_dir)];
         lines.extend(self.objects.iter().map(|object| format!("  makes     {object}")));
+        lines.extend(self.recovery.map(|returns| format!("  recovery  {returns}")));
         lines.extend(self.warnings.iter().map(|warning| format!("  warning   {}", plain_line(warning))));
         lines.push("dry run: nothing was changed".to_owned());
         lines.join("\n")

@@ -10,6 +10,7 @@ mod requests;
 mod setup;
 mod start_error;
 mod strike;
+mod watchdog;
 
 pub use last_words::leave_words;
 pub use start_error::StartError;
@@ -26,20 +27,23 @@ use jiff::Timestamp;
 use lockstep_job::JobSpec;
 use lockstep_run::control::{Live, Reply, Request};
 use lockstep_run::link::{AgentMsg, Phase, StoreOp, WorkerMsg};
+use lockstep_run::process::say;
 use lockstep_run::segment::{Event, EventKind};
 use lockstep_run::temporary::Temporary;
 use lockstep_run::{
-    Generation, Incarnation, Launch, NodeId, Rank, Recorded, Report, RunDir, RunRequest, RunUid, Saved, Step,
-    Trace, Writer,
+    Generation, Incarnation, Launch, NodeId, Outcome, Rank, Recorded, Report, RunDir, RunRequest, RunUid,
+    Saved, Step, Trace, Writer,
 };
 use look::Lookout;
 use requests::Requests;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::MissedTickBehavior;
+use watchdog::Watchdog;
 
 /// The state machine's clock ticks this often.
 const TICK: Duration = Duration::from_millis(50);
@@ -47,6 +51,9 @@ const TICK: Duration = Duration::from_millis(50);
 const CHORES_EVERY: Duration = Duration::from_secs(1);
 /// A wait shorter than this isn't worth a word.
 const WAIT_WORTH_A_WORD: Duration = Duration::from_secs(5);
+
+/// How long the words of an agent that hangs may take.
+const LAST_WORDS_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Everything about this agent that doesn't change.
 #[derive(Debug)]
@@ -129,7 +136,9 @@ pub async fn run(args: RunArgs) -> Result<ExitCode, StartError> {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let hear = |kind| signal(kind).context("can't listen to signals").map_err(StartError::Again);
     let (mut term, mut int) = (hear(SignalKind::terminate())?, hear(SignalKind::interrupt())?);
+    let watchdog = watch_over(driver.facts.args.last_words.clone())?;
     while driver.exit.is_none() {
+        watchdog.turn();
         tokio::select! {
             Some(arrival) = arrivals.recv() => driver.on_arrival(arrival),
             Some(heard) = heard.recv() => driver.on_heard(heard),
@@ -139,6 +148,7 @@ pub async fn run(args: RunArgs) -> Result<ExitCode, StartError> {
             _ = int.recv() => driver.handle(machine::Event::StopRequested { cause: "Ctrl-C".to_owned() }),
         }
     }
+    drop(watchdog);
     let outstay = driver.outstays();
     let code = driver.leave().await;
     tokio::select! {
@@ -147,6 +157,23 @@ pub async fn run(args: RunArgs) -> Result<ExitCode, StartError> {
         _ = int.recv() => {}
     }
     Ok(code)
+}
+
+/// Ends this process where its loop hangs; whoever started it does so again.
+fn watch_over(last_words: Option<PathBuf>) -> Result<Watchdog, StartError> {
+    let hung = move || {
+        let error = "the agent's own loop stood still, as where a disk doesn't answer".to_owned();
+        // What keeps the loop may keep the words, too.
+        std::thread::spawn(move || {
+            say(&format!("lockstep-agent: {error}"));
+            if let Some(path) = last_words {
+                leave_words(&path, Some(&Outcome::Failed { error }));
+            }
+        });
+        std::thread::sleep(LAST_WORDS_DEADLINE);
+        std::process::exit(ExitCode::Again.code());
+    };
+    Watchdog::start(hung).context("can't watch over the loop").map_err(StartError::Again)
 }
 
 impl Driver {

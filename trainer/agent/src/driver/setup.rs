@@ -33,6 +33,8 @@ pub(super) async fn start(
     done: mpsc::UnboundedSender<Done>,
 ) -> Result<Driver, StartError> {
     adopt().context("can't become the parent of orphans").map_err(Again)?;
+    // An agent that comes back in its pod finds what the one before it left there.
+    tokio::task::spawn_blocking(|| temporary::places().iter().for_each(|place| temporary::sweep(place)));
     let (job, job_json) = read_job(&args.job).map_err(Never)?;
     let mut program = program(&job).map_err(Never)?;
     let dir = RunDir::open(&args.run_dir)?;
