@@ -116,6 +116,17 @@ read-pictures: .libtorch
 soak: test-binaries ## a million logged steps with 200 kills: storage, memory and descriptors stay bounded; writes tests/benches/results
 	tests/benches/soak.py --bin $(BIN)
 
+.PHONY: test-recovery
+test-recovery: test-binaries ## random faults on real runs, by fixed seeds: the same bytes at the end, and no promise broken
+	$(WITH_LIBTORCH) $(CARGO) test --release --locked -p lockstep-e2e --test campaign -- --nocapture
+
+# Which runs, and which faults.
+SEEDS ?= 1000..1100
+
+.PHONY: soak-recovery
+soak-recovery: test-binaries ## the same for SEEDS=from..to, added to tests/benches/results/recovery-campaigns.md
+	$(WITH_LIBTORCH) CARGO="$(CARGO)" tests/scripts/soak-recovery.sh $(SEEDS)
+
 # Linked without the machine's C library, so that an init container can bring it into any image.
 .PHONY: static-agent
 static-agent:

@@ -54,6 +54,11 @@ impl Launched {
         self.stderr.text()
     }
 
+    /// A handle on that, for a condition that [`wait_until`](Self::wait_until) waits for.
+    pub fn told(&self) -> Output {
+        self.stderr.clone()
+    }
+
     /// The end of it: a test may have millions of lines.
     fn last_words(&self) -> String {
         let all = self.stderr();
@@ -185,8 +190,9 @@ impl Finished {
     }
 }
 
+/// What a command prints, as it comes.
 #[derive(Debug, Clone)]
-struct Output(Arc<Mutex<Vec<u8>>>, Arc<Mutex<Option<JoinHandle<()>>>>);
+pub struct Output(Arc<Mutex<Vec<u8>>>, Arc<Mutex<Option<JoinHandle<()>>>>);
 
 impl Output {
     fn read(mut from: impl Read + Send + 'static) -> Self {
@@ -203,7 +209,8 @@ impl Output {
         Self(bytes, Arc::new(Mutex::new(Some(reader))))
     }
 
-    fn text(&self) -> String {
+    /// All of it so far.
+    pub fn text(&self) -> String {
         self.0.lock().map(|b| String::from_utf8_lossy(&b).into_owned()).unwrap_or_default()
     }
 

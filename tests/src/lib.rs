@@ -4,6 +4,6 @@ mod launch;
 mod process;
 mod workspace;
 
-pub use launch::{Finished, Launched};
+pub use launch::{Finished, Launched, Output};
 pub use process::{Marker, wait_for};
 pub use workspace::{Workspace, binary, repository};

@@ -2,8 +2,8 @@
 
 use super::sim::{config, timings};
 use super::{Action, Event, ExitCode, Machine, Mercy, Proposal, Time};
-use crate::wire::{LeaderMsg, MemberMsg, Offer};
-use lockstep_run::link::WorkerOutcome;
+use crate::wire::{Beat, LeaderMsg, MemberMsg, Offer};
+use lockstep_run::link::{Phase, WorkerOutcome};
 use lockstep_run::{
     Body, Generation, Incarnation, Join, Membership, NodeId, Rank, RunUid, StartFrom, Step, Writer,
 };
@@ -150,4 +150,29 @@ fn who_beats_for_a_generation_that_is_over_hears_that_and_nothing_else() {
     };
     assert!(matches!(told(1), LeaderMsg::Revoke { generation: Generation(1), .. }));
     assert_eq!(told(0), LeaderMsg::NotLeader, "who waits must join anew");
+}
+
+/// However short a generation is: where its workers begin says how far the run is.
+#[test]
+fn a_generation_that_begins_further_on_got_on() {
+    for (gained, answered) in [(2, 6), (0, 2)] {
+        let mut machine = leading();
+        let mut at_once = 0;
+        while at_once < 6 {
+            let generation = Generation(1 + at_once);
+            let begins = Beat { rank: Rank(0), step: Step(10 + gained * at_once), phase: Phase::FirstStep };
+            machine.on(NOW, Event::WorkerBeat { generation, beat: begins });
+            let (node, incarnation) = (NodeId(1), Incarnation(2));
+            let msg = MemberMsg::Lost { generation, rank: Rank(1), cause: "was killed".to_owned() };
+            machine.on(NOW, Event::FromMember { node, incarnation, msg });
+            machine.on(NOW, Event::WorkersGone { free_port: None, kept: vec![Rank(0)] });
+            let actions = machine.on(NOW, joins(1, 2));
+            if !actions.iter().any(|action| matches!(action, Action::Propose(_))) {
+                break;
+            }
+            machine.on(NOW, Event::Proposed(Box::new(record(&proposal(&actions), (0, 1)))));
+            at_once += 1;
+        }
+        assert_eq!(at_once, answered, "{gained} steps gained each time");
+    }
 }

@@ -1,6 +1,7 @@
 //! Every agent's own part: find the leader, run its generation's workers, leave.
 
 mod look;
+mod view;
 
 use super::{Action, Event, ExitCode, Machine, Mercy, Time, leader_is_gone};
 use crate::wire::{Beat, LeaderMsg, MemberMsg};
@@ -81,49 +82,6 @@ impl Node {
         }
     }
 
-    pub(super) fn leader(&self) -> Option<NodeId> {
-        match &self.state {
-            State::Joining { leader, .. } | State::Running { leader, .. } => Some(*leader),
-            State::Clearing { leader, .. } => *leader,
-            State::Seeking | State::Over => None,
-        }
-    }
-
-    #[cfg(test)]
-    pub(super) fn phase(&self) -> &'static str {
-        match self.state {
-            State::Seeking => "Seeking",
-            State::Joining { .. } => "Joining",
-            State::Running { .. } => "Running",
-            State::Clearing { .. } => "Clearing",
-            State::Over => "Over",
-        }
-    }
-
-    /// What its workers do, while they are in a generation; once one has left, what it did last.
-    pub(super) fn working(&self) -> Option<Phase> {
-        match &self.state {
-            State::Running { workers, .. } => {
-                Some(workers.values().next().map_or(Phase::Saving, |worker| worker.phase))
-            }
-            _ => None,
-        }
-    }
-
-    pub(super) fn has_left(&self) -> bool {
-        matches!(self.state, State::Over | State::Clearing { exit: Some(_), .. })
-    }
-
-    pub(super) fn reason(&self) -> String {
-        match &self.state {
-            State::Seeking => "looking for the leader".to_owned(),
-            State::Joining { leader, .. } => format!("joined node {leader}, waiting for the other nodes"),
-            State::Running { generation, .. } => format!("runs generation {generation}"),
-            State::Clearing { .. } => "ends its workers".to_owned(),
-            State::Over => "is over".to_owned(),
-        }
-    }
-
     fn is_unreachable(&self, join: &Join, now: Time) -> bool {
         self.unreachable.get(&join.node).is_some_and(|(inc, until)| *inc == join.incarnation && now < *until)
     }
@@ -149,7 +107,7 @@ impl Machine {
             Event::Dialed { node, incarnation, ok } => self.on_dialed(now, node, incarnation, ok, out),
             Event::LeaderGone => self.on_leader_gone(now, out),
             Event::FromLeader(msg) => self.on_leader_msg(now, msg, out),
-            Event::WorkerBeat { generation, beat } => self.on_beat(now, generation, beat),
+            Event::WorkerBeat { generation, beat } => self.on_beat(now, generation, beat, out),
             Event::CommandGetsOn { generation } if self.runs(generation) => {
                 out.push(Action::ToLeader(MemberMsg::GetsOn { generation }));
             }
@@ -421,11 +379,16 @@ impl Machine {
         }
     }
 
-    fn on_beat(&mut self, now: Time, generation: Generation, beat: Beat) {
+    fn on_beat(&mut self, now: Time, generation: Generation, beat: Beat, out: &mut Vec<Action>) {
         let State::Running { generation: current, workers, .. } = &mut self.node.state else { return };
         if let (true, Some(worker)) = (*current == generation, workers.get_mut(&beat.rank)) {
+            let is_new = worker.phase != beat.phase;
             *worker = Worker { step: beat.step, phase: beat.phase, seen: Some(now) };
             self.ledger.beat(beat.step, beat.phase);
+            // A generation may be over before the next heartbeat, and have got on.
+            if is_new {
+                out.push(Action::ToLeader(MemberMsg::Heartbeat { generation, beats: vec![beat] }));
+            }
         }
     }
 
