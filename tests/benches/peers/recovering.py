@@ -16,6 +16,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from models import samples
 from pytorch_twin import Gpt2, Mlp, fit, hasten
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 from torch.nn.parallel import DistributedDataParallel
 
 
@@ -100,8 +101,17 @@ def under_torchrun(args):
     os._exit(0)
 
 
+def average(manager, model):
+    """Averages the gradients over all groups, in one piece; an error is the manager's, which then commits nothing."""
+    gradients = [parameter.grad for parameter in model.parameters()]
+    flat = _flatten_dense_tensors(gradients)
+    manager.allreduce(flat).wait()
+    for gradient, averaged in zip(gradients, _unflatten_dense_tensors(flat, gradients)):
+        gradient.copy_(averaged)
+
+
 def with_torchft(args):
-    from torchft import DistributedDataParallel, Manager, ProcessGroupGloo
+    from torchft import Manager, ProcessGroupGloo
     from torchft.checkpointing import HTTPTransport
 
     group, groups = int(os.environ["REPLICA_GROUP_ID"]), int(os.environ["NUM_REPLICA_GROUPS"])
@@ -115,14 +125,16 @@ def with_torchft(args):
         store_addr="127.0.0.1", store_port=store.port, rank=0, world_size=1,
         checkpoint_transport=HTTPTransport(timeout=timedelta(seconds=30), num_chunks=0),
     )
-    network = DistributedDataParallel(manager, training.model)
+    # Its DistributedDataParallel, as of 0.2.0, ends a survivor by an assertion where a peer is lost in the midst of a reduction
+    # (`assert fut._fut` in its hook), and with it the last copy of the state. So gradients are averaged by a call here.
     # Only who has been in step with the others loses something with an attempt.
     survivor = False
     while manager.current_step() < args.steps:
         manager.start_quorum()
         training.optimizer.zero_grad()
-        loss = training.loss(network, manager.current_step() + 1)
+        loss = training.loss(training.model, manager.current_step() + 1)
         loss.backward()
+        average(manager, training.model)
         told = loss.detach().clone()
         if args.mean_loss:
             manager.allreduce(told).wait()

@@ -13,6 +13,9 @@ from harness.children import Child, Failed
 START = 180.0
 # What torchrun's restarts are limited to: more than any row kills.
 RESTARTS = 100_000
+# Our leader hears of steps with the heartbeats of worker and agent, 0.2 s each. A kill that comes sooner counts as one without
+# progress, and three of those end a run.
+HEARD = 0.6
 # None within the longest run.
 NEVER = "1000000000 steps"
 
@@ -60,10 +63,10 @@ class Side:
                 self.furthest = max(self.furthest, step.number)
 
     def trains(self, more, seconds=START):
-        """Until all ranks have done so many steps that nobody had done before."""
-        least = self.furthest + more
+        """Until all ranks have done so many steps that nobody had done before, and leaders had the time to hear of it."""
+        least, since = self.furthest + more, time.monotonic()
         for step in self.steps(seconds):
-            if step.ranks == self.world and step.number >= least:
+            if step.ranks == self.world and step.number >= least and step.at >= since + HEARD:
                 return step
         raise self.failure(f"step {least} was not done by {self.world} ranks within {seconds:.0f} s")
 
