@@ -59,9 +59,9 @@ class Lockstep(Child):
 
     STEP = r"^\s*step (\d+)/"
 
-    def __init__(self, bench, job, sets):
+    def __init__(self, bench, job, sets, run_dir=None):
         folder = bench.new_folder()
-        self.run_dir = folder / "run"
+        self.run_dir = run_dir or folder / "run"
         command = [bench.binaries / "lockstep", "launch", "-f", BENCHES / job, "--local"]
         command += ["--run-dir", self.run_dir]
         for name, value in sets.items():

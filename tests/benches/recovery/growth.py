@@ -32,7 +32,7 @@ def measure(bench):
                 bench.say(f"  {killed} killed: " + "; ".join(
                     f"{who} {mb:.1f} MB, {threads} threads, {fds} fds" for who, (mb, threads, fds) in samples[-1][1].items()))
             if killed < bench.faults:
-                took.append(run.strike(VICTIM, signal.SIGKILL, PATIENCE).all)
+                took.append(run.strike([VICTIM], signal.SIGKILL, PATIENCE).all)
                 run.trains(BETWEEN, PATIENCE)
                 if run.ranks()[SURVIVOR] != survivor:
                     raise run.failure(f"rank {SURVIVOR} has another process after {killed + 1} kills of rank {VICTIM}")

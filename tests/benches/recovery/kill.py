@@ -1,13 +1,10 @@
 """A worker is killed with SIGKILL, several times in one run: when is the next step done by all, and what is done twice?"""
 
 import random
-import re
 import signal
-from datetime import datetime
 
-from harness.children import Child
 from harness.figures import Row
-from recovery import nets
+from recovery import nets, written
 from recovery.report import SIDES, Line, spread
 from recovery.sides import Lockstep, Stuck, Torchft, Torchrun
 
@@ -62,7 +59,7 @@ def kills(bench, run, schedule):
     for rank, more in schedule:
         run.trains(more)
         try:
-            one = run.strike(rank, signal.SIGKILL, PATIENCE)
+            one = run.strike([rank], signal.SIGKILL, PATIENCE)
         except Stuck as stuck:
             bench.say(f"  {stuck}")
             return [*found, None]
@@ -74,14 +71,10 @@ def kills(bench, run, schedule):
 
 def parts(bench, run):
     """What the time of each recovery went to, from the times that agents and workers wrote down."""
-    events, there = {}, {}
+    events, there = {}, written.newcomers(bench, run)
     for event in bench.lockstep("events", run.run_dir):
         # Of several the first: who is lost first is what ends a generation.
-        events.setdefault((event["generation"], event["kind"]), _moment(event["at"]))
-    with Child([bench.binaries / "lockstep", "logs", run.run_dir]) as logs:
-        for _, text in logs.watch(60.0):
-            if found := re.search(r"\] (\S+Z) DEBUG started .*generation=(\d+)", text):
-                there[int(found[2])] = _moment(found[1])
+        events.setdefault((event["generation"], event["kind"]), written.moment(event["at"]))
     found = []
     for generation in range(2, run.generation + 1):
         times = [events.get((generation - 1, "lost")), events.get((generation, "formed")), there.get(generation),
@@ -89,12 +82,6 @@ def parts(bench, run):
         if None not in times:
             found.append(dict(zip((SEEN, THERE, FORMED), (b - a for a, b in zip(times, times[1:])))))
     return found
-
-
-def _moment(text):
-    """Seconds; nanoseconds are cut, as Python knows none."""
-    whole, part = text.rstrip("Z").split(".")
-    return datetime.fromisoformat(whole + "+00:00").timestamp() + float(f"0.{part}")
 
 
 def told(net, found, inside, same):

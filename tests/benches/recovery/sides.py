@@ -52,6 +52,9 @@ class Recovered:
 class Side:
     """Mixed into a child process whose lines `parse` turns into steps."""
 
+    # The variable that holds a process's rank.
+    NAMED_BY = "RANK"
+
     def begin(self, ranks):
         self.world, self.history, self.furthest, self.lost = ranks, [], 0, {}
 
@@ -70,14 +73,24 @@ class Side:
                 return step
         raise self.failure(f"step {least} was not done by {self.world} ranks within {seconds:.0f} s")
 
-    def victim(self, rank):
-        return self.ranks()[rank]
+    def find(self, rank):
+        """The process of that rank; none where it is just starting."""
+        for pid in proc.descendants(self.pid):
+            if proc.variable(pid, self.NAMED_BY) == str(rank):
+                return pid
+        return None
 
-    def strike(self, rank, sent, seconds, by_all=True):
-        """Sends a rank's process this signal, and waits for the next step of all ranks, or of those that are left."""
-        victim, life = self.victim(rank), self.history[-1].life
+    def victim(self, rank):
+        if (pid := self.find(rank)) is None:
+            raise self.failure(f"there is no process of rank {rank}")
+        return pid
+
+    def strike(self, ranks, sent, seconds, by_all=True):
+        """Sends the processes of these ranks a signal, and waits for the next step of all ranks, or of those that are left."""
+        victims, life = [self.victim(rank) for rank in ranks], self.history[-1].life
         self.struck_at = time.monotonic()
-        proc.send(victim, sent)
+        for victim in victims:
+            proc.send(victim, sent)
         return self.recovered(life, seconds, by_all)
 
     def recovered(self, life, seconds, by_all=True):
@@ -97,11 +110,11 @@ class Side:
 class Lockstep(Side, sides.Lockstep):
     """Checkpoints are off unless `sets` say otherwise: what goes on does so from memory."""
 
-    def __init__(self, bench, net, ranks, **sets):
+    def __init__(self, bench, net, ranks, run_dir=None, **sets):
         self.begin(ranks)
         self.generation = 0
         sets = {"nodes": ranks, "log_every": "1 steps", "checkpoint_every": NEVER} | net.sets | sets
-        super().__init__(bench, f"models/{net.job}", sets)
+        super().__init__(bench, f"models/{net.job}", sets, run_dir)
 
     def parse(self, at, text):
         if found := re.search(r"\bgeneration (\d+): ", text):
@@ -134,6 +147,8 @@ class Torchrun(Side, sides.Torchrun):
 class Torchft(Side, Child):
     """A Lighthouse, and a replica group of one rank for each rank of the others, which is restarted at once where it dies."""
 
+    NAMED_BY = "REPLICA_GROUP_ID"
+
     def __init__(self, bench, net, ranks, heartbeat=5.0, least=1, **more):
         self.begin(ranks)
         self.done = set()
@@ -154,9 +169,3 @@ class Torchft(Side, Child):
             return None
         self.done.add(key)
         return Step(at, told["step"], told["quorum"], told["ranks"], told["loss"])
-
-    def victim(self, rank):
-        for pid in proc.descendants(self.pid):
-            if proc.variable(pid, "REPLICA_GROUP_ID") == str(rank):
-                return pid
-        raise self.failure(f"there is no replica group {rank}")

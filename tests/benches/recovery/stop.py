@@ -51,7 +51,7 @@ def stopped(bench, child):
         run.trains(STEPS)
         life = run.history[-1].life
         try:
-            found = run.strike(RANK, signal.SIGSTOP, bench.watch, by_all=False)
+            found = run.strike([RANK], signal.SIGSTOP, bench.watch, by_all=False)
             some = found.some
         except Stuck:
             return {"some": None, "all": None}
