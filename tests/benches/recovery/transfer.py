@@ -20,7 +20,7 @@ def measure(bench):
     lines, values = [], {}
     for size in bench.sizes:
         net = of_size(bench, size)
-        with store.s3(bench.new_folder()) as bucket:
+        with store.s3() as bucket:
             found, step = sampled(bench, net, f"{bucket}/of-{size}")
         state = f"state of {size} MB ({net.what})"
         for key, what in (("there", "newcomers there → first new step"), ("kill", "kill → first new step")):
@@ -31,8 +31,8 @@ def measure(bench):
         values[f"{size} MB, step"] = step
     return Row("transfer", lines, values, [
         f"{RANKS} ranks. From memory: one of them is killed. From the store: both are, at once, so both read the checkpoint. The first "
-        "step and the building of the model with its initial weights are in all times. The store is SeaweedFS on this machine, and "
-        "what it reads lies in the page cache"
+        "step and the building of the model with its initial weights are in all times. The store is SeaweedFS on this machine, which "
+        "keeps its files in memory"
     ])
 
 
