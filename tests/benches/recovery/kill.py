@@ -43,7 +43,7 @@ def measure(bench):
         "Lockstep writes no checkpoints here. Without its checkpoints torchrun's twin would go back to step 0",
         "Torchft has the timeouts of its own example, and a Lighthouse as its README starts it. Its killed process is started anew "
         "at once by a small parent, not by a torchrun that looks ten times a second",
-        "«Thrown away» are steps that survivors computed to the end and dropped, with their samples. What Lockstep breaks off within "
+        "Steps done twice are those whose lines come twice. «Thrown away» are steps that survivors computed to the end and dropped, with their samples. What Lockstep breaks off within "
         "a step it does again, on the same samples",
         "The newcomer is there when it logs that it has its orders; survivors have re-formed when rank 0's agent "
         "writes the event `resumed`, after the state was handed on and compared",
@@ -102,7 +102,7 @@ def told(net, found, inside, same):
         Line(f"{head}: the same → next step of anybody", cells("some")),
         Line(f"{head}: steps done twice, per kill", cells("repeated", unit="steps", digits=0)),
         Line(f"{head}: steps computed and thrown away, per kill", cells("thrown_away", unit="steps", digits=0) | {
-            "Lockstep": "none", "torchrun": "not told"}),
+            "Lockstep": "not told", "torchrun": "not told"}),
     ]
     for key in (SEEN, THERE, FORMED):
         lines.append(Line(f"{head}: of it, {key}", {"Lockstep": spread([one[key] for one in inside], digits=3)}))
