@@ -108,6 +108,11 @@ book: ## the book of docs/ as a website, into target/book
 bench: build python read-pictures ## measure against PyTorch and torchrun; prints and writes tests/benches/results
 	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) tests/benches/run.py --bin $(DIST)
 
+.PHONY: bench-recovery
+bench-recovery: build python ## measure recovery against torchrun and torchft; prints and writes tests/benches/results
+	LOCKSTEP_PYTHON=$$(tests/scripts/pytorch-venv.sh) LOCKSTEP_TORCHFT_PYTHON=$$(tests/scripts/torchft-venv.sh) \
+		tests/benches/recovery/run.py --bin $(DIST)
+
 .PHONY: read-pictures
 read-pictures: .libtorch
 	$(WITH_LIBTORCH) $(CARGO) build --release --locked -p lockstep-datasets --example read-pictures

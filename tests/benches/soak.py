@@ -78,25 +78,26 @@ def folder(run):
     return len(sizes), sum(sizes) / 1e6
 
 
+def agents(launcher):
+    """Process ids of a local launch's agents, by node; none where one is just starting."""
+    names = {pid: proc.name(pid) for pid in proc.descendants(launcher)}
+    found = {}
+    for pid in (pid for pid, name in names.items() if name == "lockstep-agent"):
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        if "--node" in words and "tether" not in words:
+            found[int(words[words.index("--node") + 1])] = pid
+    return found
+
+
 class Soak:
     def __init__(self, args, place):
         self.args, self.run, self.samples, self.killed = args, place / "soak", [], 0
         command = [args.bin / "lockstep", "launch", "-f", JOB, "--local", "--run-dir", self.run, *job(args)]
         self.launch = Child(command, {"LOCKSTEP_CACHE": str(place / "cache"), "NO_COLOR": "1"})
 
-    def agents(self):
-        """Process ids of the agents, by node; none where one is just starting."""
-        names = {pid: proc.name(pid) for pid in proc.descendants(self.launch.pid)}
-        found = {}
-        for pid in (pid for pid, name in names.items() if name == "lockstep-agent"):
-            words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
-            if "--node" in words and "tether" not in words:
-                found[int(words[words.index("--node") + 1])] = pid
-        return found
-
     def sample(self, step):
         of = {"launcher": self.launch.pid}
-        of |= {f"agent {node}": pid for node, pid in self.agents().items()}
+        of |= {f"agent {node}": pid for node, pid in agents(self.launch.pid).items()}
         of |= {f"rank {rank}": pid for rank, pid in enumerate(self.launch.ranks())}
         objects, size = folder(self.run)
         uses = {who: (memory_mb(pid), descriptors(pid)) for who, pid in of.items()}
@@ -106,7 +107,7 @@ class Soak:
 
     def kill(self):
         kind, which = VICTIMS[self.killed % len(VICTIMS)]
-        victims = dict(enumerate(self.launch.ranks())) if kind == "worker" else self.agents()
+        victims = dict(enumerate(self.launch.ranks())) if kind == "worker" else agents(self.launch.pid)
         if (pid := victims.get(which)) is None:
             return False
         proc.send(pid, signal.SIGKILL)

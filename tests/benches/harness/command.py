@@ -9,10 +9,13 @@ from harness import machine, report
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
 
-def options(parser, rows):
+def options(parser, rows, usual=None):
+    """`usual` are the rows that are measured unless others are named; all where it is none."""
     parser.add_argument("--bin", type=Path, default=Path("target/release"), help="folder of the programs")
     parser.add_argument("--n", type=int, default=5, help="samples of each side (default 5)")
-    parser.add_argument("--rows", default=",".join(rows), help=f"which of {','.join(rows)} (default all)")
+    usual = list(usual or rows)
+    told = "all" if usual == list(rows) else ",".join(usual)
+    parser.add_argument("--rows", default=",".join(usual), help=f"which of {','.join(rows)} (default {told})")
     parser.add_argument("--patience", type=float, default=60, help="seconds to wait before a row for a quiet machine")
     parser.add_argument("--output", type=Path, default=RESULTS, help="where the results go")
 

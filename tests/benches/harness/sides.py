@@ -59,9 +59,9 @@ class Lockstep(Child):
 
     STEP = r"^\s*step (\d+)/"
 
-    def __init__(self, bench, job, sets):
+    def __init__(self, bench, job, sets, run_dir=None):
         folder = bench.new_folder()
-        self.run_dir = folder / "run"
+        self.run_dir = run_dir or folder / "run"
         command = [bench.binaries / "lockstep", "launch", "-f", BENCHES / job, "--local"]
         command += ["--run-dir", self.run_dir]
         for name, value in sets.items():
@@ -86,6 +86,8 @@ class Torchrun(Child):
         command = [bench.python, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
         # Without this a restarted rank may find its peer's address from before in torchrun's store, and fails once more.
         env = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"} if restarts else {}
+        # It keeps folders there, which nobody removes after a SIGKILL.
+        env["TMPDIR"] = str(bench.new_folder())
         super().__init__([*command, f"--max-restarts={restarts}", bench.peer(script), *args], env)
 
     def first_step(self):

@@ -116,7 +116,7 @@ def _prepared(bench, case, data):
     sets = dict(case.sets, train_precision="bf16") if case.bf16 else dict(case.sets)
     if uri:
         sets["data_train_uri"] = uri
-    return sets, _first_weights(bench, case, sets), flat
+    return sets, first_weights(bench, case, sets), flat
 
 
 def _timed(bench, case, sides, sets, weights, flat):
@@ -132,7 +132,7 @@ def _timed(bench, case, sides, sets, weights, flat):
     return found
 
 
-def _first_weights(bench, case, sets):
+def first_weights(bench, case, sets):
     """Our weights before any update: a rate this small changes no bit of a float32."""
     still = dict(sets, train_steps=1, optimizer_lr="1e-30")
     if case.kind == "resnet":
