@@ -8,7 +8,7 @@ use crate::trace::{chrome, shifts};
 use crate::view::coarse;
 use crate::{Context, Exit, Failure, block_on};
 use anyhow::Context as _;
-use lockstep_run::{MOST_TRACED_STEPS, Membership, Rank, Step, Trace, Wish};
+use lockstep_run::{MOST_TRACED_STEPS, Membership, Rank, Step, Trace, Wish, ranges};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -147,10 +147,10 @@ impl Target {
         written: Option<Written>,
         over: Option<String>,
     ) -> Failure {
-        let missing: Vec<_> = self.ranks.difference(there).map(Rank::to_string).collect();
+        let missing: Vec<_> = self.ranks.difference(there).map(|rank| rank.0).collect();
         let why = over.map_or_else(|| format!(" within {} s", args.wait), |over| format!(": {over}"));
         let what = format!("{} of run {} sent no trace{why}", count(missing.len(), "rank"), self.run.name);
-        let failure = Failure::new(what).note("missing", missing.join(", "));
+        let failure = Failure::new(what).note("missing", ranges(missing));
         let failure = match written {
             Some(written) => failure.note("written", written.text(there.len())),
             None => failure,

@@ -11,7 +11,9 @@ use crate::wire::{LeaderMsg, MemberMsg, Offer};
 use leading::{Fault, Leading, watch};
 use lockstep_run::link::{Failure, FailureKind, WorkerOutcome};
 use lockstep_run::segment::EventKind;
-use lockstep_run::{Account, Body, Generation, Incarnation, Member, Membership, NodeId, Outcome, Rank};
+use lockstep_run::{
+    Account, Body, Generation, Incarnation, Member, Membership, NodeId, Outcome, Rank, ranges,
+};
 use proposing::Failing;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -266,12 +268,16 @@ impl Machine {
                 None => {}
                 Some(true) => self.end(Outcome::Done, out),
                 Some(false) => {
-                    let leaving: Vec<u32> = stops.keys().map(|n| n.0).collect();
+                    let words = match stops.len() {
+                        1 => ("node", "was"),
+                        _ => ("nodes", "were"),
+                    };
+                    let leaving = ranges(stops.keys().map(|n| n.0));
                     match self.lead.as_ref().and_then(|l| l.whole.clone()) {
                         Some(whole) => self.end(whole.outcome(), out),
                         None => self.revoke(
                             now,
-                            format!("node {} was asked to stop", join_numbers(&leaving)),
+                            format!("{} {leaving} {} asked to stop", words.0, words.1),
                             Duration::ZERO,
                             out,
                         ),
@@ -338,7 +344,7 @@ impl Machine {
                 out.extend(nodes.into_iter().map(|node| Action::ToMember { node, msg: committed() }));
             }
             Body::Formed { members, start_from, restart, .. } => {
-                let nodes = join_numbers(&members.iter().map(|m| m.node.0).collect::<Vec<_>>());
+                let nodes = ranges(members.iter().map(|m| m.node.0));
                 let (newer, reason) = (if restart { ", or from memory" } else { "" }, &record.reason);
                 let gone = members
                     .iter()
@@ -463,8 +469,4 @@ impl Machine {
 fn best_account<'a>(of_nodes: impl Iterator<Item = &'a Account> + Clone) -> Option<Account> {
     let most = of_nodes.clone().map(Account::total).max().unwrap_or_default();
     of_nodes.copied().find(|account| account.total() + Duration::from_secs(1) >= most)
-}
-
-fn join_numbers(numbers: &[u32]) -> String {
-    numbers.iter().map(u32::to_string).collect::<Vec<_>>().join(",")
 }

@@ -1,8 +1,8 @@
 //! What a leader is, for those who ask.
 
 use super::super::Config;
-use super::{Lead, State, join_numbers};
-use lockstep_run::{Generation, Incarnation, NodeId, Rank};
+use super::{Lead, State};
+use lockstep_run::{Generation, Incarnation, NodeId, Rank, ranges};
 use std::time::Duration;
 
 impl Lead {
@@ -48,7 +48,7 @@ impl Lead {
                 match missing[..] {
                     [] => "pauses because the last generations failed quickly".to_owned(),
                     [node] => format!("waits for node {node}"),
-                    _ => format!("waits for nodes {}", join_numbers(&missing)),
+                    _ => format!("waits for nodes {}", ranges(missing)),
                 }
             }
             State::Proposing { failing: Some(_), .. } => {
