@@ -54,6 +54,10 @@ example-data: build ## pack CIFAR-10 for cifar-resnet20.yaml, from DATA=cifar-10
 demo: build ## train a digit classifier on two nodes of this machine, real data, real DDP
 	$(DIST)/lockstep launch -f trainer/examples/digits.yaml --local --run-dir runs/demo
 
+.PHONY: chaos-demo
+chaos-demo: build ## train it on four nodes while workers and agents are killed, and compare the bytes with those of a run in peace
+	tests/scripts/chaos-demo.sh $(DIST)
+
 # What tests start. The same targets and so the same features as `cargo test`: dependencies are compiled once.
 .PHONY: test-binaries
 test-binaries: .libtorch
