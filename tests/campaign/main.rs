@@ -22,7 +22,7 @@ use struck::Struck;
 const AT_ONCE: usize = 3;
 
 /// What `make test-recovery` runs.
-const ORDINARY: Range<u64> = 0..18;
+const ORDINARY: Range<u64> = 0..12;
 
 #[test]
 fn every_run_ends_with_the_bytes_of_an_undisturbed_one() {

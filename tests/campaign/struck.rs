@@ -48,7 +48,13 @@ pub fn run(plan: &Plan) -> Struck {
                 run.kill_everything();
                 run = ws.start(&launch(plan.job));
             }
-            fault => fault.strike(&run, plan.job.nodes),
+            fault => {
+                let before = recoveries(&run.stderr());
+                fault.strike(&run, plan.job.nodes);
+                // One at a time: a second one may take what the first one left.
+                let told = run.told();
+                run.wait_until("training goes on", || (recoveries(&told.text()) > before).then_some(()));
+            }
         }
     }
     let marker = run.marker.clone();
@@ -81,6 +87,10 @@ fn calm(job: Job) -> Arc<Calm> {
         Arc::new(Calm { model: ws.model("d"), losses: check::losses(&ws) })
     };
     known.get_or_init(run).clone()
+}
+
+fn recoveries(told: &str) -> usize {
+    told.lines().filter(|line| line.starts_with("  recovered  ")).count()
 }
 
 fn launch(job: Job) -> String {
