@@ -16,6 +16,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(super) struct Budget {
     /// Highest step that any rank ever reached.
     highest: Step,
+    /// The step from which the last generation went on.
+    began: Option<Step>,
     /// Cause of the last failures, and how many of them there were since the last progress.
     same: Option<(String, u32)>,
     /// Failures of any cause since the last progress.
@@ -40,6 +42,19 @@ impl Budget {
             self.highest = step;
             self.forgive();
         }
+    }
+
+    /// A generation goes on from a step. From a higher one than the last generation did: what was trained since was kept, also
+    /// where all was lost before and the run is not yet where it has been.
+    pub(super) fn on_begin(&mut self, step: Step) {
+        if self.began.replace(step).is_some_and(|before| step > before) {
+            self.forgive();
+        }
+    }
+
+    /// The highest step that any rank ever reached.
+    pub(super) fn highest(&self) -> Step {
+        self.highest
     }
 
     /// Training got on, as far as can be told of a program that reports no steps.
@@ -88,6 +103,24 @@ pub(super) fn normalised(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_kept_after_a_loss_of_all_is_progress_and_what_fails_at_one_place_is_none() {
+        let failures = |begins: &[(u64, u64)]| -> Vec<Answer> {
+            let mut budget = Budget::default();
+            budget.on_step(Step(5000));
+            let fail = |(began, reached): &(u64, u64)| {
+                budget.on_begin(Step(*began));
+                budget.on_step(Step(*reached));
+                budget.on_failure("it was killed", 3)
+            };
+            begins.iter().map(fail).collect()
+        };
+        let now = || Answer::Again(Time::ZERO);
+        let catching_up = [(0, 1653), (1653, 3599), (3599, 4200), (4200, 4900)];
+        assert_eq!(failures(&catching_up), [now(), now(), now(), now()]);
+        assert_eq!(failures(&[(40, 50), (40, 50), (40, 50)]), [now(), now(), Answer::SameCause]);
+    }
 
     const AT_ONCE: Answer = Answer::Again(Duration::ZERO);
 

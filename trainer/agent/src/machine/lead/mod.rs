@@ -9,7 +9,7 @@ use super::budget::{Answer, Budget, MOST_IN_VAIN};
 use super::{Action, Event, Machine, Note, Proposal, Time, leader_is_gone};
 use crate::wire::{LeaderMsg, MemberMsg, Offer};
 use leading::{Fault, Leading, watch};
-use lockstep_run::link::{Failure, FailureKind, WorkerOutcome};
+use lockstep_run::link::{Failure, FailureKind, Phase, WorkerOutcome};
 use lockstep_run::segment::EventKind;
 use lockstep_run::{
     Account, Body, Generation, Incarnation, Member, Membership, NodeId, Outcome, Rank, ranges,
@@ -233,6 +233,10 @@ impl Machine {
         }
         for beat in beats {
             let Some(view) = leading.ranks.get_mut(&beat.rank) else { continue };
+            let begins = |phase| matches!(phase, Phase::Starting | Phase::Loading);
+            if begins(view.phase) && !begins(beat.phase) {
+                budget.on_begin(beat.step);
+            }
             if (view.step, view.phase) != (beat.step, beat.phase) {
                 (view.step, view.phase, view.since) = (beat.step, beat.phase, now);
             }
@@ -376,7 +380,7 @@ impl Machine {
         let Some(Lead { state: State::Leading(leading), budget, .. }) = &mut self.lead else { return };
         let generation = leading.generation;
         out.push(Action::Note(Note { kind: EventKind::Lost, generation, node, rank, text: text.clone() }));
-        let step = leading.newest_step();
+        let step = budget.highest().max(leading.newest_step());
         let error = match budget.on_failure(&cause, self.config.same_cause) {
             Answer::Again(pause) => return self.revoke(now, text, pause, out),
             Answer::SameCause => {
