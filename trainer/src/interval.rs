@@ -124,7 +124,8 @@ impl LogInterval {
         let place = mine.len();
         mine.extend(placed(facts.sampled, world.rank(), world.size()));
         let sums = world.sum("logging", facts.step, &mine)?;
-        replicas::judge(&words(&sums[place..]), world.rank(), facts.step)?;
+        let held: Vec<_> = replicas::ranked(words(&sums[place..])).collect();
+        replicas::judge(&held, world.rank(), facts.step)?;
         let (samples, items) = (take(&mut self.samples) as f64, take(&mut self.items) as f64);
         if world.is_first() {
             let loss = sums[0] / items;

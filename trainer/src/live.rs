@@ -36,6 +36,9 @@ pub(crate) fn take_up(
         let text = serde_json::to_vec(&replica.held()).map_err(|e| lost(e.to_string()))?;
         store.set(KEY, &text).map_err(|e| lost(e.to_string()))?;
     }
+    // Those that hold it all get it from the source: it must be what they hold.
+    let holds = |rank: Rank| all.get(rank.0 as usize).is_some_and(|step| is_newest(*step));
+    replicas::check_of(world, &replica.trained(), holds, newest)?;
     // Of whose state is as new, too: what the others are told is what all know.
     let held = || -> Result<Held> {
         let text = store.get(KEY, patience).map_err(|e| lost(e.to_string()))?;
@@ -46,7 +49,7 @@ pub(crate) fn take_up(
         true => replica.variables.sync_buffers(world, newest),
         false => world.broadcast_from(source, HANDING_ON, newest, &tensors),
     };
-    // Whose state is as new keeps its own tensors, which the others' are compared with.
+    // Whose state is as new gets what it has.
     if mine == Some(newest) {
         hand_on(replica)?;
         replica.described(held()?);

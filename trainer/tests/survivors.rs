@@ -235,6 +235,30 @@ impl Model for FaultyModel {
     }
 }
 
+/// The lowest rank would hand on what it holds, and those that hold better would take it.
+#[test]
+fn a_survivor_that_holds_what_no_other_does_hands_nothing_on() {
+    let base = json!({
+        "name": "test", "nodes": 4, "data": {"train": {"uri": "memory"}},
+        "model": {"kind": "mlp", "hidden": [16]}, "train": {"steps": STEPS, "globalBatch": 12},
+        "optimizer": {"kind": "adamw", "lr": 1e-2}, "checkpoint": {"every": "100 steps"}, "log": {"every": "100 steps"},
+    });
+    let mut world = World::new(job_from(base, json!({})));
+    world.task = Arc::new(Faulty { task: world.task.clone(), rank: 0, pass: 4, passes: Arc::default() });
+    let told = trained_through(&world, &[(3, 6), NOBODY], &|_| world.data.clone());
+    for (generation, rank, end) in told.ends {
+        match (generation, end) {
+            (0, Err(Error::Panic { .. } | Error::PeerLost { .. })) | (2, Ok(WorkerOutcome::Done { .. })) => {}
+            (1, Err(Error::Diverged { is_right, reason, .. })) => {
+                assert_eq!(is_right, rank != 0, "rank {rank}");
+                assert!(reason.contains("rank 0 differs"), "{reason}");
+            }
+            (generation, end) => panic!("generation {generation}, rank {rank}: {end:?}"),
+        }
+    }
+    assert_eq!(told.resumed, [(5, 1)]);
+}
+
 /// Two that hold the same are right; of two that don't nobody is, and the run goes back to what all agreed on.
 #[test]
 fn who_holds_what_nobody_else_does_is_found_at_the_end_of_the_interval() {

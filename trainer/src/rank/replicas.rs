@@ -2,7 +2,7 @@
 
 use super::World;
 use crate::{Error, Result};
-use lockstep_run::{Rank, Step};
+use lockstep_run::{Rank, Step, ranges};
 use std::ops::Range;
 use std::slice;
 use tch::Tensor;
@@ -20,12 +20,33 @@ const PIECE: usize = 256 << 10;
 /// # Errors
 /// [`Error::Diverged`], on all ranks.
 pub(crate) fn check(world: &World, tensors: &[Tensor], step: Step) -> Result<()> {
-    let all = world.gather_words(
-        "comparing replicas",
-        step,
-        fingerprint(tensors, slice::from_ref(&(0..u64::MAX)))?,
-    )?;
-    judge(&all, world.rank(), step)
+    check_of(world, tensors, |_| true, step)
+}
+
+/// The same of some ranks only, before the others get what those hold.
+///
+/// Collective: all ranks.
+///
+/// # Errors
+/// [`Error::Diverged`], on all ranks.
+pub(crate) fn check_of(
+    world: &World,
+    tensors: &[Tensor],
+    holds: impl Fn(Rank) -> bool,
+    step: Step,
+) -> Result<()> {
+    let mine = match holds(world.rank()) {
+        true => fingerprint(tensors, slice::from_ref(&(0..u64::MAX)))?,
+        false => 0,
+    };
+    let all = world.gather_words("comparing replicas", step, mine)?;
+    let held: Vec<_> = ranked(all).filter(|(rank, _)| holds(*rank)).collect();
+    judge(&held, world.rank(), step)
+}
+
+/// Words in rank order, each with its rank.
+pub(crate) fn ranked(words: Vec<u128>) -> impl Iterator<Item = (Rank, u128)> {
+    (0..).map(Rank).zip(words)
 }
 
 /// What [`judge`] compares of a replica after `step`, where `steps` were done since the last time: another part of it each time,
@@ -35,45 +56,27 @@ pub(crate) fn sample(tensors: &[Tensor], step: Step, steps: u64) -> Result<u128>
     fingerprint(tensors, &turn(step, steps, total))
 }
 
-/// Compares what all ranks hold, by its hashes in rank order.
+/// Compares what ranks hold, by its hashes in rank order.
 ///
 /// # Errors
 /// [`Error::Diverged`] where they differ. More than half of the ranks, which hold the same, are right; else nobody knows who is.
-pub(crate) fn judge(hashes: &[u128], rank: Rank, step: Step) -> Result<()> {
-    let others = |hash: &u128| -> Vec<usize> {
-        hashes.iter().enumerate().filter(|(_, other)| *other != hash).map(|(rank, _)| rank).collect()
-    };
-    let right = hashes.iter().find(|hash| 2 * others(hash).len() < hashes.len());
-    let (odd, reason) = match right {
-        Some(hash) => {
-            let odd = others(hash);
-            let names: Vec<_> = odd.iter().map(usize::to_string).collect();
-            let ranks = if odd.len() == 1 { "rank" } else { "ranks" };
-            let reason =
-                format!("{ranks} {} differ in what they hold from all other ranks", names.join(", "));
-            (
-                odd,
-                if names.len() == 1 {
-                    reason.replace("differ in what they hold", "differs in what it holds")
-                } else {
-                    reason
-                },
-            )
-        }
-        None => {
-            let odd = hashes.first().map(&others).unwrap_or_default();
-            let first = odd.first().copied().unwrap_or_default();
-            let reason = format!(
-                "rank {first} differs in what it holds from rank 0, and nobody can tell which of them is right"
-            );
-            (odd, reason)
+pub(crate) fn judge(held: &[(Rank, u128)], rank: Rank, step: Step) -> Result<()> {
+    let differ = |hash: u128| held.iter().filter(move |(_, other)| *other != hash).map(|(rank, _)| *rank);
+    let right = held.iter().find(|(_, hash)| 2 * differ(*hash).count() < held.len());
+    let Some((like, hash)) = right.or(held.first()).copied() else { return Ok(()) };
+    let odd: Vec<_> = differ(hash).collect();
+    let Some(first) = odd.first() else { return Ok(()) };
+    let reason = match right {
+        None => format!(
+            "rank {first} differs in what it holds from rank {like}, and nobody can tell which of them is right"
+        ),
+        Some(_) if odd.len() == 1 => format!("rank {first} differs in what it holds from all other ranks"),
+        Some(_) => {
+            let names = ranges(odd.iter().map(|rank| rank.0));
+            format!("ranks {names} differ in what they hold from all other ranks")
         }
     };
-    if odd.is_empty() {
-        return Ok(());
-    }
-    let is_right = right.is_some() && !odd.contains(&(rank.0 as usize));
-    Err(Error::Diverged { step, reason, is_right })
+    Err(Error::Diverged { step, reason, is_right: right.is_some() && !odd.contains(&rank) })
 }
 
 /// Which bytes of so many it is the turn of.
@@ -177,7 +180,11 @@ mod tests {
 
     #[test]
     fn a_majority_is_right_and_two_don_t_know() {
-        let judged = |hashes: &[u128], rank| match judge(hashes, Rank(rank), Step(4)) {
+        let judged = |hashes: &[u128], rank| match judge(
+            &ranked(hashes.to_vec()).collect::<Vec<_>>(),
+            Rank(rank),
+            Step(4),
+        ) {
             Ok(()) => None,
             Err(Error::Diverged { reason, is_right, .. }) => Some((reason, is_right)),
             Err(other) => panic!("{other}"),
@@ -186,7 +193,7 @@ mod tests {
             assert_eq!(judged(same, 0), None);
         }
         let one = "rank 1 differs in what it holds from all other ranks";
-        let two = "ranks 0, 3 differ in what they hold from all other ranks";
+        let two = "ranks 0,3 differ in what they hold from all other ranks";
         let open = "rank 1 differs in what it holds from rank 0, and nobody can tell which of them is right";
         for (hashes, rank, reason, is_right) in [
             (&[5, 6, 5][..], 0, one, true),
