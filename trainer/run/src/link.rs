@@ -117,6 +117,13 @@ pub enum Phase {
     Saving,
 }
 
+impl Phase {
+    /// Whether the step that a worker tells is none that it holds yet.
+    pub fn is_before_training(self) -> bool {
+        matches!(self, Self::Starting | Self::Loading)
+    }
+}
+
 /// Why a worker leaves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WorkerOutcome {

@@ -1,5 +1,6 @@
 //! What a machine must do in cases that take a schedule of faults to come about.
 
+use super::record::record_of;
 use super::sim::{config, timings};
 use super::{Action, Event, ExitCode, Machine, Mercy, Proposal, Time};
 use crate::wire::{Beat, LeaderMsg, MemberMsg, Offer};
@@ -30,22 +31,8 @@ fn record(proposal: &Proposal, writer: (u32, u32)) -> Membership {
         Ok(members) => Body::Formed { members, leader, start_from, job, restart: false },
         Err(outcome) => Body::Ended { outcome, previous: Generation(1) },
     };
-    Membership {
-        run_uid: RunUid("run".to_owned()),
-        generation: proposal.generation,
-        writer: Writer { node: NodeId(writer.0), incarnation: Incarnation(writer.1), nonce: 0 },
-        launch: "one".to_owned(),
-        launched_at: None,
-        restarts: None,
-        launch_restarts: 0,
-        root: None,
-        gpu_seconds: None,
-        account: None,
-        survivors: 0,
-        at: jiff::Timestamp::UNIX_EPOCH,
-        reason: String::new(),
-        body,
-    }
+    let writer = Writer { node: NodeId(writer.0), incarnation: Incarnation(writer.1), nonce: 0 };
+    record_of(writer, proposal.generation, body)
 }
 
 fn proposal(actions: &[Action]) -> Proposal {

@@ -102,7 +102,7 @@ impl Ledger {
 
     /// A worker told how far it is.
     pub(super) fn beat(&mut self, step: Step, phase: Phase) {
-        if matches!(phase, Phase::Starting | Phase::Loading) {
+        if phase.is_before_training() {
             return;
         }
         match self.step {

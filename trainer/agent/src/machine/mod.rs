@@ -23,6 +23,8 @@ mod diagram;
 #[cfg(test)]
 mod explore;
 #[cfg(test)]
+mod record;
+#[cfg(test)]
 mod scenario;
 #[cfg(test)]
 mod sim;

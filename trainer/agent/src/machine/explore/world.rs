@@ -1,5 +1,6 @@
 //! Three machines, their connections and the store, as one value that can be copied, compared and moved on by one event.
 
+use super::super::record::record_of;
 use super::super::sim::config;
 use super::super::{Action, Event, Machine, Time, node};
 use crate::wire::{LeaderMsg, MemberMsg};
@@ -341,22 +342,9 @@ impl World {
                     Ok(members) => Body::Formed { members, leader: node, start_from, job, restart: true },
                     Err(outcome) => Body::Ended { outcome, previous: Generation(0) },
                 };
-                agent.answers.push_back(Answer::Put(Box::new(Membership {
-                    run_uid: RunUid(String::new()),
-                    generation: proposal.generation,
-                    writer: Writer { node, incarnation, nonce: 0 },
-                    launch: "one".to_owned(),
-                    launched_at: None,
-                    restarts: None,
-                    launch_restarts: 0,
-                    root: None,
-                    gpu_seconds: None,
-                    account: None,
-                    survivors: 0,
-                    at: jiff::Timestamp::UNIX_EPOCH,
-                    reason: String::new(),
-                    body,
-                })));
+                let writer = Writer { node, incarnation, nonce: 0 };
+                let record = record_of(writer, proposal.generation, body);
+                agent.answers.push_back(Answer::Put(Box::new(record)));
             }
             Action::KillWorker(_) | Action::ToWorkers(_) | Action::Note(_) | Action::Exit(_) => {}
         }

@@ -9,7 +9,7 @@ use super::budget::{Answer, Budget, MOST_IN_VAIN};
 use super::{Action, Event, Machine, Note, Proposal, Time, leader_is_gone};
 use crate::wire::{LeaderMsg, MemberMsg, Offer};
 use leading::{Fault, Leading, watch};
-use lockstep_run::link::{Failure, FailureKind, Phase, WorkerOutcome};
+use lockstep_run::link::{Failure, FailureKind, WorkerOutcome};
 use lockstep_run::segment::EventKind;
 use lockstep_run::{
     Account, Body, Generation, Incarnation, Member, Membership, NodeId, Outcome, Rank, ranges,
@@ -233,8 +233,7 @@ impl Machine {
         }
         for beat in beats {
             let Some(view) = leading.ranks.get_mut(&beat.rank) else { continue };
-            let begins = |phase| matches!(phase, Phase::Starting | Phase::Loading);
-            if begins(view.phase) && !begins(beat.phase) {
+            if view.phase.is_before_training() && !beat.phase.is_before_training() {
                 budget.on_begin(beat.step);
             }
             if (view.step, view.phase) != (beat.step, beat.phase) {

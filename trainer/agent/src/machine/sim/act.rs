@@ -1,6 +1,7 @@
 //! What the driver does with what the machine says.
 
 use super::super::Action;
+use super::super::record::record_of;
 use super::network::{Direction, Says};
 use super::store::Request;
 use super::{Due, LifeId, Sim};
@@ -69,7 +70,7 @@ impl Sim {
         let (members, job) = (vec![members[at].clone()], serde_json::Value::Null);
         let body =
             Body::Formed { members, leader: *leader, start_from: start_from.clone(), job, restart: true };
-        let cut = newest.map(|newest| self.record_of(newest.writer.clone(), newest.generation, body));
+        let cut = newest.map(|newest| record_of(newest.writer.clone(), newest.generation, body));
         serde_json::to_string(&cut).map_or(text, Arc::from)
     }
 

@@ -1,5 +1,6 @@
 //! The run's folder: join records, memberships, checkpoints. It may be away, be slow, or leave open whether a record was made.
 
+use super::super::record::record_of;
 use super::super::{Event, Proposal, Time};
 use super::replica::State;
 use super::worker::Pid;
@@ -189,27 +190,8 @@ impl Sim {
             }
             Err(outcome) => Body::Ended { outcome, previous },
         };
-        let record = self.record_of(Writer { node, incarnation, nonce: 0 }, proposal.generation, body);
+        let record = record_of(Writer { node, incarnation, nonce: 0 }, proposal.generation, body);
         Membership { reason: proposal.reason.unwrap_or_default(), ..record }
-    }
-
-    pub(super) fn record_of(&self, writer: Writer, generation: Generation, body: Body) -> Membership {
-        Membership {
-            run_uid: RunUid("sim".into()),
-            generation,
-            writer,
-            launch: "one".to_owned(),
-            launched_at: None,
-            restarts: None,
-            launch_restarts: 0,
-            root: None,
-            gpu_seconds: None,
-            account: None,
-            survivors: 0,
-            at: jiff::Timestamp::UNIX_EPOCH,
-            reason: String::new(),
-            body,
-        }
     }
 
     /// A checkpoint's record, unless a newer generation was there when it was looked for.
