@@ -51,6 +51,8 @@ fn what_can_t_be_struck_is_refused_before_anything_happens() {
         ("--kill worker:2", "there is no rank 2: the run has 2, counted from 0"),
         ("--kill agent:9", "there is no node 9: the run has 2, counted from 0"),
         ("--stop agent:0", "an agent can be killed, but not stopped"),
+        ("--against nowhere", "there is no run in"),
+        ("--wait 1s", "--wait 1s is too short"),
         ("--kill node:0", "neither worker, worker:RANK, agent nor agent:NODE"),
     ] {
         let refused = ws.run(&format!("chaos d {words}")).expect_code(2);

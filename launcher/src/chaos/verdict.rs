@@ -39,7 +39,11 @@ pub(crate) struct Fault {
 pub(crate) fn stage(strike: Strike, generation: Generation, events: &[Event]) -> Stage {
     let of = |kind: EventKind| events.iter().find(move |e| e.kind == kind && e.generation == generation);
     let after = |kind: EventKind| events.iter().find(move |e| e.kind == kind && e.generation > generation);
-    let Some(struck) = of(EventKind::Struck) else {
+    // Somebody else may strike the run, too.
+    let words = format!("{strike},");
+    let is_ours = |event: &&Event| event.generation == generation && event.text.starts_with(&words);
+    let struck = events.iter().filter(|event| event.kind == EventKind::Struck).find(is_ours);
+    let Some(struck) = struck else {
         // The end is told by the last generation.
         let is_over = after(EventKind::Formed).or(of(EventKind::Ended)).is_some();
         return if is_over { Stage::Missed } else { Stage::Asked };
@@ -90,7 +94,8 @@ mod tests {
 
     fn event(kind: EventKind, generation: u64, millis: i64) -> Event {
         let at = Timestamp::from_millisecond(millis).unwrap();
-        let (generation, text, step) = (Generation(generation), String::new(), Some(Step(9)));
+        let (generation, text, step) =
+            (Generation(generation), format!("{STRIKE}, as me asked"), Some(Step(9)));
         Event { at, generation, node: None, rank: None, kind, text, step, seconds: None, uri: None }
     }
 
@@ -123,6 +128,8 @@ mod tests {
         assert_eq!(stages(4)[6..], [Stage::Over(over.clone()), Stage::Over(over.clone())]);
         assert_eq!(stages(3)[2], Stage::Missed, "generation 3 was lost by itself");
         assert_eq!(stages(5)[7], Stage::Missed, "the run ended");
+        let other = Strike { blow: Blow::Stop, ..STRIKE };
+        assert_eq!(stage(other, Generation(4), &events), Stage::Missed, "another fault ended generation 4");
         // A leader that is lost says nothing of it.
         let silent: Vec<_> = events.iter().filter(|event| event.kind != Lost).cloned().collect();
         assert_eq!(

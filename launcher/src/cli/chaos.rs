@@ -15,6 +15,8 @@ use tokio::time::{Instant, sleep};
 
 /// How often the run's folder is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// No fault comes, and is over, sooner than this.
+const LEAST_WAIT: Duration = Duration::from_secs(15);
 /// What agents have told is in the run's folder after this.
 const LAST_EVENTS: Duration = Duration::from_secs(5);
 /// How long the leader of a run may take to say what it does.
@@ -69,6 +71,17 @@ pub(super) fn run(args: &Args, context: &Context) -> anyhow::Result<Exit> {
         let instead = ("which takes no requests", "kill its processes");
         let run = LiveRun::find(&args.run, instead).await?;
         let other = args.against.as_deref().map(RunDir::open).transpose()?;
+        if let Some(other) = &other
+            && other.run().await?.is_none()
+        {
+            return Err(Failure::usage(format!("there is no run in {}", other.uri("")))
+                .note("fix", "name the folder or URI of the run to compare with")
+                .into());
+        }
+        if args.wait.duration() < LEAST_WAIT {
+            let why = format!("--wait {} is too short: the leader looks for requests every 5 s", args.wait);
+            return Err(Failure::usage(why).note("least", LEAST_WAIT.as_secs().to_string() + "s").into());
+        }
         let plan = plan(args, &run);
         plan.check().map_err(Failure::usage)?;
         let mut campaign = Campaign { args, run, plan, faults: vec![], outage: Outage::default() };

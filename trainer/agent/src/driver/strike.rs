@@ -8,7 +8,7 @@ use lockstep_run::{Blow, Generation, Step, Strike, Target};
 use std::time::Duration;
 
 /// A blow to this agent comes so much later, when the event that tells of it is written.
-const TOLD_AFTER: Duration = Duration::from_millis(500);
+const TOLD_AFTER: Duration = Duration::from_secs(1);
 
 /// What a process says that was killed: 128 and SIGKILL's number.
 const KILLED: i32 = 137;
@@ -48,7 +48,10 @@ impl Driver {
                 self.reporter.tell(Event { at: at.unwrap_or(event.at), ..event });
                 let told = self.reporter.clone().close();
                 tokio::spawn(async move {
-                    tokio::join!(told, tokio::time::sleep(TOLD_AFTER));
+                    // Workers report on meanwhile, so what is to be written may have no end.
+                    let at = tokio::time::Instant::now() + TOLD_AFTER;
+                    let _ = tokio::time::timeout_at(at, told).await;
+                    tokio::time::sleep_until(at).await;
                     // As PID 1 of a pod it gets no SIGKILL of its own.
                     std::process::exit(KILLED);
                 });
