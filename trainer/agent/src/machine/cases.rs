@@ -149,6 +149,11 @@ fn a_generation_that_begins_further_on_got_on() {
             let generation = Generation(1 + at_once);
             let begins = Beat { rank: Rank(0), step: Step(10 + gained * at_once), phase: Phase::FirstStep };
             machine.on(NOW, Event::WorkerBeat { generation, beat: begins });
+            if at_once == 0 {
+                // All of that is lost: the next ones only catch up.
+                let reached = Beat { rank: Rank(0), step: Step(5000), phase: Phase::Training };
+                machine.on(NOW, Event::WorkerBeat { generation, beat: reached });
+            }
             let (node, incarnation) = (NodeId(1), Incarnation(2));
             let msg = MemberMsg::Lost { generation, rank: Rank(1), cause: "was killed".to_owned() };
             machine.on(NOW, Event::FromMember { node, incarnation, msg });
